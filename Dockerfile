@@ -1,0 +1,44 @@
+FROM python:3.13-slim AS builder
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /build
+COPY pyproject.toml constraints.txt ./
+# Only the dependencies, so that this layer outlives a change of the source, and without their own tests. Bytecode is not checked against the
+# source's time, which a registry may rewrite.
+RUN python -m venv /opt/venv \
+    && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+    && /opt/venv/bin/pip install --no-cache-dir --no-compile --only-binary :all: -c constraints.txt -r requirements.txt \
+    && /opt/venv/bin/pip uninstall --yes pip \
+    && find /opt/venv/lib -type d -name tests -prune -exec rm -rf {} + \
+    && python -m compileall -q --invalidation-mode unchecked-hash /opt/venv/lib
+WORKDIR /srv
+COPY engine engine
+COPY schemas schemas
+COPY app app
+RUN python -m compileall -q --invalidation-mode unchecked-hash .
+
+FROM python:3.13-slim
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Chainrule" \
+      org.opencontainers.image.description="Backpropagation over HTTP: every gradient of a network, exact and explained." \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+# MALLOC_*: memory goes back to the system after large bodies. One BLAS thread per computation: requests are the threads.
+ENV PATH="/opt/venv/bin:$PATH" \
+    HOST=0.0.0.0 \
+    PORT=8000 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    OPENBLAS_NUM_THREADS=1 \
+    MALLOC_ARENA_MAX=2 \
+    MALLOC_TRIM_THRESHOLD_=131072 \
+    MALLOC_MMAP_THRESHOLD_=131072
+COPY --from=builder /opt/venv /opt/venv
+COPY --from=builder /srv /srv
+WORKDIR /srv
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(f\"http://127.0.0.1:{os.environ['PORT']}/readyz\", timeout=4)"]
+CMD ["python", "-m", "app"]

@@ -1,0 +1,61 @@
+# The one door: `make run` serves, `make test` tests, `make check` is what CI runs. All live in .venv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run setup test lint types check bench golden clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The newest Python that starts, is 3.11 or later and can make a venv; name another one with PYTHON=...
+SUITABLE = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	"$$p" -c '$(SUITABLE)' >/dev/null 2>&1 && echo "$$p" && break; done)
+# A build environment of pip takes the pinned versions too, under the older name and the newer one.
+PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check
+RUN_READY := $(VENV)/.run-ready
+TEST_READY := $(VENV)/.test-ready
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+
+run: $(RUN_READY) ## serve on HOST (127.0.0.1) and PORT (8000)
+	@exec $(BIN)/python -m app
+
+setup: $(TEST_READY) ## install everything, tests included
+
+test: $(TEST_READY) ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(TEST_READY) ## check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(TEST_READY) ## check the types
+	$(BIN)/python -m mypy
+
+check: lint types test ## lint, types and tests
+
+bench: $(TEST_READY) ## print the benchmarks
+	$(BIN)/python -m benchmarks
+
+golden: $(TEST_READY) ## write the golden files anew (needs torch in .venv)
+	$(BIN)/python tests/golden/make.py
+
+clean: ## remove .venv, caches and build output
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] && "$(PYTHON)" -c '$(SUITABLE)' || { \
+		echo "No Python 3.11 or newer that can make a virtual environment was found."; \
+		echo "On Debian and Ubuntu its venv is a package of its own: apt-get install python3-venv"; \
+		echo "Or name one: make run PYTHON=/path/to/python3"; exit 1; } >&2
+	"$(PYTHON)" -m venv --clear $(VENV)
+
+$(RUN_READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(TEST_READY): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[test]'
+	@touch $(RUN_READY) $@

@@ -1,0 +1,1 @@
+"""HTTP: routes, errors, limits, settings, the page."""

@@ -1,0 +1,134 @@
+"""How a POST is answered: bytes to a validated request, the route's function, bytes of the answer.
+
+A small body is decoded, computed and written on the event loop, which is faster than a hop to a thread; anything larger
+goes to a worker thread, so that it holds up nobody else.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from anyio import CapacityLimiter, to_thread
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+
+from app.errors import InvalidRequest, ProblemError, answer_error
+from app.settings import Settings, settings
+from engine.errors import EngineError
+from schemas.answers import write
+
+INLINE_BYTES = 16 * 1024
+INLINE_NUMBERS = 20_000
+JSON = "application/json"
+
+
+class ComputeRoute(APIRoute):
+    """A route whose function takes one request model and returns the answer as a dictionary.
+
+    FastAPI reads the OpenAPI page from the function's signature; the handling is this class's own.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+        assert self.body_field is not None, f"{self.path} takes no body"
+        model: type[BaseModel] = self.body_field.field_info.annotation  # type: ignore[assignment]
+        compute = self.endpoint
+
+        def decode(body: bytes) -> Any:
+            data = read_json(body)
+            limits = settings().limits
+            try:
+                asked: Any = model.model_validate(data, context=limits)
+            except ValidationError as error:
+                raise InvalidRequest(error, data, model) from None
+            limits.require_numbers(asked.numbers(), ())
+            return asked
+
+        def answer(asked: Any) -> bytes:
+            return write(compute(asked), asked.encoding)
+
+        async def handle(request: Request) -> Response:
+            try:
+                require_json(request)
+                body = await read_body(request, settings())
+                if len(body) > INLINE_BYTES:
+                    content = await in_thread(lambda: answer(decode(body)))
+                else:
+                    asked = decode(body)
+                    if asked.numbers() > INLINE_NUMBERS:
+                        content = await in_thread(lambda: answer(asked))
+                    else:
+                        content = answer(asked)
+            except (EngineError, InvalidRequest, ProblemError) as error:
+                return answer_error(request, error)
+            return Response(content, media_type=JSON)
+
+        return handle
+
+
+_limiter: CapacityLimiter | None = None
+
+
+async def in_thread(work: Callable[[], bytes]) -> bytes:
+    global _limiter
+    if _limiter is None:
+        _limiter = CapacityLimiter(settings().max_threads)
+    return await to_thread.run_sync(work, limiter=_limiter)
+
+
+def read_json(body: bytes) -> Any:
+    """The decoded body; raises the problem that says where it stops being JSON."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ProblemError(
+            "malformed-json", f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+        ) from None
+
+
+async def read_body(request: Request, limits: Settings) -> bytes:
+    """The whole body, and never more than the limit."""
+    most = limits.max_body_bytes
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > most:
+        raise too_large(most)
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > most:
+            raise too_large(most)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def too_large(most: int) -> ProblemError:
+    return ProblemError("payload-too-large", f"This server reads at most {most} bytes.", {"Connection": "close"})
+
+
+def require_json(request: Request) -> None:
+    """Raises where the body is no JSON by its headers, or where the client accepts none as an answer."""
+    headers = request.headers
+    media_type = headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if media_type != JSON and not (media_type.startswith("application/") and media_type.endswith("+json")):
+        raise ProblemError(
+            "unsupported-media-type",
+            "This path takes application/json (with curl: --json, or -H 'Content-Type: application/json').",
+            {"Accept": JSON},
+        )
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise ProblemError(
+            "unsupported-media-type", "Bodies are taken without a content encoding.", {"Accept-Encoding": "identity"}
+        )
+    if not accepts(headers.get("accept", "*/*"), JSON):
+        raise ProblemError("not-acceptable", "This path answers application/json.")
+
+
+def accepts(header: str, media_type: str) -> bool:
+    """Whether an Accept header allows a media type (RFC 9110, 12.5.1): the most specific range decides."""
+    kind = media_type.partition("/")[0]
+    for wanted in (media_type, f"{kind}/*", "*/*"):
+        for item in header.lower().split(","):
+            name, *parameters = (part.strip() for part in item.split(";"))
+            if name == wanted:
+                return not any(p.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for p in parameters)
+    return header.strip() == ""

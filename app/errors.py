@@ -1,0 +1,202 @@
+"""Errors to answers: the one place that knows which error has which status (RFC 9457 problems)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+from fastapi import Request, Response
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+
+from app.problems import PROBLEMS
+from engine.errors import EngineError
+from schemas.errors import json_type, nearest
+from schemas.fields import known_fields
+
+MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 20
+LONGEST_PART = 64
+"""A pointer's part is cut at this length: a key of a megabyte must not make a megabyte of error."""
+
+STATUS_NAMES = {404: "not-found", 405: "method-not-allowed", 503: "unavailable"}
+BOUNDS = {"greater_than": ("gt", "> {}"), "greater_than_equal": ("ge", ">= {}"),
+          "less_than": ("lt", "< {}"), "less_than_equal": ("le", "<= {}")}  # fmt: skip
+TYPES = {
+    "float": "number",
+    "int": "integer",
+    "string": "string",
+    "bool": "boolean",
+    "list": "array",
+    "tuple": "array",
+    "dict": "object",
+    "dataclass": "object",
+    "model": "object",
+}
+
+
+class ProblemError(Exception):
+    """A request that is refused before or beside the computation, by the name of its problem."""
+
+    def __init__(self, name: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.name = name
+        self.detail = detail
+        self.headers = headers
+
+
+class InvalidRequest(Exception):
+    """A body that is JSON and not this request; `errors` are the first of its `count` mistakes."""
+
+    def __init__(self, error: ValidationError, body: Any, model: type[BaseModel]) -> None:
+        super().__init__("invalid request")
+        self.count = error.error_count()
+        entries = error.errors(include_url=False, include_input=False)[:MOST_ERRORS]
+        self.errors = [_field_error(entry, body, model) for entry in entries]
+
+
+def pointer(where: Iterable[str | int]) -> str:
+    """The JSON pointer (RFC 6901) of a path."""
+    return "".join("/" + _part(part) for part in where)
+
+
+def _part(part: str | int) -> str:
+    text = str(part)
+    if len(text) > LONGEST_PART:
+        text = text[:LONGEST_PART] + "…"
+    return text.replace("~", "~0").replace("/", "~1").encode("utf-8", "replace").decode()
+
+
+def problem_response(
+    request: Request,
+    name: str,
+    detail: str,
+    errors: list[dict[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    problem = PROBLEMS[name]
+    content: dict[str, Any] = {
+        "type": f"/problems/{name}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+    }
+    if errors:
+        content["errors"] = errors
+    content["request_id"] = request.scope.get("state", {}).get("request_id", "")
+    return Response(orjson.dumps(content), problem.status, headers, MEDIA_TYPE)
+
+
+def answer_error(request: Request, error: Exception) -> Response:
+    """The problem that stands for an error; what is not known here is an internal error, and none of its text shows."""
+    match error:
+        case InvalidRequest():
+            return _refusal(request, error.errors, error.count)
+        case EngineError():
+            return _refusal(request, [_engine_error(error)], 1)
+        case ProblemError():
+            return problem_response(request, error.name, error.detail, headers=error.headers)
+        case HTTPException():
+            name = STATUS_NAMES.get(error.status_code, "internal-error")
+            return problem_response(request, name, PROBLEMS[name].meaning, headers=error.headers)
+        case _:
+            return problem_response(request, "internal-error", PROBLEMS["internal-error"].meaning)
+
+
+def _refusal(request: Request, errors: list[dict[str, Any]], count: int) -> Response:
+    codes = {error["code"] for error in errors}
+    name = codes.pop().replace("_", "-") if len(codes) == 1 else "validation-error"
+    first = errors[0]
+    more = "" if count == 1 else f" ({count} mistakes in all)"
+    place = f" (at {first['pointer']})" if first["pointer"] else ""
+    return problem_response(request, name, f"{first['detail']}{place}{more}", errors)
+
+
+def _engine_error(error: EngineError, where: tuple[str | int, ...] = ()) -> dict[str, Any]:
+    detail = error.detail if error.hint is None else f"{error.detail} {error.hint}"
+    facts = {"pointer": pointer((*where, *error.where)), "code": error.code, "detail": detail}
+    if error.expected is not None:
+        facts["expected"] = error.expected
+    if error.received is not None:
+        facts["received"] = error.received
+    return facts
+
+
+def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any]:
+    """One of Pydantic's errors in our words."""
+    where, value = _resolve(entry["loc"], body)
+    kind, context = entry["type"], entry.get("ctx", {})
+    if kind == "value_error":
+        cause = context["error"]
+        if isinstance(cause, EngineError):
+            return _engine_error(cause, where)
+        return _error(where, "invalid_value", f"{cause}.")
+    if kind == "missing":
+        return _error(where, "missing", f"The field {where[-1]} is missing.", expected=str(where[-1]))
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return _unknown_field(where, known_fields(model, where[:-1], body))
+    if kind in ("union_tag_invalid", "literal_error"):
+        names = [
+            name.strip("'")
+            for name in context.get("expected_tags", context.get("expected", "")).replace(" or ", ", ").split(", ")
+        ]
+        if kind == "union_tag_invalid" and isinstance(value, dict):
+            where, value = (*where, "kind"), value.get("kind")
+        if not isinstance(value, str):
+            return _error(where, "wrong_type", "A name was expected here.", names, json_type(value))
+        hint = nearest(value, names)
+        return _error(where, "unknown_name", f"This name is not known.{' ' + hint if hint else ''}", names)
+    if kind in BOUNDS:
+        key, form = BOUNDS[kind]
+        received = value if isinstance(value, int | float) and abs(value) < 1e300 else None
+        return _error(where, "out_of_range", "This number is outside its range.", form.format(context[key]), received)
+    if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
+        least, most = context.get("min_length"), context.get("max_length")
+        expected = f"at least {least}" if least is not None else f"at most {most}"
+        noun = "characters" if kind.startswith("string") else "items"
+        code = "empty_array" if kind == "too_short" and context.get("actual_length") == 0 else "out_of_range"
+        return _error(where, code, "This has the wrong length.", f"{expected} {noun}", context.get("actual_length"))
+    if kind == "finite_number":
+        return _error(where, "out_of_range", "This number must be finite.", "a finite number")
+    expected = next((name for prefix, name in TYPES.items() if kind.startswith(prefix)), None)
+    return _error(where, "wrong_type", "This value has the wrong type.", expected, json_type(value))
+
+
+def _error(
+    where: tuple[str | int, ...], code: str, detail: str, expected: Any = None, received: Any = None
+) -> dict[str, Any]:
+    return _engine_error(_Plain(code, where, detail, expected, received))
+
+
+class _Plain(EngineError):
+    def __init__(self, code: str, where: tuple[str | int, ...], detail: str, expected: Any, received: Any) -> None:
+        super().__init__(where, detail, expected=expected, received=received)
+        self.code = code
+
+
+def _unknown_field(where: tuple[str | int, ...], known: list[str]) -> dict[str, Any]:
+    hint = nearest(str(where[-1]), known)
+    return _error(where, "unknown_field", f"This field is not known here.{' ' + hint if hint else ''}", known)
+
+
+def _resolve(loc: tuple[str | int, ...], body: Any) -> tuple[tuple[str | int, ...], Any]:
+    """The path that Pydantic's location names in the body, and the value there (None where there is none).
+
+    Pydantic's locations also hold the tags of unions (`activation`, `elu`, `alpha`), which are no part of the body.
+    """
+    where: list[str | int] = []
+    value = body
+    fresh = True
+    for part in loc:
+        tag = value.get("kind") if isinstance(value, dict) else value
+        if fresh and where and isinstance(part, str) and tag == part:
+            fresh = False
+            continue
+        fresh = True
+        where.append(part)
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            value = None
+    return tuple(where), value

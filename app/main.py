@@ -1,0 +1,38 @@
+"""The application: routes, error handlers, and the two middlewares around them."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from app import page, reference, routes
+from app.errors import ProblemError, answer_error
+from app.middleware import AnswerHead, RequestId
+from app.openapi import DESCRIPTION, PROBLEM_RESPONSES, TAGS
+
+
+def create_app() -> FastAPI:
+    app = FastAPI(
+        title="Chainrule",
+        version=reference.VERSION,
+        summary="Backpropagation over HTTP: every gradient of a network, exact and explained.",
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+        responses=PROBLEM_RESPONSES,
+    )
+    for router in (routes.router, reference.router, page.router):
+        app.include_router(router)
+    app.mount("/assets", page.ASSETS, name="assets")
+    for error in (ProblemError, HTTPException, Exception):
+        app.add_exception_handler(error, _answer)
+    app.add_middleware(AnswerHead)
+    app.add_middleware(RequestId)
+    return app
+
+
+async def _answer(request: Any, error: Exception) -> Any:
+    return answer_error(request, error)

@@ -1,0 +1,43 @@
+"""What the OpenAPI page says beyond the models."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class ProblemError(BaseModel):
+    """One mistake: where it is, what was expected and what was received."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the request; for non-finite results, the answer.")
+    code: str = Field(description="The kind of mistake, as a name.")
+    detail: str
+    expected: Any = Field(None, description="What would have been right.")
+    received: Any = Field(None, description="What was there: a shape, a type or a number, never the whole input.")
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str = Field(description="The path of a page that explains this kind of error.")
+    title: str
+    status: int
+    detail: str = Field(description="One sentence that says what was wrong.")
+    errors: list[ProblemError] = Field([], description="At most 20 mistakes.")
+    request_id: str
+
+
+PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}}
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "The request was refused; the problem says why and what to do.", "model": Problem},
+}
+TAGS = [
+    {"name": "networks", "description": "Make networks, run them forward and backward, and train them step by step."},
+    {"name": "reference", "description": "What there is: rules, ready requests, and what each error means."},
+    {"name": "service", "description": "Health and versions."},
+]
+DESCRIPTION = """\
+Post a network, inputs and targets; get back every activation, the loss, every gradient and the updated weights.
+
+The service keeps nothing between requests: what comes back goes in. `GET /v1/examples/textbook` is a request to start
+with; its answer shows every number of one step of backpropagation on a network of three layers.
+"""

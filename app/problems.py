@@ -1,0 +1,153 @@
+"""The problem types (RFC 9457): what each error is called, what it means, and what to do about it."""
+
+from typing import NamedTuple
+
+
+class Problem(NamedTuple):
+    """`remedy` is what a client can do about it."""
+
+    status: int
+    title: str
+    meaning: str
+    remedy: str
+
+
+PROBLEMS = {
+    "malformed-json": Problem(
+        400,
+        "The body is not JSON",
+        "The body could not be read as JSON (RFC 8259). NaN, Infinity, numbers beyond the range of a double such as "
+        "1e999, trailing commas, comments and absurdly deep nesting are not JSON here.",
+        "Write the body with a JSON library; the detail says where reading stopped.",
+    ),
+    "not-found": Problem(404, "There is nothing here", "No such path.", "The paths are listed at /openapi.json."),
+    "method-not-allowed": Problem(
+        405, "This path has other methods", "The path exists, the method does not.", "See the Allow header."
+    ),
+    "not-acceptable": Problem(
+        406,
+        "No representation that you accept",
+        "The Accept header excludes every form that this answer has.",
+        "Accept application/json.",
+    ),
+    "payload-too-large": Problem(
+        413,
+        "The body is too large",
+        "The body has more bytes than this server reads.",
+        "See max_body_bytes at /version.",
+    ),
+    "unsupported-media-type": Problem(
+        415,
+        "The body's type or encoding is not taken",
+        "Bodies are application/json, without a content encoding such as gzip.",
+        "Send Content-Type: application/json and no Content-Encoding; with curl, use --json.",
+    ),
+    "validation-error": Problem(
+        422,
+        "The request has several mistakes",
+        "The body is JSON, and more than one kind of mistake is in it.",
+        "Each entry of errors says where, what was expected, and what was received.",
+    ),
+    "missing": Problem(
+        422, "Something is missing", "A required field is not there.", "Add the field that the pointer names."
+    ),
+    "unknown-field": Problem(
+        422,
+        "A field is not known",
+        "Unknown fields are refused, so that a misspelt hyperparameter is never silently replaced by its default.",
+        "Correct the field's name, or leave it out.",
+    ),
+    "unknown-name": Problem(
+        422,
+        "A name is not known",
+        "An activation, loss, optimizer, initializer or another name is not among those that exist.",
+        "See GET /v1/catalog for all names; the error lists them and the nearest one.",
+    ),
+    "wrong-type": Problem(
+        422, "A value has the wrong type", "For instance a string where a number belongs.", "Send the expected type."
+    ),
+    "not-a-number": Problem(
+        422,
+        "An array holds something other than numbers",
+        "Arrays hold numbers only: no strings, booleans or nulls.",
+        "Replace the item that the pointer names.",
+    ),
+    "empty-array": Problem(
+        422,
+        "An array is empty",
+        "A batch has at least one example, a layer at least one input and one unit.",
+        "Leave the array out where it is optional, or fill it.",
+    ),
+    "ragged-array": Problem(
+        422, "The rows of an array differ in length", "All rows must be equally long.", "Pad or correct the row."
+    ),
+    "wrong-dimensions": Problem(
+        422,
+        "An array has the wrong number of dimensions",
+        "Inputs are always [batch, features]: a single example is [[...]], a batch of one.",
+        "Nest the array as the error expects.",
+    ),
+    "invalid-base64": Problem(
+        422,
+        "The base64 of a tensor cannot be read",
+        "Tensors as objects hold little-endian numbers in C order, as base64 with padding.",
+        "Encode the bytes of the array with a standard base64 function.",
+    ),
+    "shape-mismatch": Problem(
+        422,
+        "Two arrays do not fit together",
+        "For instance weights that take another number of inputs than the layer before has units.",
+        "Compare expected and received; weights that look transposed may need another weights_layout.",
+    ),
+    "out-of-range": Problem(
+        422, "A number is outside its range", "A hyperparameter or weight is outside its bounds.", "See the bounds."
+    ),
+    "invalid-value": Problem(
+        422, "A value cannot be used", "The value has the right type and makes no sense here.", "See the detail."
+    ),
+    "invalid-target": Problem(
+        422,
+        "A target cannot be used by this loss",
+        "For instance a class label that is not one of 0 to outputs - 1, or a probability outside [0, 1].",
+        "Correct the target that the pointer names.",
+    ),
+    "not-probabilities": Problem(
+        422,
+        "The outputs are no probabilities",
+        "This loss takes probabilities, and the network's outputs leave [0, 1].",
+        "End the network in a softmax (or sigmoid) layer, or set from_logits to true in the loss.",
+    ),
+    "invalid-state": Problem(
+        422,
+        "The optimizer state does not fit",
+        "An optimizer state belongs to one optimizer with its hyperparameters and one network.",
+        "Post back the optimizer_state of the last answer unchanged, or null to start afresh.",
+    ),
+    "invalid-weights": Problem(
+        422,
+        "The weights leave nothing to average",
+        "All sample weights or class weights that count are 0, so a weighted mean is undefined.",
+        "Give at least one example a weight above 0, or use the reduction sum.",
+    ),
+    "conflict": Problem(
+        422, "Two fields exclude each other", "Only one of the fields may be given.", "Leave one of them out."
+    ),
+    "non-finite": Problem(
+        422,
+        "A result is not finite",
+        "A number of the computation overflowed or is undefined. The pointer is that of the first one, in the shape of "
+        "the answer: layer, quantity, index.",
+        "Scale inputs or weights down, lower the learning rate, use from_logits, or compute in float64.",
+    ),
+    "too-large": Problem(
+        422,
+        "The request asks for too much",
+        "It would make the server hold more numbers, or the network has more layers, than this server's limit.",
+        "Split the request, or run a server with higher limits; /version shows those in force.",
+    ),
+    "internal-error": Problem(
+        500, "The server made a mistake", "This is our fault, not yours.", "Report it with the request_id."
+    ),
+    "unavailable": Problem(503, "Not ready", "The server is starting or draining.", "Try again a little later."),
+}
+"""By name; `/problems/{name}` explains each."""

@@ -1,0 +1,119 @@
+"""The GET routes: catalog, examples, problems, health, versions."""
+
+import platform
+from importlib import metadata
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from app.compute import JSON
+from app.errors import ProblemError
+from app.examples import EXAMPLES
+from app.problems import PROBLEMS
+from app.settings import settings
+from schemas.catalog import Catalog, catalog
+from schemas.errors import nearest
+
+router = APIRouter()
+VERSION = "0.1.0"
+LIBRARIES = ("fastapi", "pydantic", "numpy", "orjson", "uvicorn")
+
+
+class Example(BaseModel):
+    """A ready request: post `request` to `endpoint` as it is."""
+
+    name: str
+    title: str
+    endpoint: str = Field(description="The path to post it to.")
+    request: dict[str, Any]
+    notes: str = Field(description="What to look at in the answer.")
+
+
+class ProblemPage(BaseModel):
+    """What a problem type means, and what to do about it."""
+
+    type: str
+    title: str
+    status: int
+    meaning: str
+    remedy: str
+
+
+class Health(BaseModel):
+    status: str
+
+
+class LimitsInForce(BaseModel):
+    max_body_bytes: int
+    max_layers: int
+    max_numbers: int
+
+
+class Version(BaseModel):
+    """Versions, and the limits in force."""
+
+    version: str
+    python: str
+    libraries: dict[str, str]
+    limits: LimitsInForce
+
+
+def _json(content: Any) -> Response:
+    return Response(orjson.dumps(content), media_type=JSON)
+
+
+def _unknown(noun: str, name: str, names: list[str]) -> ProblemError:
+    hint = nearest(name, names)
+    return ProblemError("not-found", f"There is no such {noun}. {hint + ' ' if hint else ''}Known: {', '.join(names)}.")
+
+
+@router.get("/v1/catalog", response_model=Catalog, tags=["reference"], summary="Every rule there is")
+def get_catalog() -> Response:
+    """All activations, losses, optimizers and the rest: formulas, derivatives, hyperparameters with bounds, sources."""
+    return _json(catalog())
+
+
+@router.get("/v1/examples", response_model=list[Example], tags=["reference"], summary="Ready requests")
+def list_examples() -> Response:
+    """All examples, each with a request that can be posted as it is."""
+    return _json(list(EXAMPLES.values()))
+
+
+@router.get("/v1/examples/{name}", response_model=Example, tags=["reference"], summary="One ready request")
+def get_example(name: str) -> Response:
+    """The textbook network is `textbook`."""
+    if name not in EXAMPLES:
+        raise _unknown("example", name, list(EXAMPLES))
+    return _json(EXAMPLES[name])
+
+
+@router.get("/problems/{name}", response_model=ProblemPage, tags=["reference"], summary="What an error means")
+def get_problem(name: str) -> Response:
+    """Explains a problem type; the `type` of every error is this path."""
+    if name not in PROBLEMS:
+        raise _unknown("problem", name, list(PROBLEMS))
+    return _json({"type": f"/problems/{name}", **PROBLEMS[name]._asdict()})
+
+
+@router.get("/livez", response_model=Health, tags=["service"], summary="Is the process alive?")
+async def livez() -> Response:
+    """Answers as long as the event loop turns."""
+    return _json({"status": "alive"})
+
+
+@router.get("/readyz", response_model=Health, tags=["service"], summary="May requests be sent here?")
+async def readyz(request: Request) -> Response:
+    """503 while the server drains before it stops."""
+    if getattr(request.app.state, "draining", False):
+        raise ProblemError("unavailable", "The server is draining and takes no new requests.", {"Retry-After": "1"})
+    return _json({"status": "ready"})
+
+
+@router.get("/version", response_model=Version, tags=["service"], summary="Versions and limits")
+async def get_version() -> Response:
+    """The versions of the service and its libraries, and the limits in force."""
+    limits = settings().model_dump(include=set(LimitsInForce.model_fields))
+    libraries = {name: metadata.version(name) for name in LIBRARIES}
+    return _json({"version": VERSION, "python": platform.python_version(), "libraries": libraries, "limits": limits})

@@ -1,0 +1,78 @@
+"""The POST routes: each one function, from a validated request to the answer."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+
+from app.compute import ComputeRoute
+from app.examples import openapi_examples
+from engine import step as training_step
+from schemas.answers import (
+    BackwardAnswer,
+    ForwardAnswer,
+    InitializeAnswer,
+    StepAnswer,
+    backward_answer,
+    forward_answer,
+    only,
+)
+from schemas.network import network_to_wire, state_to_wire
+from schemas.requests import BackwardRequest, ForwardRequest, InitializeRequest, StepRequest
+
+router = APIRouter(prefix="/v1", route_class=ComputeRoute)
+
+
+@router.post("/initialize", response_model=InitializeAnswer, tags=["networks"], summary="Make a network")
+def initialize(
+    request: Annotated[InitializeRequest, Body(openapi_examples=openapi_examples("/v1/initialize"))],
+) -> dict[str, Any]:
+    """Weights and biases drawn by each layer's initializers; the same seed gives the same bytes."""
+    return {"network": network_to_wire(request.engine_network(), request.layout)}
+
+
+@router.post("/forward", response_model=ForwardAnswer, tags=["networks"], summary="The forward pass")
+def forward(
+    request: Annotated[ForwardRequest, Body(openapi_examples=openapi_examples("/v1/forward"))],
+) -> dict[str, Any]:
+    """Every layer's preactivations and activations, the outputs and, with targets and a loss, the loss."""
+    network, objective = request.engine_network(), request.objective()
+    trace = training_step.checked_forward(network, request.engine_inputs())
+    evaluation = None if objective is None else objective.evaluate(network, trace)
+    return only(forward_answer(network, trace, evaluation), request.include)
+
+
+@router.post("/backward", response_model=BackwardAnswer, tags=["networks"], summary="All gradients")
+def backward(
+    request: Annotated[BackwardRequest, Body(openapi_examples=openapi_examples("/v1/backward"))],
+) -> dict[str, Any]:
+    """Backpropagation: the derivative of the loss by every layer's weights, bias, preactivations and activations.
+
+    With `output_gradients` in place of targets and loss, the answers are vector-Jacobian products.
+    """
+    network = request.engine_network()
+    result = training_step.differentiate(network, request.engine_inputs(), request.objective())
+    return only(backward_answer(network, result, request.layout, request.per_example), request.include)
+
+
+@router.post("/step", response_model=StepAnswer, tags=["networks"], summary="One step of training")
+def step(request: Annotated[StepRequest, Body(openapi_examples=openapi_examples("/v1/step"))]) -> dict[str, Any]:
+    """Forward pass, loss, all gradients, and the network after one update; losses and gradients are those before it.
+
+    `network` and `optimizer_state` of the answer can be posted unchanged in the next step.
+    """
+    network = request.engine_network()
+    result = training_step.step(
+        network,
+        request.engine_inputs(),
+        request.objective(),
+        request.optimizer,
+        request.state(network),
+        request.regularization,
+        request.gradient_clipping,
+    )
+    answer = backward_answer(network, result.before, request.layout, request.per_example)
+    answer["penalty"] = result.before.penalty
+    answer["network"] = network_to_wire(result.network, request.layout)
+    answer["optimizer_state"] = state_to_wire(result.state, request.optimizer, request.layout)
+    answer["update_norm"] = result.update_norm
+    return only(answer, request.include)

@@ -1,0 +1,30 @@
+"""The settings, from the environment; everything about mathematics belongs in the request."""
+
+from functools import cache
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.limits import Limits
+
+
+class Settings(BaseSettings):
+    """Every setting has the prefix CHAINRULE_; HOST and PORT are taken without it too."""
+
+    model_config = SettingsConfigDict(env_prefix="CHAINRULE_")
+
+    host: str = Field("127.0.0.1", validation_alias=AliasChoices("CHAINRULE_HOST", "HOST"))
+    port: int = Field(8000, ge=0, le=65535, validation_alias=AliasChoices("CHAINRULE_PORT", "PORT"))
+    max_body_bytes: int = Field(64 * 2**20, ge=1, description="The largest body that is read.")
+    max_layers: int = Field(1000, ge=1, description="The most layers of a network.")
+    max_numbers: int = Field(2**25, ge=1, description="The most numbers that a request may make the server hold.")
+    max_threads: int = Field(2, ge=1, description="How many large requests are computed at once.")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(layers=self.max_layers, numbers=self.max_numbers)
+
+
+@cache
+def settings() -> Settings:
+    return Settings()

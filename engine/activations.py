@@ -1,0 +1,669 @@
+"""The activations: each a frozen dataclass with its formula, and its derivative right beside it.
+
+`forward(z)` takes preactivations `[batch, units]`; `backward(grad, z, a)` gives the product of `grad` = dL/da with the
+derivative. Most work element by element; softmax, softmin and log_softmax over each row. At kinks the derivative is
+PyTorch's. Callers silence NumPy's floating-point warnings: an overflow inside a rule is meant where it ends in the right limit.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from engine.rules import About, Array, hyper
+
+
+def sigmoid(z: Array) -> Array:
+    return 1 / (1 + np.exp(-z))
+
+
+def softmax(z: Array) -> Array:
+    powers = np.exp(z - z.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def normal_cdf(z: Array) -> Array:
+    """The cumulative distribution of the standard normal; erfc keeps its digits in the lower tail."""
+    erfc = map(math.erfc, (z / -math.sqrt(2)).ravel().tolist())
+    return 0.5 * np.fromiter(erfc, z.dtype, z.size).reshape(z.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """z.
+
+    Source: torch.nn.Identity.
+    """
+
+    kind: Literal["identity"] = "identity"
+    about: ClassVar = About(
+        "Identity",
+        r"z",
+        "1",
+        r"1",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return z.copy()
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad.copy()
+
+
+@dataclass(frozen=True, slots=True)
+class Relu:
+    """max(0, z), with derivative 0 at z = 0.
+
+    Source: Nair and Hinton 2010; torch.nn.ReLU.
+    """
+
+    kind: Literal["relu"] = "relu"
+    about: ClassVar = About(
+        "Rectified linear unit",
+        r"\max(0, z)",
+        "1 where z > 0, else 0",
+        r"[z > 0]",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.maximum(z, 0)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * (z > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Relu6:
+    """min(6, max(0, z)), with derivative 0 at both kinks.
+
+    Source: Krizhevsky 2010; torch.nn.ReLU6.
+    """
+
+    kind: Literal["relu6"] = "relu6"
+    about: ClassVar = About(
+        "ReLU6",
+        r"\min(6, \max(0, z))",
+        "1 where 0 < z < 6, else 0",
+        r"[0 < z < 6]",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.clip(z, 0, 6)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * ((z > 0) & (z < 6))
+
+
+@dataclass(frozen=True, slots=True)
+class LeakyRelu:
+    """z where z > 0, else negative_slope * z, with the slope as derivative at z = 0.
+
+    Source: Maas et al. 2013; torch.nn.LeakyReLU (Keras has a slope of 0.2, JAX derivative 1 at 0).
+    """
+
+    kind: Literal["leaky_relu"] = "leaky_relu"
+    negative_slope: float = hyper(0.01, description="The slope below 0.")
+    about: ClassVar = About(
+        "Leaky ReLU",
+        r"\begin{cases} z & z > 0 \\ \alpha z & z \le 0 \end{cases}",
+        "1 where z > 0, else negative_slope",
+        r"\begin{cases} 1 & z > 0 \\ \alpha & z \le 0 \end{cases}",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.where(z > 0, z, self.negative_slope * z)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return np.where(z > 0, grad, self.negative_slope * grad)
+
+
+@dataclass(frozen=True, slots=True)
+class Elu:
+    """z where z > 0, else alpha * (exp(z) - 1).
+
+    Source: Clevert et al. 2015, arXiv:1511.07289; torch.nn.ELU.
+    """
+
+    kind: Literal["elu"] = "elu"
+    alpha: float = hyper(1.0, gt=0.0, description="The value approached at minus infinity is -alpha.")
+    about: ClassVar = About(
+        "Exponential linear unit",
+        r"\begin{cases} z & z > 0 \\ \alpha (e^z - 1) & z \le 0 \end{cases}",
+        "1 where z > 0, else alpha * exp(z)",
+        r"\begin{cases} 1 & z > 0 \\ \alpha e^z & z \le 0 \end{cases}",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.where(z > 0, z, self.alpha * np.expm1(np.minimum(z, 0)))
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * np.where(z > 0, 1, self.alpha * np.exp(np.minimum(z, 0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Celu:
+    """z where z > 0, else alpha * (exp(z / alpha) - 1).
+
+    Source: Barron 2017, arXiv:1704.07483; torch.nn.CELU.
+    """
+
+    kind: Literal["celu"] = "celu"
+    alpha: float = hyper(1.0, gt=0.0, description="The value approached at minus infinity is -alpha.")
+    about: ClassVar = About(
+        "Continuously differentiable ELU",
+        r"\begin{cases} z & z > 0 \\ \alpha (e^{z / \alpha} - 1) & z \le 0 \end{cases}",
+        "1 where z > 0, else exp(z / alpha)",
+        r"\begin{cases} 1 & z > 0 \\ e^{z / \alpha} & z \le 0 \end{cases}",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.where(z > 0, z, self.alpha * np.expm1(np.minimum(z, 0) / self.alpha))
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * np.exp(np.minimum(z, 0) / self.alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class Selu:
+    """scale * z where z > 0, else scale * alpha * (exp(z) - 1), with alpha 1.67326... and scale 1.05070...
+
+    Source: Klambauer et al. 2017, arXiv:1706.02515; torch.nn.SELU.
+    """
+
+    kind: Literal["selu"] = "selu"
+    alpha: ClassVar[float] = 1.6732632423543772848170429916717
+    scale: ClassVar[float] = 1.0507009873554804934193349852946
+    about: ClassVar = About(
+        "Scaled ELU",
+        r"\begin{cases} \lambda z & z > 0 \\ \lambda \alpha (e^z - 1) & z \le 0 \end{cases}",
+        "scale where z > 0, else scale * alpha * exp(z)",
+        r"\begin{cases} \lambda & z > 0 \\ \lambda \alpha e^z & z \le 0 \end{cases}",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return self.scale * np.where(z > 0, z, self.alpha * np.expm1(np.minimum(z, 0)))
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * self.scale * np.where(z > 0, 1, self.alpha * np.exp(np.minimum(z, 0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Gelu:
+    """z * Phi(z), with Phi the cumulative distribution of the standard normal.
+
+    With approximate tanh: z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 * z^3))).
+
+    Source: Hendrycks and Gimpel 2016, arXiv:1606.08415; torch.nn.GELU.
+    """
+
+    kind: Literal["gelu"] = "gelu"
+    approximate: Literal["none", "tanh"] = hyper("none", description="none: exact; tanh: by tanh.")
+    about: ClassVar = About(
+        "Gaussian error linear unit",
+        r"z \, \Phi(z)",
+        "Phi(z) + z * phi(z), with phi the density",
+        r"\Phi(z) + z \, \varphi(z)",
+    )
+
+    def forward(self, z: Array) -> Array:
+        if self.approximate == "none":
+            return z * normal_cdf(z)
+        return 0.5 * z * (1 + np.tanh(self._inner(z)))
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        if self.approximate == "none":
+            return grad * (normal_cdf(z) + z * (np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)))
+        t = np.tanh(self._inner(z))
+        near = np.clip(z, -50, 50)
+        slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near * near)
+        return grad * 0.5 * (1 + t + near * (1 - t * t) * slope)
+
+    def _inner(self, z: Array) -> Array:
+        # tanh is 1 in every digit long before the cube could overflow.
+        near = np.clip(z, -50, 50)
+        return math.sqrt(2 / math.pi) * (near + 0.044715 * near**3)
+
+
+@dataclass(frozen=True, slots=True)
+class Silu:
+    """z * sigmoid(z).
+
+    Source: Ramachandran et al. 2017, arXiv:1710.05941; torch.nn.SiLU.
+    """
+
+    kind: Literal["silu"] = "silu"
+    about: ClassVar = About(
+        "Sigmoid linear unit (swish)",
+        r"z \, \sigma(z)",
+        "sigmoid(z) * (1 + z * (1 - sigmoid(z)))",
+        r"\sigma(z) (1 + z (1 - \sigma(z)))",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return z / (1 + np.exp(-z))
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        s = sigmoid(z)
+        return grad * s * (1 + z * (1 - s))
+
+
+@dataclass(frozen=True, slots=True)
+class Mish:
+    """z * tanh(softplus(z)).
+
+    Source: Misra 2019, arXiv:1908.08681; torch.nn.Mish.
+    """
+
+    kind: Literal["mish"] = "mish"
+    about: ClassVar = About(
+        "Mish",
+        r"z \tanh(\log(1 + e^z))",
+        "t + z * sigmoid(z) * (1 - t^2) with t = tanh(softplus(z))",
+        r"t + z \, \sigma(z) (1 - t^2), \quad t = \tanh(\log(1 + e^z))",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return z * np.tanh(np.logaddexp(0, z))
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        t = np.tanh(np.logaddexp(0, z))
+        return grad * (t + z * sigmoid(z) * (1 - t * t))
+
+
+@dataclass(frozen=True, slots=True)
+class Sigmoid:
+    """1 / (1 + exp(-z)).
+
+    Source: Rumelhart, Hinton and Williams 1986; torch.nn.Sigmoid.
+    """
+
+    kind: Literal["sigmoid"] = "sigmoid"
+    about: ClassVar = About(
+        "Logistic sigmoid",
+        r"\frac{1}{1 + e^{-z}}",
+        "a * (1 - a)",
+        r"a (1 - a)",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return sigmoid(z)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * a * (1 - a)
+
+
+@dataclass(frozen=True, slots=True)
+class HardSigmoid:
+    """z / 6 + 1/2, held between 0 and 1, with derivative 0 at both kinks.
+
+    Source: Courbariaux et al. 2015, arXiv:1511.00363; torch.nn.Hardsigmoid.
+    """
+
+    kind: Literal["hard_sigmoid"] = "hard_sigmoid"
+    about: ClassVar = About(
+        "Hard sigmoid",
+        r"\max(0, \min(1, z / 6 + 1/2))",
+        "1/6 where -3 < z < 3, else 0",
+        r"\tfrac16 [-3 < z < 3]",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.clip(z + 3, 0, 6) / 6
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * ((z > -3) & (z < 3)) / 6
+
+
+@dataclass(frozen=True, slots=True)
+class LogSigmoid:
+    """log(1 / (1 + exp(-z))).
+
+    Source: torch.nn.LogSigmoid.
+    """
+
+    kind: Literal["log_sigmoid"] = "log_sigmoid"
+    about: ClassVar = About(
+        "Logarithm of the sigmoid",
+        r"-\log(1 + e^{-z})",
+        "sigmoid(-z)",
+        r"\sigma(-z)",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * sigmoid(-z)
+
+
+@dataclass(frozen=True, slots=True)
+class Tanh:
+    """tanh(z).
+
+    Source: LeCun et al. 1998, Efficient BackProp; torch.nn.Tanh.
+    """
+
+    kind: Literal["tanh"] = "tanh"
+    about: ClassVar = About(
+        "Hyperbolic tangent",
+        r"\tanh z",
+        "1 - a^2",
+        r"1 - a^2",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.tanh(z)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * (1 - a * a)
+
+
+@dataclass(frozen=True, slots=True)
+class HardTanh:
+    """z, held between min_val and max_val, with derivative 0 at both kinks.
+
+    Source: Collobert 2004; torch.nn.Hardtanh.
+    """
+
+    kind: Literal["hard_tanh"] = "hard_tanh"
+    min_val: float = hyper(-1.0, description="The least value.")
+    max_val: float = hyper(1.0, description="The largest value.")
+
+    def __post_init__(self) -> None:
+        if not self.min_val < self.max_val:
+            raise ValueError("min_val must be below max_val")
+
+    about: ClassVar = About(
+        "Hard tanh",
+        r"\max(l, \min(u, z))",
+        "1 where min_val < z < max_val, else 0",
+        r"[l < z < u]",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.clip(z, self.min_val, self.max_val)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * ((z > self.min_val) & (z < self.max_val))
+
+
+@dataclass(frozen=True, slots=True)
+class Softplus:
+    """log(1 + exp(beta * z)) / beta, and z itself where beta * z > threshold.
+
+    Source: Dugas et al. 2000; torch.nn.Softplus.
+    """
+
+    kind: Literal["softplus"] = "softplus"
+    beta: float = hyper(1.0, gt=0.0, description="How sharp the bend is.")
+    threshold: float = hyper(20.0, description="Above this it is linear.")
+    about: ClassVar = About(
+        "Softplus",
+        r"\frac1\beta \log(1 + e^{\beta z})",
+        "sigmoid(beta * z), and 1 where beta * z > threshold",
+        r"\sigma(\beta z)",
+    )
+
+    def forward(self, z: Array) -> Array:
+        scaled = z * self.beta
+        return np.where(scaled > self.threshold, z, np.log1p(np.exp(scaled)) / self.beta)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        scaled = z * self.beta
+        return np.where(scaled > self.threshold, grad, grad * sigmoid(scaled))
+
+
+@dataclass(frozen=True, slots=True)
+class Softsign:
+    """z / (1 + |z|).
+
+    Source: Bergstra et al. 2009; torch.nn.Softsign.
+    """
+
+    kind: Literal["softsign"] = "softsign"
+    about: ClassVar = About(
+        "Softsign",
+        r"\frac{z}{1 + |z|}",
+        "1 / (1 + |z|)^2",
+        r"\frac{1}{(1 + |z|)^2}",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return z / (1 + np.abs(z))
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad / (1 + np.abs(z)) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class HardSwish:
+    """z * min(6, max(0, z + 3)) / 6.
+
+    Source: Howard et al. 2019, arXiv:1905.02244; torch.nn.Hardswish.
+    """
+
+    kind: Literal["hard_swish"] = "hard_swish"
+    about: ClassVar = About(
+        "Hard swish",
+        r"z \, \frac{\min(6, \max(0, z + 3))}{6}",
+        "0 where z <= -3, z / 3 + 1/2 up to z = 3, 1 where z >= 3",
+        r"\begin{cases} 0 & z \le -3 \\ z / 3 + 1/2 & -3 < z < 3 \\ 1 & z \ge 3 \end{cases}",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return z * (np.clip(z + 3, 0, 6) / 6)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * np.where(z <= -3, 0, np.where(z < 3, z / 3 + 0.5, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class HardShrink:
+    """z where |z| > lambd, else 0, with derivative 0 at both jumps.
+
+    Source: torch.nn.Hardshrink.
+    """
+
+    kind: Literal["hard_shrink"] = "hard_shrink"
+    lambd: float = hyper(0.5, ge=0.0, description="What is not larger becomes 0.")
+    about: ClassVar = About(
+        "Hard shrink",
+        r"\begin{cases} z & |z| > \lambda \\ 0 & |z| \le \lambda \end{cases}",
+        "1 where |z| > lambd, else 0",
+        r"[|z| > \lambda]",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return z * (np.abs(z) > self.lambd)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * (np.abs(z) > self.lambd)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftShrink:
+    """z - lambd where z > lambd, z + lambd where z < -lambd, else 0, with derivative 0 at both kinks.
+
+    Source: torch.nn.Softshrink.
+    """
+
+    kind: Literal["soft_shrink"] = "soft_shrink"
+    lambd: float = hyper(0.5, ge=0.0, description="What all values are moved towards 0 by.")
+    about: ClassVar = About(
+        "Soft shrink",
+        r"\operatorname{sign}(z) \max(0, |z| - \lambda)",
+        "1 where |z| > lambd, else 0",
+        r"[|z| > \lambda]",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return z - np.clip(z, -self.lambd, self.lambd)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * (np.abs(z) > self.lambd)
+
+
+@dataclass(frozen=True, slots=True)
+class TanhShrink:
+    """z - tanh(z).
+
+    Source: torch.nn.Tanhshrink.
+    """
+
+    kind: Literal["tanh_shrink"] = "tanh_shrink"
+    about: ClassVar = About(
+        "Tanh shrink",
+        r"z - \tanh z",
+        "tanh(z)^2",
+        r"\tanh^2 z",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return z - np.tanh(z)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * np.tanh(z) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """z where z > threshold, else value, with derivative 0 at the jump.
+
+    Source: torch.nn.Threshold (which has no defaults); the default threshold of 1 is Keras's ThresholdedReLU.
+    """
+
+    kind: Literal["threshold"] = "threshold"
+    threshold: float = hyper(1.0, description="What is not above it is replaced.")
+    value: float = hyper(0.0, description="What it is replaced by.")
+    about: ClassVar = About(
+        "Threshold",
+        r"\begin{cases} z & z > \theta \\ v & z \le \theta \end{cases}",
+        "1 where z > threshold, else 0",
+        r"[z > \theta]",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.where(z > self.threshold, z, self.value)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * (z > self.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """exp(z).
+
+    Source: keras.activations.exponential.
+    """
+
+    kind: Literal["exponential"] = "exponential"
+    about: ClassVar = About(
+        "Exponential",
+        r"e^z",
+        "a",
+        r"a",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return np.exp(z)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad * a
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """exp(z_j) / sum_k exp(z_k) over each row.
+
+    Source: Bridle 1990; torch.nn.Softmax.
+    """
+
+    kind: Literal["softmax"] = "softmax"
+    about: ClassVar = About(
+        "Softmax",
+        r"\frac{e^{z_j}}{\sum_k e^{z_k}}",
+        "the Jacobian a_j * ([j = k] - a_k)",
+        r"a_j ([j = k] - a_k)",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return softmax(z)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return a * (grad - (grad * a).sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Softmin:
+    """exp(-z_j) / sum_k exp(-z_k) over each row.
+
+    Source: torch.nn.Softmin.
+    """
+
+    kind: Literal["softmin"] = "softmin"
+    about: ClassVar = About(
+        "Softmin",
+        r"\frac{e^{-z_j}}{\sum_k e^{-z_k}}",
+        "the Jacobian -a_j * ([j = k] - a_k)",
+        r"-a_j ([j = k] - a_k)",
+    )
+
+    def forward(self, z: Array) -> Array:
+        return softmax(-z)
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return a * ((grad * a).sum(axis=1, keepdims=True) - grad)
+
+
+@dataclass(frozen=True, slots=True)
+class LogSoftmax:
+    """z_j - log(sum_k exp(z_k)) over each row.
+
+    Source: torch.nn.LogSoftmax.
+    """
+
+    kind: Literal["log_softmax"] = "log_softmax"
+    about: ClassVar = About(
+        "Logarithm of softmax",
+        r"z_j - \log \sum_k e^{z_k}",
+        "the Jacobian [j = k] - exp(a_k)",
+        r"[j = k] - e^{a_k}",
+    )
+
+    def forward(self, z: Array) -> Array:
+        shifted = z - z.max(axis=1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad - np.exp(a) * grad.sum(axis=1, keepdims=True)
+
+
+Activation = (
+    Identity
+    | Relu
+    | Relu6
+    | LeakyRelu
+    | Elu
+    | Celu
+    | Selu
+    | Gelu
+    | Silu
+    | Mish
+    | Sigmoid
+    | HardSigmoid
+    | LogSigmoid
+    | Tanh
+    | HardTanh
+    | Softplus
+    | Softsign
+    | HardSwish
+    | HardShrink
+    | SoftShrink
+    | TanhShrink
+    | Threshold
+    | Exponential
+    | Softmax
+    | Softmin
+    | LogSoftmax
+)

@@ -1,0 +1,65 @@
+"""The layer kinds."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+
+from engine.activations import Activation
+from engine.rules import About, Array
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """z = x @ W + b, a = activation(z): `[batch, inputs]` to `[batch, units]`, with W `[inputs, units]` and b `[units]`.
+
+    Row i of W holds the weights that leave input i. A bias of None is no bias.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0.
+    """
+
+    weights: Array
+    bias: Array | None
+    activation: Activation
+    name: str | None = None
+    frozen: frozenset[str] = frozenset()
+    kind: Literal["dense"] = "dense"
+    about: ClassVar = About(
+        "Dense layer",
+        r"z = x W + b, \quad a = f(z)",
+        "dL/dW = x^T @ dL/dz, dL/db = sum over the batch of dL/dz, dL/dx = dL/dz @ W^T",
+        r"\frac{\partial L}{\partial W} = x^\top \frac{\partial L}{\partial z}, \quad "
+        r"\frac{\partial L}{\partial b} = \sum_n \frac{\partial L}{\partial z_n}, \quad "
+        r"\frac{\partial L}{\partial x} = \frac{\partial L}{\partial z} W^\top",
+    )
+
+    def preactivations(self, x: Array) -> Array:
+        z: Array = x @ self.weights
+        if self.bias is not None:
+            z += self.bias
+        return z
+
+    def parameter_gradients(self, grad: Array, x: Array) -> dict[str, Array]:
+        """The gradients by weights and bias, from `grad` = dL/dz `[batch, units]` and the layer's input x."""
+        weights: Array = x.T @ grad
+        return {"weights": weights} if self.bias is None else {"weights": weights, "bias": grad.sum(axis=0)}
+
+    def per_example_gradients(self, grad: Array, x: Array) -> dict[str, Array]:
+        """The same for each example on its own: `[batch, inputs, units]` and `[batch, units]`."""
+        weights: Array = x[:, :, np.newaxis] * grad[:, np.newaxis, :]
+        return {"weights": weights} if self.bias is None else {"weights": weights, "bias": grad}
+
+    def input_gradients(self, grad: Array) -> Array:
+        gradients: Array = grad @ self.weights.T
+        return gradients
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        return {"weights": self.weights} if self.bias is None else {"weights": self.weights, "bias": self.bias}
+
+    def with_parameters(self, parameters: dict[str, Array]) -> Self:
+        return replace(self, weights=parameters["weights"], bias=parameters.get("bias"))
+
+
+Layer = Dense
+"""Every layer kind; a union as soon as there is a second one."""

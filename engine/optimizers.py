@@ -1,0 +1,507 @@
+"""The optimizers: each a frozen dataclass whose `update` is the rule for one array of parameters.
+
+`init(parameters)` gives the state before the first step; `update(gradients, state, parameters)` gives new parameters and
+the new state. Nothing is changed in place, and every rule works element by element, so an array may be a weight matrix, a
+bias, or all parameters of a network in one vector. A state is a dictionary of arrays of the parameters' shape and of
+numbers; `step` counts the updates. Which keys it has depends on the hyperparameters alone.
+
+In the formulas g is the gradient (its negative with `maximize`), w a parameter, t the step, counted from 1.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from engine.rules import About, Array, hyper
+
+State = dict[str, Any]
+
+RATE = "How far a step goes."
+DECAY = "Decays weights by this much: added to the gradient as weight_decay * w."
+DECOUPLED = "Decays weights directly, by learning_rate * weight_decay * w, beside the gradient's step."
+MAXIMIZE = "Ascend instead of descending."
+BETAS = "How much of the running averages of the gradient and of its square is kept at each step."
+EPS = "Added to a denominator, so that it is never 0."
+
+
+def rate(default: float) -> Any:
+    return hyper(default, ge=0.0, description=RATE)
+
+
+def require_fractions(**pairs: tuple[float, float]) -> None:
+    for name, values in pairs.items():
+        if not all(0 <= value < 1 for value in values):
+            raise ValueError(f"{name} must be two numbers at least 0 and below 1")
+
+
+def zeros(parameters: Array, *names: str) -> State:
+    return {"step": 0, **{name: np.zeros_like(parameters) for name in names}}
+
+
+@dataclass(frozen=True, slots=True)
+class Sgd:
+    """b = momentum * b + (1 - dampening) * g, then w - learning_rate * b; without momentum, w - learning_rate * g.
+
+    The first b is g itself. With nesterov, g + momentum * b takes the place of b. Weight decay adds weight_decay * w to g.
+
+    Source: torch.optim.SGD; Sutskever et al. 2013.
+    """
+
+    kind: Literal["sgd"] = "sgd"
+    learning_rate: float = rate(1e-3)
+    momentum: float = hyper(0.0, ge=0.0, description="How much of the last step is kept.")
+    dampening: float = hyper(0.0, ge=0.0, description="How much less of the gradient enters the momentum.")
+    weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
+    nesterov: bool = hyper(False, description="Look ahead along the momentum.")
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About(
+        "Stochastic gradient descent", r"b \leftarrow \mu b + (1 - \tau) g, \quad w \leftarrow w - \eta b"
+    )
+
+    def __post_init__(self) -> None:
+        if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
+            raise ValueError("nesterov needs a momentum above 0 and a dampening of 0")
+
+    def init(self, parameters: Array) -> State:
+        return zeros(parameters, "momentum_buffer") if self.momentum else {"step": 0}
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        if self.weight_decay:
+            g = g + self.weight_decay * parameters
+        new = {"step": state["step"] + 1}
+        if self.momentum:
+            b = g if state["step"] == 0 else self.momentum * state["momentum_buffer"] + (1 - self.dampening) * g
+            new["momentum_buffer"] = b
+            g = g + self.momentum * b if self.nesterov else b
+        return parameters - self.learning_rate * g, new
+
+
+@dataclass(frozen=True, slots=True)
+class Adam:
+    """m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, then w - learning_rate * m' / (sqrt(v') + eps).
+
+    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) correct the bias of the first steps. With amsgrad, v is replaced by
+    its largest value so far. Weight decay is added to the gradient (adamw keeps it apart).
+
+    Source: Kingma and Ba 2014, arXiv:1412.6980; torch.optim.Adam.
+    """
+
+    kind: Literal["adam"] = "adam"
+    learning_rate: float = rate(1e-3)
+    betas: tuple[float, float] = hyper((0.9, 0.999), description=BETAS)
+    eps: float = hyper(1e-8, ge=0.0, description=EPS)
+    weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
+    amsgrad: bool = hyper(False, description="Never let the step size grow again.")
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About(
+        "Adam", r"w \leftarrow w - \eta \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}"
+    )
+
+    def __post_init__(self) -> None:
+        require_fractions(betas=self.betas)
+
+    def init(self, parameters: Array) -> State:
+        return zeros(parameters, *adam_slots(self.amsgrad))
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        if self.weight_decay:
+            g = g + self.weight_decay * parameters
+        return adam_step(self.learning_rate, self.betas, self.eps, self.amsgrad, g, state, parameters)
+
+
+def adam_slots(amsgrad: bool) -> tuple[str, ...]:
+    return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
+
+
+def adam_step(
+    learning_rate: float,
+    betas: tuple[float, float],
+    eps: float,
+    amsgrad: bool,
+    g: Array,
+    state: State,
+    parameters: Array,
+) -> tuple[Array, State]:
+    """What Adam and AdamW share: averages, their bias correction, the step."""
+    beta1, beta2 = betas
+    t = state["step"] + 1
+    m = beta1 * state["exp_avg"] + (1 - beta1) * g
+    v = beta2 * state["exp_avg_sq"] + (1 - beta2) * (g * g)
+    new = {"step": t, "exp_avg": m, "exp_avg_sq": v}
+    if amsgrad:
+        v = new["max_exp_avg_sq"] = np.maximum(state["max_exp_avg_sq"], v)
+    denominator = np.sqrt(v) / math.sqrt(1 - beta2**t) + eps
+    return parameters - learning_rate / (1 - beta1**t) * (m / denominator), new
+
+
+@dataclass(frozen=True, slots=True)
+class AdamW:
+    """Adam's step from w - learning_rate * weight_decay * w: the decay does not enter the averages.
+
+    Source: Loshchilov and Hutter 2017, arXiv:1711.05101; torch.optim.AdamW.
+    """
+
+    kind: Literal["adamw"] = "adamw"
+    learning_rate: float = rate(1e-3)
+    betas: tuple[float, float] = hyper((0.9, 0.999), description=BETAS)
+    eps: float = hyper(1e-8, ge=0.0, description=EPS)
+    weight_decay: float = hyper(1e-2, ge=0.0, description=DECOUPLED)
+    amsgrad: bool = hyper(False, description="Never let the step size grow again.")
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About(
+        "AdamW",
+        r"w \leftarrow w - \eta \lambda w - \eta \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}",
+    )
+
+    def __post_init__(self) -> None:
+        require_fractions(betas=self.betas)
+
+    def init(self, parameters: Array) -> State:
+        return zeros(parameters, *adam_slots(self.amsgrad))
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        decayed = parameters * (1 - self.learning_rate * self.weight_decay)
+        return adam_step(self.learning_rate, self.betas, self.eps, self.amsgrad, g, state, decayed)
+
+
+@dataclass(frozen=True, slots=True)
+class Adamax:
+    """m = beta1 m + (1 - beta1) g, u = max(beta2 u, |g| + eps), then w - learning_rate / (1 - beta1^t) * m / u.
+
+    Source: Kingma and Ba 2014, arXiv:1412.6980; torch.optim.Adamax.
+    """
+
+    kind: Literal["adamax"] = "adamax"
+    learning_rate: float = rate(2e-3)
+    betas: tuple[float, float] = hyper((0.9, 0.999), description=BETAS)
+    eps: float = hyper(1e-8, ge=0.0, description=EPS)
+    weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About("Adamax", r"w \leftarrow w - \frac{\eta}{1 - \beta_1^t} \frac{m}{u}")
+
+    def __post_init__(self) -> None:
+        require_fractions(betas=self.betas)
+
+    def init(self, parameters: Array) -> State:
+        return zeros(parameters, "exp_avg", "exp_inf")
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        if self.weight_decay:
+            g = g + self.weight_decay * parameters
+        beta1, beta2 = self.betas
+        t = state["step"] + 1
+        m = beta1 * state["exp_avg"] + (1 - beta1) * g
+        u = np.maximum(beta2 * state["exp_inf"], np.abs(g) + self.eps)
+        new = {"step": t, "exp_avg": m, "exp_inf": u}
+        return parameters - self.learning_rate / (1 - beta1**t) * (m / u), new
+
+
+@dataclass(frozen=True, slots=True)
+class NAdam:
+    """Adam with Nesterov's momentum: mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2) weighs gradient and average.
+
+    The step is learning_rate * ((1 - mu_t) / (1 - M_t) * g + mu_(t+1) / (1 - M_t mu_(t+1)) * m) / (sqrt(v') + eps), with
+    M_t = mu_1 * ... * mu_t, kept in the state as mu_product.
+
+    Source: Dozat 2016; torch.optim.NAdam.
+    """
+
+    kind: Literal["nadam"] = "nadam"
+    learning_rate: float = rate(2e-3)
+    betas: tuple[float, float] = hyper((0.9, 0.999), description=BETAS)
+    eps: float = hyper(1e-8, ge=0.0, description=EPS)
+    weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
+    momentum_decay: float = hyper(4e-3, ge=0.0, description="How fast the momentum approaches beta1.")
+    decoupled_weight_decay: bool = hyper(False, description="Decay weights as AdamW does.")
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About(
+        "NAdam",
+        r"w \leftarrow w - \eta \left( \frac{1 - \mu_t}{1 - M_t} g + \frac{\mu_{t+1}}{1 - M_t \mu_{t+1}} m \right)"
+        r" \Big/ \left( \sqrt{v / (1 - \beta_2^t)} + \epsilon \right)",
+    )
+
+    def __post_init__(self) -> None:
+        require_fractions(betas=self.betas)
+
+    def init(self, parameters: Array) -> State:
+        return {"mu_product": 1.0, **zeros(parameters, "exp_avg", "exp_avg_sq")}
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        if self.weight_decay and self.decoupled_weight_decay:
+            parameters = parameters * (1 - self.learning_rate * self.weight_decay)
+        elif self.weight_decay:
+            g = g + self.weight_decay * parameters
+        beta1, beta2 = self.betas
+        t = state["step"] + 1
+        mu = beta1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))
+        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * self.momentum_decay))
+        product = state["mu_product"] * mu
+        m = beta1 * state["exp_avg"] + (1 - beta1) * g
+        v = beta2 * state["exp_avg_sq"] + (1 - beta2) * (g * g)
+        denominator = np.sqrt(v / (1 - beta2**t)) + self.eps
+        step = (1 - mu) / (1 - product) * g + mu_next / (1 - product * mu_next) * m
+        new = {"step": t, "mu_product": product, "exp_avg": m, "exp_avg_sq": v}
+        return parameters - self.learning_rate * (step / denominator), new
+
+
+@dataclass(frozen=True, slots=True)
+class RAdam:
+    """Adam's step times a rectification of its variance; while the variance is unknown (rho_t <= 5), w - learning_rate * m'.
+
+    rho_t = rho - 2 t beta2^t / (1 - beta2^t) with rho = 2 / (1 - beta2) - 1; the rectification is the root of
+    (rho_t - 4)(rho_t - 2) rho / ((rho - 4)(rho - 2) rho_t).
+
+    Source: Liu et al. 2019, arXiv:1908.03265; torch.optim.RAdam.
+    """
+
+    kind: Literal["radam"] = "radam"
+    learning_rate: float = rate(1e-3)
+    betas: tuple[float, float] = hyper((0.9, 0.999), description=BETAS)
+    eps: float = hyper(1e-8, ge=0.0, description=EPS)
+    weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
+    decoupled_weight_decay: bool = hyper(False, description="Decay weights as AdamW does.")
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About(
+        "RAdam", r"w \leftarrow w - \eta \, r_t \frac{m / (1 - \beta_1^t)}{(\sqrt v + \epsilon) / \sqrt{1 - \beta_2^t}}"
+    )
+
+    def __post_init__(self) -> None:
+        require_fractions(betas=self.betas)
+
+    def init(self, parameters: Array) -> State:
+        return zeros(parameters, "exp_avg", "exp_avg_sq")
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        if self.weight_decay and self.decoupled_weight_decay:
+            parameters = parameters * (1 - self.learning_rate * self.weight_decay)
+        elif self.weight_decay:
+            g = g + self.weight_decay * parameters
+        beta1, beta2 = self.betas
+        t = state["step"] + 1
+        m = beta1 * state["exp_avg"] + (1 - beta1) * g
+        v = beta2 * state["exp_avg_sq"] + (1 - beta2) * (g * g)
+        step = m / (1 - beta1**t)
+        longest = 2 / (1 - beta2) - 1
+        length = longest - 2 * t * beta2**t / (1 - beta2**t)
+        if length > 5:
+            rectification = math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+            step = step * (rectification * math.sqrt(1 - beta2**t) / (np.sqrt(v) + self.eps))
+        return parameters - self.learning_rate * step, {"step": t, "exp_avg": m, "exp_avg_sq": v}
+
+
+@dataclass(frozen=True, slots=True)
+class RmsProp:
+    """v = alpha v + (1 - alpha) g^2, then w - learning_rate * g / (sqrt(v) + eps).
+
+    With centered, the square of the gradient's own average is taken from v; with momentum, the step enters a buffer
+    b = momentum * b + g / (sqrt(v) + eps), and w moves by learning_rate * b.
+
+    Source: Tieleman and Hinton 2012; Graves 2013, arXiv:1308.0850; torch.optim.RMSprop.
+    """
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    learning_rate: float = rate(1e-2)
+    alpha: float = hyper(0.99, ge=0.0, lt=1.0, description="How much of the average of squares is kept.")
+    eps: float = hyper(1e-8, ge=0.0, description=EPS)
+    weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
+    momentum: float = hyper(0.0, ge=0.0, description="How much of the last step is kept.")
+    centered: bool = hyper(False, description="Divide by the variance in place of the mean square.")
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About(
+        "RMSprop", r"v \leftarrow \alpha v + (1 - \alpha) g^2, \quad w \leftarrow w - \eta \frac{g}{\sqrt v + \epsilon}"
+    )
+
+    def init(self, parameters: Array) -> State:
+        names = ["square_avg"]
+        names += ["grad_avg"] if self.centered else []
+        names += ["momentum_buffer"] if self.momentum else []
+        return zeros(parameters, *names)
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        if self.weight_decay:
+            g = g + self.weight_decay * parameters
+        v = self.alpha * state["square_avg"] + (1 - self.alpha) * (g * g)
+        new = {"step": state["step"] + 1, "square_avg": v}
+        if self.centered:
+            mean = new["grad_avg"] = self.alpha * state["grad_avg"] + (1 - self.alpha) * g
+            # Rounding may carry the variance of a constant gradient a little below 0.
+            v = np.maximum(v - mean * mean, 0)
+        step = g / (np.sqrt(v) + self.eps)
+        if self.momentum:
+            step = new["momentum_buffer"] = self.momentum * state["momentum_buffer"] + step
+        return parameters - self.learning_rate * step, new
+
+
+@dataclass(frozen=True, slots=True)
+class Adagrad:
+    """s = s + g^2, then w - learning_rate / (1 + (t - 1) lr_decay) * g / (sqrt(s) + eps).
+
+    Source: Duchi, Hazan and Singer 2011, JMLR 12; torch.optim.Adagrad.
+    """
+
+    kind: Literal["adagrad"] = "adagrad"
+    learning_rate: float = rate(1e-2)
+    lr_decay: float = hyper(0.0, ge=0.0, description="How fast the learning rate falls.")
+    weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
+    initial_accumulator_value: float = hyper(0.0, ge=0.0, description="What the sum of squares starts from.")
+    eps: float = hyper(1e-10, ge=0.0, description=EPS)
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About(
+        "Adagrad",
+        r"s \leftarrow s + g^2, \quad w \leftarrow w - \frac{\eta}{1 + (t - 1) \gamma} \frac{g}{\sqrt s + \epsilon}",
+    )
+
+    def init(self, parameters: Array) -> State:
+        return {"step": 0, "sum": np.full_like(parameters, self.initial_accumulator_value)}
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        if self.weight_decay:
+            g = g + self.weight_decay * parameters
+        s = state["sum"] + g * g
+        rate = self.learning_rate / (1 + state["step"] * self.lr_decay)
+        return parameters - rate * (g / (np.sqrt(s) + self.eps)), {"step": state["step"] + 1, "sum": s}
+
+
+@dataclass(frozen=True, slots=True)
+class Adadelta:
+    """v = rho v + (1 - rho) g^2, d = sqrt(u + eps) / sqrt(v + eps) * g, u = rho u + (1 - rho) d^2, then w - learning_rate * d.
+
+    Source: Zeiler 2012, arXiv:1212.5701; torch.optim.Adadelta.
+    """
+
+    kind: Literal["adadelta"] = "adadelta"
+    learning_rate: float = rate(1.0)
+    rho: float = hyper(0.9, ge=0.0, le=1.0, description="How much of the averages of squares is kept.")
+    eps: float = hyper(1e-6, ge=0.0, description=EPS)
+    weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About("Adadelta", r"w \leftarrow w - \eta \frac{\sqrt{u + \epsilon}}{\sqrt{v + \epsilon}} g")
+
+    def init(self, parameters: Array) -> State:
+        return zeros(parameters, "square_avg", "acc_delta")
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        if self.weight_decay:
+            g = g + self.weight_decay * parameters
+        v = self.rho * state["square_avg"] + (1 - self.rho) * (g * g)
+        d = np.sqrt(state["acc_delta"] + self.eps) / np.sqrt(v + self.eps) * g
+        u = self.rho * state["acc_delta"] + (1 - self.rho) * (d * d)
+        new = {"step": state["step"] + 1, "square_avg": v, "acc_delta": u}
+        return parameters - self.learning_rate * d, new
+
+
+@dataclass(frozen=True, slots=True)
+class Rprop:
+    """w - sign(g) * size, where size grows by etas[1] while g keeps its sign and shrinks by etas[0] when it turns.
+
+    A step whose gradient turned is left out. The size starts at learning_rate and stays within step_sizes.
+
+    Source: Riedmiller and Braun 1993; torch.optim.Rprop.
+    """
+
+    kind: Literal["rprop"] = "rprop"
+    learning_rate: float = rate(1e-2)
+    etas: tuple[float, float] = hyper((0.5, 1.2), description="What a size is multiplied by: below 1, and above 1.")
+    step_sizes: tuple[float, float] = hyper((1e-6, 50.0), description="The least and the largest size.")
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About("Rprop", r"w \leftarrow w - \operatorname{sign}(g) \, \Delta")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.etas[0] < 1 < self.etas[1] < math.inf:
+            raise ValueError("etas must be a number between 0 and 1 and a number above 1")
+        if not 0 <= self.step_sizes[0] <= self.step_sizes[1] < math.inf:
+            raise ValueError("step_sizes must be two numbers at least 0, the smaller one first")
+
+    def init(self, parameters: Array) -> State:
+        return {"step_size": np.full_like(parameters, self.learning_rate), **zeros(parameters, "prev")}
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        agreement = g * state["prev"]
+        factor = np.where(agreement > 0, self.etas[1], np.where(agreement < 0, self.etas[0], 1)).astype(g.dtype)
+        size = np.clip(state["step_size"] * factor, *self.step_sizes)
+        g = np.where(agreement < 0, 0, g)
+        return parameters - np.sign(g) * size, {"step": state["step"] + 1, "prev": g, "step_size": size}
+
+
+@dataclass(frozen=True, slots=True)
+class Asgd:
+    """w * (1 - lambd * eta_t) - eta_t * g with eta_t = learning_rate / (1 + lambd * learning_rate * t)^alpha.
+
+    The state's `ax` is the average of the parameters after step t0, which is what averaged SGD is for; the answer's
+    network holds the last parameters, as in PyTorch.
+
+    Source: Polyak and Juditsky 1992, doi:10.1137/0330046; torch.optim.ASGD.
+    """
+
+    kind: Literal["asgd"] = "asgd"
+    learning_rate: float = rate(1e-2)
+    lambd: float = hyper(1e-4, ge=0.0, description="Decays the parameters.")
+    alpha: float = hyper(0.75, ge=0.0, description="The power by which the step falls.")
+    t0: float = hyper(1e6, ge=0.0, description="The step after which averaging starts.")
+    weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About(
+        "Averaged stochastic gradient descent",
+        r"w \leftarrow (1 - \lambda \eta_t) w - \eta_t g, \quad \eta_t = \frac{\eta}{(1 + \lambda \eta t)^\alpha}",
+    )
+
+    def init(self, parameters: Array) -> State:
+        return {"eta": self.learning_rate, "mu": 1.0, **zeros(parameters, "ax")}
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        if self.weight_decay:
+            g = g + self.weight_decay * parameters
+        t = state["step"] + 1
+        eta, mu = state["eta"], state["mu"]
+        parameters = parameters * (1 - self.lambd * eta) - eta * g
+        ax = parameters if mu == 1 else state["ax"] + (parameters - state["ax"]) * mu
+        eta = self.learning_rate / (1 + self.lambd * self.learning_rate * t) ** self.alpha
+        return parameters, {"step": t, "eta": eta, "mu": 1 / max(1.0, t - self.t0), "ax": ax}
+
+
+@dataclass(frozen=True, slots=True)
+class Lion:
+    """w - learning_rate * (sign(beta1 m + (1 - beta1) g) + weight_decay * w), then m = beta2 m + (1 - beta2) g.
+
+    Source: Chen et al. 2023, arXiv:2302.06675, algorithm 2.
+    """
+
+    kind: Literal["lion"] = "lion"
+    learning_rate: float = rate(1e-4)
+    betas: tuple[float, float] = hyper((0.9, 0.99), description="How much of the average enters the step, and is kept.")
+    weight_decay: float = hyper(0.0, ge=0.0, description=DECOUPLED)
+    maximize: bool = hyper(False, description=MAXIMIZE)
+    about: ClassVar = About(
+        "Lion", r"w \leftarrow w - \eta \left( \operatorname{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda w \right)"
+    )
+
+    def __post_init__(self) -> None:
+        require_fractions(betas=self.betas)
+
+    def init(self, parameters: Array) -> State:
+        return zeros(parameters, "exp_avg")
+
+    def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
+        g = -gradients if self.maximize else gradients
+        beta1, beta2 = self.betas
+        direction = np.sign(beta1 * state["exp_avg"] + (1 - beta1) * g)
+        if self.weight_decay:
+            direction = direction + self.weight_decay * parameters
+        new = {"step": state["step"] + 1, "exp_avg": beta2 * state["exp_avg"] + (1 - beta2) * g}
+        return parameters - self.learning_rate * direction, new
+
+
+Optimizer = Sgd | Adam | AdamW | Adamax | NAdam | RAdam | RmsProp | Adagrad | Adadelta | Rprop | Asgd | Lion

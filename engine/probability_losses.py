@@ -1,0 +1,304 @@
+"""The losses of probabilities: cross-entropies and their relatives, with their combined, stable forms on logits.
+
+Beside what every loss has (see losses.py), each names in `combines_with` the activations whose outputs it takes together
+with their logits: `{"softmax": 1.0, "softmin": -1.0}` says that softmax makes probabilities of the logits z, softmin of
+-z. `on_logits()` is the same loss of logits, stable where the product of both derivatives is not;
+`probability_gradient` is the derivative by the probabilities themselves.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from engine.rules import About, Array, hyper
+from engine.targets import (
+    ClassWeights,
+    Reduction,
+    label_weights,
+    require_class_weights,
+    require_probabilities,
+    require_targets,
+    require_weights_from_zero,
+)
+
+SOFTMAX = {"softmax": 1.0, "softmin": -1.0}
+SMOOTHING = "Moves this share of each target to all classes equally."
+WEIGHTS = "One weight >= 0 for each class, or null."
+FROM_LOGITS = "The outputs are logits, not probabilities."
+
+
+def log_softmax(z: Array) -> Array:
+    shifted = z - z.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def log(p: Array) -> Array:
+    """The logarithm; minus infinity at 0."""
+    return np.log(np.maximum(p, 0))
+
+
+def product(t: Array, log_p: Array) -> Array:
+    """t * log p, with 0 * log 0 = 0."""
+    return np.where(t == 0, 0, t * log_p)
+
+
+def floored(p: Array) -> Array:
+    """p, or the smallest normal number where p is smaller: what a derivative may divide by."""
+    return np.maximum(p, np.finfo(p.dtype).tiny)
+
+
+@dataclass(frozen=True, slots=True)
+class CrossEntropy:
+    """-sum_c w_c t_c log(y_c) over the classes c of a row; y are probabilities, or softmax of logits.
+
+    Where a probability is 0 and its target is not, the loss is infinite; its derivative by the probability is then taken
+    at the smallest normal number, so that it is finite. Row-wise. A mean divides by the sum of the weights of the labels;
+    a row of probabilities as target counts 1.
+
+    Source: torch.nn.CrossEntropyLoss.
+    """
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+    reduction: Reduction = "mean"
+    from_logits: bool = hyper(False, description=FROM_LOGITS)
+    label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description=SMOOTHING)
+    class_weights: ClassWeights = hyper(None, description=WEIGHTS)
+    takes_labels: ClassVar[bool] = True
+    combines_with: ClassVar[Mapping[str, float]] = SOFTMAX
+    about: ClassVar = About(
+        "Cross-entropy",
+        r"-\sum_c w_c t_c \log y_c",
+        "-w_c t_c / y_c by a probability; softmax(z) * sum(w t) - w t by logits",
+        r"-\frac{w_c t_c}{y_c}",
+    )
+
+    def __post_init__(self) -> None:
+        require_weights_from_zero(self.class_weights)
+
+    def check(self, y: Array, t: Array) -> None:
+        require_class_weights(self.class_weights, y.shape[1])
+        require_targets(t, 0, 1, "a number from 0 to 1")
+        if not self.from_logits:
+            require_probabilities(y, "softmax")
+
+    def on_logits(self) -> Self:
+        return replace(self, from_logits=True)
+
+    def unweighted(self) -> Self:
+        return self if self.class_weights is None else replace(self, class_weights=None)
+
+    def row_weights(self, t: Array) -> Array | None:
+        return label_weights(self.class_weights, t)
+
+    def _weighted(self, t: Array) -> Array:
+        if self.label_smoothing:
+            t = t * (1 - self.label_smoothing) + self.label_smoothing / t.shape[1]
+        return t if self.class_weights is None else t * np.array(self.class_weights, t.dtype)
+
+    def values(self, y: Array, t: Array) -> Array:
+        log_p = log_softmax(y) if self.from_logits else log(y)
+        losses: Array = -product(self._weighted(t), log_p).sum(axis=1)
+        return losses
+
+    def gradient(self, y: Array, t: Array) -> Array:
+        if not self.from_logits:
+            return self.probability_gradient(y, t)
+        t = self._weighted(t)
+        return np.exp(log_softmax(y)) * t.sum(axis=1, keepdims=True) - t
+
+    def probability_gradient(self, y: Array, t: Array) -> Array:
+        return -self._weighted(t) / floored(y)
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryCrossEntropy:
+    """-w (t log(y) + (1 - t) log(1 - y)); y are probabilities, or sigmoid of logits.
+
+    On probabilities, logarithms are at least -100 and the derivative's divisor y (1 - y) is at least 1e-12, as in
+    PyTorch. Elementwise; class weights scale each output and do not change a mean's divisor.
+
+    Source: torch.nn.BCELoss and BCEWithLogitsLoss; label smoothing from Keras.
+    """
+
+    kind: Literal["binary_cross_entropy"] = "binary_cross_entropy"
+    reduction: Reduction = "mean"
+    from_logits: bool = hyper(False, description=FROM_LOGITS)
+    label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description="Moves each target this share of the way to 1/2.")
+    class_weights: ClassWeights = hyper(None, description="One weight >= 0 for each output, or null.")
+    takes_labels: ClassVar[bool] = False
+    combines_with: ClassVar[Mapping[str, float]] = {"sigmoid": 1.0}
+    about: ClassVar = About(
+        "Binary cross-entropy",
+        r"-w \left( t \log y + (1 - t) \log(1 - y) \right)",
+        "(y - t) / (y (1 - y)) by a probability; sigmoid(z) - t by a logit",
+        r"\frac{y - t}{y (1 - y)}",
+    )
+
+    def __post_init__(self) -> None:
+        require_weights_from_zero(self.class_weights)
+
+    def check(self, y: Array, t: Array) -> None:
+        require_class_weights(self.class_weights, y.shape[1])
+        require_targets(t, 0, 1, "a number from 0 to 1")
+        if not self.from_logits:
+            require_probabilities(y, "sigmoid")
+
+    def on_logits(self) -> Self:
+        return replace(self, from_logits=True)
+
+    def unweighted(self) -> Self:
+        return self if self.class_weights is None else replace(self, class_weights=None)
+
+    def row_weights(self, t: Array) -> Array | None:
+        return None
+
+    def _smoothed(self, t: Array) -> Array:
+        return t * (1 - self.label_smoothing) + self.label_smoothing / 2 if self.label_smoothing else t
+
+    def _weighted(self, losses: Array) -> Array:
+        return losses if self.class_weights is None else losses * np.array(self.class_weights, losses.dtype)
+
+    def values(self, y: Array, t: Array) -> Array:
+        t = self._smoothed(t)
+        if self.from_logits:
+            return self._weighted(np.maximum(y, 0) - y * t + np.log1p(np.exp(-np.abs(y))))
+        y = np.minimum(y, 1)
+        return self._weighted(-(t * np.maximum(np.log(y), -100) + (1 - t) * np.maximum(np.log1p(-y), -100)))
+
+    def gradient(self, y: Array, t: Array) -> Array:
+        if self.from_logits:
+            return self._weighted(1 / (1 + np.exp(-y)) - self._smoothed(t))
+        return self.probability_gradient(y, t)
+
+    def probability_gradient(self, y: Array, t: Array) -> Array:
+        return self._weighted((y - self._smoothed(t)) / np.maximum(y * (1 - y), 1e-12))
+
+
+@dataclass(frozen=True, slots=True)
+class Focal:
+    """-alpha sum_c w_c (1 - y_c)^gamma t_c log(y_c); y are probabilities, or softmax of logits.
+
+    Row-wise, for classes that exclude each other. With gamma 0 it is alpha times the cross-entropy. Where a probability
+    is 0, its derivative is taken at the smallest normal number.
+
+    Source: Lin et al. 2017, arXiv:1708.02002; keras.losses.CategoricalFocalCrossentropy.
+    """
+
+    kind: Literal["focal"] = "focal"
+    reduction: Reduction = "mean"
+    alpha: float = hyper(0.25, ge=0.0, description="Scales the whole loss.")
+    gamma: float = hyper(2.0, ge=0.0, description="How strongly well-classified examples are discounted.")
+    from_logits: bool = hyper(False, description=FROM_LOGITS)
+    label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description=SMOOTHING)
+    class_weights: ClassWeights = hyper(None, description=WEIGHTS)
+    takes_labels: ClassVar[bool] = True
+    combines_with: ClassVar[Mapping[str, float]] = SOFTMAX
+    about: ClassVar = About(
+        "Focal cross-entropy",
+        r"-\alpha \sum_c w_c (1 - y_c)^\gamma t_c \log y_c",
+        "alpha w_c t_c (gamma (1 - y_c)^(gamma - 1) log(y_c) - (1 - y_c)^gamma / y_c)",
+        r"\alpha w_c t_c \left( \gamma (1 - y_c)^{\gamma - 1} \log y_c - \frac{(1 - y_c)^\gamma}{y_c} \right)",
+    )
+
+    def __post_init__(self) -> None:
+        require_weights_from_zero(self.class_weights)
+
+    def check(self, y: Array, t: Array) -> None:
+        require_class_weights(self.class_weights, y.shape[1])
+        require_targets(t, 0, 1, "a number from 0 to 1")
+        if not self.from_logits:
+            require_probabilities(y, "softmax")
+
+    def on_logits(self) -> Self:
+        return replace(self, from_logits=True)
+
+    def unweighted(self) -> Self:
+        return self if self.class_weights is None else replace(self, class_weights=None)
+
+    def row_weights(self, t: Array) -> Array | None:
+        return None
+
+    def _weighted(self, t: Array) -> Array:
+        if self.label_smoothing:
+            t = t * (1 - self.label_smoothing) + self.label_smoothing / t.shape[1]
+        weights: Any = 1.0 if self.class_weights is None else np.array(self.class_weights, t.dtype)
+        return t * (self.alpha * weights)
+
+    def values(self, y: Array, t: Array) -> Array:
+        log_p = log_softmax(y) if self.from_logits else log(y)
+        missing = np.maximum(-np.expm1(log_p), 0)
+        losses: Array = -product(self._weighted(t) * missing**self.gamma, log_p).sum(axis=1)
+        return losses
+
+    def _by_log(self, log_p: Array, t: Array) -> Array:
+        """The derivative by log y: alpha w t (gamma (1 - y)^(gamma - 1) y log y - (1 - y)^gamma)."""
+        missing = np.maximum(-np.expm1(log_p), 0)
+        p = np.exp(log_p)
+        # (1 - y)^(gamma - 1) log y stays finite as y goes to 1 for every gamma >= 0; y log y goes to 0 as y does.
+        entropy = np.where(p > 0, p * log_p, 0)
+        slope = np.where(missing > 0, missing ** (self.gamma - 1) * entropy, 0) if self.gamma else 0.0
+        return self._weighted(t) * (self.gamma * slope - missing**self.gamma)
+
+    def gradient(self, y: Array, t: Array) -> Array:
+        if not self.from_logits:
+            return self.probability_gradient(y, t)
+        log_p = log_softmax(y)
+        by_log = self._by_log(log_p, t)
+        return by_log - np.exp(log_p) * by_log.sum(axis=1, keepdims=True)
+
+    def probability_gradient(self, y: Array, t: Array) -> Array:
+        p = floored(np.minimum(y, 1))
+        return self._by_log(np.log(p), t) / p
+
+
+@dataclass(frozen=True, slots=True)
+class KlDivergence:
+    """t (log(t) - y), with y the logarithms of probabilities; with log_target, exp(t) (t - y).
+
+    After a softmax or softmin layer, y are the logarithms of the probabilities that the layer makes, in the combined,
+    stable form. Elementwise: the mean divides by batch and outputs, batch_mean is the divergence itself.
+
+    Source: torch.nn.KLDivLoss.
+    """
+
+    kind: Literal["kl_divergence"] = "kl_divergence"
+    reduction: Reduction = "mean"
+    log_target: bool = hyper(False, description="The targets are logarithms of probabilities too.")
+    from_logits: bool = hyper(False, description="The outputs are logits: their log_softmax is taken first.")
+    takes_labels: ClassVar[bool] = False
+    combines_with: ClassVar[Mapping[str, float]] = SOFTMAX
+    about: ClassVar = About("Kullback-Leibler divergence", r"t (\log t - y)", "-t", r"-t")
+
+    def check(self, y: Array, t: Array) -> None:
+        if not self.log_target:
+            require_targets(t, 0, math.inf, "a number at least 0")
+
+    def on_logits(self) -> Self:
+        return replace(self, from_logits=True)
+
+    def unweighted(self) -> Self:
+        return self
+
+    def row_weights(self, t: Array) -> Array | None:
+        return None
+
+    def values(self, y: Array, t: Array) -> Array:
+        log_p = log_softmax(y) if self.from_logits else y
+        if self.log_target:
+            return np.exp(t) * (t - log_p)
+        return product(t, log(t)) - product(t, log_p)
+
+    def gradient(self, y: Array, t: Array) -> Array:
+        by_log = -np.exp(t) if self.log_target else -t
+        if not self.from_logits:
+            return by_log
+        return by_log - np.exp(log_softmax(y)) * by_log.sum(axis=1, keepdims=True)
+
+    def probability_gradient(self, y: Array, t: Array) -> Array:
+        return (-np.exp(t) if self.log_target else -t) / floored(y)
+
+
+LossOfProbabilities = CrossEntropy | BinaryCrossEntropy | Focal | KlDivergence

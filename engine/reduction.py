@@ -1,0 +1,78 @@
+"""From an example's loss to the batch's: targets, weights, reductions."""
+
+from typing import Any
+
+import numpy as np
+
+from engine.errors import InvalidTarget, InvalidWeights, ShapeMismatch
+from engine.losses import Loss
+from engine.rules import Array
+
+
+def prepare_targets(loss: Loss, targets: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Targets in the shape of the outputs; class labels become one-hot rows.
+
+    Raises ShapeMismatch, and InvalidTarget where a label is none of 0 to outputs - 1.
+    """
+    batch, outputs = shape
+    if targets.ndim == 1 and loss.takes_labels:
+        if len(targets) != batch:
+            raise ShapeMismatch(
+                ("targets",), "There is one label for each example.", expected=[batch], received=[len(targets)]
+            )
+        wrong = (targets < 0) | (targets >= outputs) | (targets != np.floor(targets))
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise InvalidTarget(
+                ("targets", i),
+                f"This label is not one of the {outputs} classes.",
+                expected=f"an integer from 0 to {outputs - 1}",
+                received=targets[i].item(),
+            )
+        one_hot = np.zeros(shape, dtype)
+        one_hot[np.arange(batch), targets.astype(np.int64)] = 1
+        return one_hot
+    if targets.shape != shape:
+        hint = None
+        if targets.ndim == 1:
+            hint = f"{loss.kind} takes one number for each output: [[0], [1]] in place of [0, 1]."
+        raise ShapeMismatch(
+            ("targets",),
+            "The targets have not the shape of the outputs.",
+            expected=list(shape),
+            received=list(targets.shape),
+            hint=hint,
+        )
+    return targets
+
+
+def row_scales(loss: Loss, targets: Array, sample_weights: Array | None, values: Array) -> Array:
+    """The factor of each row, so that the reduced loss is the sum of all `values` times their row's factor `[batch]`.
+
+    Raises InvalidWeights where the weights of a mean add up to 0.
+    """
+    weights = np.ones(len(values), values.dtype) if sample_weights is None else sample_weights
+    if loss.reduction == "sum":
+        return weights
+    divisors = loss.row_weights(targets)
+    total = weights.sum() if divisors is None else np.vdot(weights, divisors)
+    if not total > 0:
+        where = ("sample_weights",) if divisors is None or not weights.any() else ("loss", "class_weights")
+        raise InvalidWeights(
+            where, "These weights add up to 0, so there is no mean.", expected="a sum above 0", received=0
+        )
+    if values.ndim == 2 and loss.reduction == "mean":
+        total = total * values.shape[1]
+    return weights / total
+
+
+def reduce(values: Array, scales: Array) -> Any:
+    """The reduced loss."""
+    return np.dot(scales, values if values.ndim == 1 else values.sum(axis=1))
+
+
+def example_losses(loss: Loss, values: Array) -> Array:
+    """Each example's own loss `[batch]`: the mean over its outputs for the reduction mean, their sum otherwise."""
+    if values.ndim == 1:
+        return values
+    return values.mean(axis=1) if loss.reduction == "mean" else values.sum(axis=1)

@@ -1,0 +1,38 @@
+"""What every rule of the engine (activation, loss, optimizer, initializer, ...) is written with."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+"""A float64 or float32 array; every rule answers in the dtype it was given."""
+
+
+def hyper(default: Any, **bounds: Any) -> Any:
+    """A hyperparameter: a dataclass field with a default and bounds (gt, ge, lt, le, description).
+
+    The bounds are metadata, which Pydantic reads from standard-library dataclasses; a value that does not come through
+    Pydantic is not checked. `strict` keeps "0.5" and true from passing as numbers.
+    """
+    if type(default) in (float, int):
+        bounds = {"strict": True, "allow_inf_nan": False, **bounds}
+    elif type(default) is bool:
+        bounds = {"strict": True, **bounds}
+    return dataclasses.field(default=default, metadata=bounds)
+
+
+class About(NamedTuple):
+    """What the catalog says of a rule beside its docstring, whose first paragraph is the formula in plain text and
+    whose last one, "Source: ...", names where it comes from."""
+
+    title: str
+    latex: str
+    derivative: str | None = None
+    derivative_latex: str | None = None
+
+
+def column(vector: Array) -> Array:
+    """A `[batch]` vector as `[batch, 1]`, to scale the rows of a matrix."""
+    return vector[:, np.newaxis]

@@ -1,0 +1,139 @@
+"""One step of training: forward pass, objective, backpropagation, clipping, update."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine.clipping import Clipping, norm
+from engine.finite import check_gradients, check_trace, require_finite
+from engine.network import Gradients, LayerTrace, Network, backward, forward, per_example
+from engine.objective import Evaluation, Objective
+from engine.optimizers import Optimizer, State
+from engine.regularization import Regularization
+from engine.rules import Array, column
+
+NetworkState = list[dict[str, State]]
+"""An optimizer's state for each parameter of each layer, by name."""
+
+
+class Differentiation(NamedTuple):
+    """The answer of backpropagation. `loss` includes `penalty` and is None where the objective has no loss."""
+
+    trace: list[LayerTrace]
+    evaluation: Evaluation
+    loss: Any
+    penalty: Any
+    gradients: Gradients
+    gradient_norm: float
+
+
+class Step(NamedTuple):
+    """What a step made; the losses and gradients of `before` are those before the update."""
+
+    before: Differentiation
+    network: Network
+    state: NetworkState
+    update_norm: float
+
+
+def checked_forward(network: Network, inputs: Array) -> list[LayerTrace]:
+    """The forward pass; raises NonFinite at the first number that is not finite."""
+    trace = forward(network, inputs)
+    check_trace(trace)
+    return trace
+
+
+def differentiate(
+    network: Network, inputs: Array, objective: Objective, regularization: Regularization | None = None
+) -> Differentiation:
+    """All gradients of the objective (and of the penalty on the weights, where there is one).
+
+    The gradient norm is that of all parameters that are not frozen, together. Raises NonFinite, and what the loss
+    raises of its outputs and targets.
+    """
+    trace = checked_forward(network, inputs)
+    evaluation = objective.evaluate(network, trace)
+    loss, penalty = evaluation.loss, None
+    if evaluation.example_losses is not None:
+        require_finite(("example_losses",), "loss", evaluation.example_losses)
+    gradients = row_scaled_backward(network, trace, evaluation, evaluation.scales)
+    if regularization is not None:
+        with np.errstate(all="ignore"):
+            penalty = sum(regularization.penalty(layer.weights) for layer in network.layers)
+            loss = None if loss is None else loss + penalty
+            for layer, layer_gradients in zip(network.layers, gradients.layers, strict=True):
+                by_weights = layer_gradients.parameters["weights"]
+                layer_gradients.parameters["weights"] = by_weights + regularization.gradient(layer.weights)
+    if loss is not None:
+        require_finite(("loss",), "loss", np.asarray(loss))
+    check_gradients(gradients)
+    gradient_norm = norm(g for _, _, g in _trainable(network, gradients))
+    return Differentiation(trace, evaluation, loss, penalty, gradients, gradient_norm)
+
+
+def row_scaled_backward(network: Network, trace: list[LayerTrace], evaluation: Evaluation, scales: Array) -> Gradients:
+    """Backpropagation of the rows' own losses, each times its scale."""
+    factors = column(scales)
+    by_preactivations = evaluation.preactivation_gradients
+    with np.errstate(all="ignore"):
+        by_outputs = evaluation.output_gradients * factors
+        by_preactivations = None if by_preactivations is None else by_preactivations * factors
+    return backward(network, trace, by_outputs, by_preactivations)
+
+
+def example_gradients(network: Network, result: Differentiation) -> list[dict[str, Array]]:
+    """Each example's own parameter gradients, as if it were alone in its batch, without the penalty.
+
+    The batch is the leading axis. Raises NonFinite.
+    """
+    own = row_scaled_backward(network, result.trace, result.evaluation, result.evaluation.own_scales)
+    gradients = per_example(network, result.trace, own)
+    for i, layer in enumerate(gradients):
+        for name, array in layer.items():
+            where = ("layers", i, "per_example_gradients", name)
+            require_finite(where, f"examples' gradients by the {name} of layer {i}", array)
+    return gradients
+
+
+def init_state(optimizer: Optimizer, network: Network) -> NetworkState:
+    return [{name: optimizer.init(p) for name, p in layer.items()} for layer in network.parameters]
+
+
+def step(
+    network: Network,
+    inputs: Array,
+    objective: Objective,
+    optimizer: Optimizer,
+    state: NetworkState,
+    regularization: Regularization | None = None,
+    clipping: Clipping | None = None,
+) -> Step:
+    """One update of every parameter that is not frozen; a frozen one keeps its value and its state."""
+    before = differentiate(network, inputs, objective, regularization)
+    trainable = list(_trainable(network, before.gradients))
+    gradients = [g for _, _, g in trainable]
+    parameters, new_state = network.parameters, [dict(layer) for layer in state]
+    updates = []
+    with np.errstate(all="ignore"):
+        if clipping is not None:
+            gradients = clipping.clip(gradients, before.gradient_norm)
+        for (i, name, _), gradient in zip(trainable, gradients, strict=True):
+            old = parameters[i][name]
+            new, new_state[i][name] = optimizer.update(gradient, state[i][name], old)
+            require_finite(("network", "layers", i, name), f"new {name} of layer {i}", new)
+            for key, value in new_state[i][name].items():
+                where = ("optimizer_state", "layers", i, name, key)
+                require_finite(where, f"optimizer's {key} for the {name} of layer {i}", np.asarray(value))
+            parameters[i][name] = new
+            updates.append(new - old)
+    return Step(before, network.with_parameters(parameters), new_state, norm(updates))
+
+
+def _trainable(network: Network, gradients: Gradients) -> Sequence[tuple[int, str, Array]]:
+    return [
+        (i, name, gradient)
+        for i, (layer, layer_gradients) in enumerate(zip(network.layers, gradients.layers, strict=True))
+        for name, gradient in layer_gradients.parameters.items()
+        if name not in layer.frozen
+    ]

@@ -1,0 +1,60 @@
+"""What losses ask of targets, outputs and class weights."""
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from engine.errors import InvalidTarget, NotProbabilities, ShapeMismatch
+from engine.rules import Array
+
+Reduction = Literal["mean", "batch_mean", "sum"]
+ClassWeights = tuple[float, ...] | None
+SLACK = 1e-6
+"""How far above 1 rounding may carry a probability."""
+
+
+def require_targets(t: Array, least: float, most: float, expected: str) -> None:
+    if t.min() >= least and t.max() <= most:
+        return
+    i, j = (int(k) for k in np.argwhere(~((t >= least) & (t <= most)))[0])
+    raise InvalidTarget(
+        ("targets", i, j), "This loss cannot use this target.", expected=expected, received=t[i, j].item()
+    )
+
+
+def require_probabilities(y: Array, activation: str) -> None:
+    if not (y.min() < 0 or y.max() > 1 + SLACK):
+        return
+    i, j = (int(k) for k in np.argwhere((y < 0) | (y > 1 + SLACK))[0])
+    raise NotProbabilities(
+        ("outputs", i, j),
+        "The outputs are no probabilities, and this loss takes probabilities.",
+        expected="a number from 0 to 1",
+        received=y[i, j].item(),
+        hint=f"Set from_logits to true in the loss, or end the network in a {activation} layer.",
+    )
+
+
+def require_class_weights(weights: ClassWeights, outputs: int) -> None:
+    if weights is not None and len(weights) != outputs:
+        raise ShapeMismatch(
+            ("loss", "class_weights"),
+            "There is one class weight for each output.",
+            expected=[outputs],
+            received=[len(weights)],
+        )
+
+
+def require_weights_from_zero(weights: ClassWeights) -> None:
+    if weights is not None and not all(math.isfinite(w) and w >= 0 for w in weights):
+        raise ValueError("class_weights must be numbers at least 0")
+
+
+def label_weights(weights: ClassWeights, t: Array) -> Array | None:
+    """What each row counts in a mean: its label's weight for a one-hot row, 1 for a row of probabilities."""
+    if weights is None:
+        return None
+    one_hot = ((t == 0) | (t == 1)).all(axis=1) & (t.sum(axis=1) == 1)
+    divisors: Array = np.where(one_hot, t @ np.array(weights, t.dtype), 1)
+    return divisors

@@ -1,0 +1,174 @@
+"""The answers: their models (for the OpenAPI page and generated clients) and their writing.
+
+An answer is written straight from the engine's arrays; the models state its shape and are never filled with numbers.
+"""
+
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from engine.network import LayerTrace, Network
+from engine.objective import Evaluation
+from engine.rules import Array
+from engine.step import Differentiation, example_gradients
+from schemas.network import Layout, NetworkModel
+from schemas.tensors import encode_base64, tensor_schema
+
+
+def _tensor(shape: str, dimensions: int) -> Any:
+    return Annotated[Any, WithJsonSchema(tensor_schema((dimensions,), f"`{shape}`"))]
+
+
+class ParameterGradients(BaseModel):
+    """The derivatives of the loss by a layer's parameters, each in the shape of what it is taken by."""
+
+    weights: _tensor("[inputs, units], or as weights_layout says", 2)
+    bias: _tensor("[units]", 1) | None = Field(description="null for a layer without bias.")
+
+
+class LayerGradients(ParameterGradients):
+    """A layer's gradients: by its parameters, and by its preactivations and activations."""
+
+    preactivations: _tensor("[batch, units]", 2)
+    activations: _tensor("[batch, units]", 2) = Field(
+        description="By the layer's activations. Where softmax, softmin or sigmoid combine with their loss and an "
+        "output underflowed to 0, the derivative of its logarithm is taken at the smallest normal number (for "
+        "binary_cross_entropy at p(1-p) = 1e-12, as PyTorch does), so that it stays finite."
+    )
+
+
+class PerExampleGradients(BaseModel):
+    """Each example's own gradients, as posting it alone would give them, without the penalty."""
+
+    weights: _tensor("[batch, inputs, units], or as weights_layout says", 3)
+    bias: _tensor("[batch, units]", 2) | None
+
+
+class ForwardLayer(BaseModel):
+    name: str = Field(description="The layer's name, or layers.<index>.")
+    preactivations: _tensor("[batch, units]", 2)
+    activations: _tensor("[batch, units]", 2)
+
+
+class BackwardLayer(ForwardLayer):
+    gradients: LayerGradients
+    per_example_gradients: PerExampleGradients | None = Field(None, description="Where per_example asks for them.")
+
+
+class ForwardAnswer(BaseModel):
+    """Every number of the forward pass. Fields that `include` leaves out are absent."""
+
+    outputs: _tensor("[batch, outputs]", 2)
+    loss: float | None = Field(description="The reduced loss; null where no loss was given.")
+    example_losses: _tensor("[batch]", 1) | None = Field(
+        description="Each example's own loss before reduction, unweighted; null where no loss was given."
+    )
+    layers: list[ForwardLayer]
+
+
+class BackwardAnswer(ForwardAnswer):
+    """The forward pass and all gradients."""
+
+    layers: list[BackwardLayer]  # type: ignore[assignment]
+    input_gradients: _tensor("[batch, features]", 2)
+    gradient_norm: float = Field(description="The Euclidean norm of all gradients by parameters that are not frozen.")
+
+
+class StepAnswer(BackwardAnswer):
+    """Losses and gradients before the update, and the network after it."""
+
+    penalty: float = Field(description="The part of the loss that regularization adds; 0 without it.")
+    network: NetworkModel
+    optimizer_state: dict[str, Any] = Field(description="Post it back with the next step.")
+    update_norm: float = Field(description="The Euclidean norm of the change of all parameters.")
+
+
+class InitializeAnswer(BaseModel):
+    network: NetworkModel
+
+
+def forward_answer(network: Network, trace: list[LayerTrace], evaluation: Evaluation | None) -> dict[str, Any]:
+    """The numbers of a forward pass by the names of ForwardAnswer."""
+    return {
+        "outputs": trace[-1].activations,
+        "loss": None if evaluation is None else evaluation.loss,
+        "example_losses": None if evaluation is None else evaluation.example_losses,
+        "layers": [
+            {"name": layer.name or f"layers.{i}", "preactivations": z, "activations": a}
+            for i, (layer, (_, z, a)) in enumerate(zip(network.layers, trace, strict=True))
+        ],
+    }
+
+
+def backward_answer(network: Network, result: Differentiation, layout: Layout, with_examples: bool) -> dict[str, Any]:
+    """The numbers of a backward pass by the names of BackwardAnswer."""
+    answer = forward_answer(network, result.trace, result.evaluation)
+    answer["loss"] = result.loss
+    for layer, gradients in zip(answer["layers"], result.gradients.layers, strict=True):
+        layer["gradients"] = {
+            **_parameter_gradients(gradients.parameters, layout),
+            "preactivations": gradients.preactivations,
+            "activations": gradients.activations,
+        }
+    if with_examples:
+        for layer, own in zip(answer["layers"], example_gradients(network, result), strict=True):
+            layer["per_example_gradients"] = _parameter_gradients(own, layout)
+    answer["input_gradients"] = result.gradients.inputs
+    answer["gradient_norm"] = result.gradient_norm
+    return answer
+
+
+def _parameter_gradients(gradients: dict[str, Array], layout: Layout) -> dict[str, Any]:
+    """A bias gradient is a vector, or with a leading batch axis a matrix; neither has a layout."""
+    return {"weights": layout.wire_form(gradients["weights"]), "bias": gradients.get("bias")}
+
+
+def write(answer: dict[str, Any], encoding: str = "json") -> bytes:
+    """The bytes of an answer; floats read back bit for bit."""
+    if encoding == "base64":
+        answer = _with_base64(answer)
+    return orjson.dumps(answer, _in_c_order, orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _in_c_order(value: Any) -> Any:
+    """What orjson cannot write by itself: arrays that are not in C order."""
+    if isinstance(value, np.ndarray):
+        return np.ascontiguousarray(value)
+    raise TypeError(type(value).__name__)
+
+
+def _with_base64(value: Any) -> Any:
+    match value:
+        case np.ndarray():
+            return encode_base64(value)
+        case dict():
+            return {key: _with_base64(item) for key, item in value.items()}
+        case list():
+            return [_with_base64(item) for item in value]
+        case _:
+            return value
+
+
+def include_names(model: type[BaseModel]) -> list[str]:
+    """The names that `include` may list for an answer: its fields and those of its layers."""
+    names = list(model.model_fields)
+    if "layers" in names:
+        layer: Any = model.model_fields["layers"].annotation
+        names += [name for name in layer.__args__[0].model_fields if name != "name"]
+    return names
+
+
+def only(answer: dict[str, Any], include: list[str] | None) -> dict[str, Any]:
+    """The answer with the fields that `include` lists; a layer's fields come with the layer's name."""
+    if include is None:
+        return answer
+    kept = {key: value for key, value in answer.items() if key in include}
+    if "layers" in answer and "layers" not in include:
+        layers = [{key: v for key, v in layer.items() if key in include} for layer in answer["layers"]]
+        if any(layers):
+            kept["layers"] = [
+                {"name": whole["name"], **part} for whole, part in zip(answer["layers"], layers, strict=True)
+            ]
+    return kept

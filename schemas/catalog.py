@@ -1,0 +1,90 @@
+"""The catalog: every rule there is, read off the unions of the engine."""
+
+import inspect
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from engine import activations, clipping, initializers, layers, losses, optimizers
+from schemas.network import LayerModel
+from schemas.rules import kind_of
+
+UNIONS: dict[str, Any] = {
+    "activations": activations.Activation,
+    "losses": losses.Loss,
+    "optimizers": optimizers.Optimizer,
+    "initializers": initializers.Initializer,
+    "layers": layers.Layer,
+    "gradient_clippings": clipping.Clipping,
+}
+
+
+class Formula(BaseModel):
+    """A formula twice: in plain text, and in LaTeX."""
+
+    text: str
+    latex: str
+
+
+class Entry(BaseModel):
+    """One rule: what it computes, its hyperparameters with defaults and bounds, and where it comes from."""
+
+    kind: str = Field(description="The name that requests use.")
+    title: str
+    formula: Formula
+    derivative: Formula | None = Field(None, description="The rule's derivative, where it has one.")
+    parameters: dict[str, Any] = Field(description="JSON schema of the object form.")
+    source: str
+    notes: str | None = Field(None, description="What surprises.")
+
+
+class Catalog(BaseModel):
+    """Every rule there is, by noun."""
+
+    activations: list[Entry]
+    losses: list[Entry]
+    optimizers: list[Entry]
+    initializers: list[Entry]
+    layers: list[Entry]
+    gradient_clippings: list[Entry]
+
+
+def describe(rule: Any) -> dict[str, Any]:
+    """The entry of a rule's class, from its docstring and `about`."""
+    first, *notes, source = inspect.cleandoc(rule.__doc__).split("\n\n")
+    about = rule.about
+    entry: dict[str, Any] = {
+        "kind": kind_of(rule),
+        "title": about.title,
+        "formula": {"text": _line(first), "latex": about.latex},
+    }
+    if about.derivative is not None:
+        entry["derivative"] = {"text": about.derivative, "latex": about.derivative_latex}
+    entry["parameters"] = _parameters(rule)
+    entry["source"] = _line(source).removeprefix("Source: ")
+    if notes:
+        entry["notes"] = " ".join(_line(note) for note in notes)
+    return entry
+
+
+def _line(paragraph: str) -> str:
+    return " ".join(paragraph.split())
+
+
+def _parameters(rule: Any) -> dict[str, Any]:
+    if rule in members(layers.Layer):
+        return LayerModel.model_json_schema()
+    schema = TypeAdapter(rule).json_schema()
+    schema.pop("description", None)
+    return {**schema, "additionalProperties": False}
+
+
+def members(union: Any) -> tuple[Any, ...]:
+    """The classes of a union; one class alone is its only member."""
+    return get_args(union) or (union,)
+
+
+@cache
+def catalog() -> dict[str, list[dict[str, Any]]]:
+    return {noun: [describe(rule) for rule in members(union)] for noun, union in UNIONS.items()}

@@ -1,0 +1,236 @@
+"""The requests: what a client may post, and the crossing to the engine."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel as AnswerModel
+from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator
+
+from engine.errors import ShapeMismatch
+from engine.initializers import PytorchLinear, generator
+from engine.layers import Dense
+from engine.network import Network
+from engine.objective import LossObjective, Objective, VectorObjective
+from engine.regularization import Regularization
+from engine.rules import Array
+from engine.step import NetworkState
+from schemas.answers import BackwardAnswer, ForwardAnswer, InitializeAnswer, StepAnswer, include_names
+from schemas.errors import InvalidValue, nearest
+from schemas.limits import WithinLimits
+from schemas.model import Model
+from schemas.network import DType, Layout, Name, NetworkModel, WeightsLayout, state_to_engine
+from schemas.rules import Activation, Clipping, Initializer, Loss, Optimizer
+from schemas.tensors import Matrix, Targets, Vector, as_dtype
+
+Encoding = Literal["json", "base64"]
+Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
+
+
+class ForwardRequest(Model):
+    """A network and inputs; with targets and a loss, the loss too."""
+
+    answer: ClassVar[type[AnswerModel]] = ForwardAnswer
+
+    network: NetworkModel
+    inputs: Matrix = Field(description="`[batch, features]`: one row for each example.")
+    targets: Targets | None = Field(
+        None, description="`[batch, outputs]` numbers, or `[batch]` integer class labels for the classification losses."
+    )
+    loss: Loss | None = Field(None, description="A name, or an object with reduction and hyperparameters.")
+    sample_weights: Vector | None = Field(
+        None, description="`[batch]` numbers >= 0; a mean becomes sum(w * l) / sum(w)."
+    )
+    dtype: DType = Field("float64", description="What the engine computes in.")
+    encoding: Encoding = Field("json", description="How the answer writes arrays: nested lists, or base64.")
+    include: list[StrictStr] | None = Field(
+        None, description="The fields of the answer, or of its layers, that are wanted; all others are left out."
+    )
+
+    @field_validator("include")
+    @classmethod
+    def _known_fields(cls, include: list[str] | None) -> list[str] | None:
+        names = include_names(cls.answer)
+        for i, name in enumerate(include or []):
+            if name not in names:
+                raise InvalidValue(
+                    "unknown_name", (i,), "The answer has no such field.", expected=names, hint=nearest(name, names)
+                )
+        return include
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.network.weights_layout)
+
+    def engine_network(self) -> Network:
+        return self.network.to_engine(self.dtype, self.inputs.shape[1])
+
+    def engine_inputs(self) -> Array:
+        return as_dtype(self.inputs, self.dtype, ("inputs",))
+
+    def objective(self) -> Objective | None:
+        """What the request asks to differentiate or evaluate; raises where a part of it is missing."""
+        if self.targets is None and self.loss is None:
+            if self.sample_weights is not None:
+                raise InvalidValue("missing", ("targets",), "Sample weights stand beside targets and a loss.")
+            return None
+        if self.targets is None or self.loss is None:
+            absent = "loss" if self.loss is None else "targets"
+            raise InvalidValue(
+                "missing",
+                (absent,),
+                "Targets and loss belong together.",
+                expected="a loss" if self.loss is None else "targets",
+                hint=f"Add {absent}, or leave both out.",
+            )
+        targets = self.targets
+        if targets.ndim == 2 or targets.dtype.kind == "f":
+            targets = as_dtype(targets, self.dtype, ("targets",))
+        return LossObjective(self.loss, targets, self._weights())
+
+    def _weights(self) -> Array | None:
+        if self.sample_weights is None:
+            return None
+        weights = as_dtype(self.sample_weights, self.dtype, ("sample_weights",))
+        if len(weights) != len(self.inputs):
+            raise ShapeMismatch(
+                ("sample_weights",),
+                "There is one sample weight for each example.",
+                expected=[len(self.inputs)],
+                received=[len(weights)],
+            )
+        if weights.min() < 0:
+            raise InvalidValue(
+                "out_of_range",
+                ("sample_weights", int(np.argmax(weights < 0))),
+                "A sample weight is at least 0.",
+                expected=">= 0",
+                received=float(weights.min()),
+            )
+        return weights
+
+    def numbers(self) -> int:
+        """How many numbers the computation holds at most, answer included."""
+        batch = len(self.inputs)
+        units = sum(self.layout.swap(layer.weights.shape)[1] for layer in self.network.layers)
+        parameters = sum(layer.weights.size for layer in self.network.layers)
+        return 4 * batch * units + 3 * parameters
+
+
+class BackwardRequest(ForwardRequest):
+    """A network, inputs, and what to differentiate: a loss of targets, or the product with output_gradients."""
+
+    answer: ClassVar[type[AnswerModel]] = BackwardAnswer
+
+    output_gradients: Matrix | None = Field(
+        None,
+        description="`[batch, outputs]`: the vector of a vector-Jacobian product, in place of targets and loss.",
+    )
+    per_example: StrictBool = Field(False, description="Add each example's own gradients.")
+
+    def objective(self) -> Objective:
+        if self.output_gradients is None:
+            objective = super().objective()
+            if objective is None:
+                raise InvalidValue(
+                    "missing",
+                    ("targets",),
+                    "There is nothing to differentiate.",
+                    expected="targets and loss, or output_gradients",
+                )
+            return objective
+        for name in ("targets", "loss", "sample_weights"):
+            if getattr(self, name) is not None:
+                raise InvalidValue(
+                    "conflict",
+                    (name,),
+                    f"output_gradients stand in place of targets and loss, and here is {name} too.",
+                    hint=f"Leave out {name} or output_gradients.",
+                )
+        expected = [len(self.inputs), self.layout.swap(self.network.layers[-1].weights.shape)[1]]
+        if list(self.output_gradients.shape) != expected:
+            raise ShapeMismatch(
+                ("output_gradients",),
+                "The vector of a vector-Jacobian product has the shape of the outputs.",
+                expected=expected,
+                received=list(self.output_gradients.shape),
+            )
+        return VectorObjective(as_dtype(self.output_gradients, self.dtype, ("output_gradients",)))
+
+    def numbers(self) -> int:
+        weights = sum(layer.weights.size for layer in self.network.layers)
+        return super().numbers() + (len(self.inputs) * weights if self.per_example else 0)
+
+
+class StepRequest(BackwardRequest):
+    """A backward request, and how to update the parameters."""
+
+    answer: ClassVar[type[AnswerModel]] = StepAnswer
+
+    optimizer: Optimizer = Field(description="A name, or an object with hyperparameters; PyTorch's names and defaults.")
+    optimizer_state: dict[str, Any] | None = Field(None, description="null at first, then what the last answer gave.")
+    regularization: Regularization | None = Field(
+        None, description="Adds l1 * sum|w| + l2/2 * sum(w^2) over the weights, not the biases, to the loss."
+    )
+    gradient_clipping: Clipping | None = Field(None, description="Limits the gradients before the update.")
+
+    def state(self, network: Network) -> NetworkState:
+        return state_to_engine(self.optimizer_state, self.optimizer, network, self.layout)
+
+
+def draw(rule: Initializer, shape: tuple[int, ...], fans: tuple[int, int], dtype: DType, *seed: int) -> Array:
+    """Numbers of an initializer; `seed` and a parameter's place in the network give each its own stream."""
+    return rule.sample(shape, *fans, generator(*seed)).astype(dtype)
+
+
+class InitializeLayer(Model):
+    """A layer to be made."""
+
+    units: StrictInt = Field(ge=1, description="How many units the layer has.")
+    activation: Activation
+    weights_initializer: Initializer = Field(
+        default_factory=lambda: PytorchLinear(), description="Default: PyTorch's for linear layers."
+    )
+    bias_initializer: Initializer | None = Field(
+        default_factory=lambda: PytorchLinear(), description="null for a layer without bias."
+    )
+    name: Name | None = None
+
+
+class InitializeRequest(Model):
+    """The architecture of a network to be made; the same seed gives the same bytes."""
+
+    answer: ClassVar[type[AnswerModel]] = InitializeAnswer
+
+    input_size: StrictInt = Field(ge=1, description="How many features an example has.")
+    layers: Annotated[list[InitializeLayer], WithinLimits] = Field(min_length=1)
+    weights_layout: WeightsLayout = "inputs_by_units"
+    seed: Seed = Field(0, description="All randomness comes from it.")
+    dtype: DType = "float64"
+    encoding: Encoding = "json"
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.weights_layout)
+
+    def engine_network(self) -> Network:
+        sizes = [self.input_size, *(layer.units for layer in self.layers)]
+        layers = []
+        for i, layer in enumerate(self.layers):
+            if layer.bias_initializer is not None and layer.bias_initializer.needs_matrix:
+                raise InvalidValue(
+                    "invalid_value",
+                    ("layers", i, "bias_initializer"),
+                    f"{layer.bias_initializer.kind} makes matrices, and a bias is a vector.",
+                    expected="zeros, for instance",
+                )
+            shape = (sizes[i], layer.units)
+            weights = draw(layer.weights_initializer, shape, shape, self.dtype, self.seed, i, 0)
+            bias = None
+            if layer.bias_initializer is not None:
+                bias = draw(layer.bias_initializer, shape[1:], shape, self.dtype, self.seed, i, 1)
+            layers.append(Dense(weights, bias, layer.activation, layer.name))
+        return Network(tuple(layers))
+
+    def numbers(self) -> int:
+        sizes = [self.input_size, *(layer.units for layer in self.layers)]
+        return 2 * sum(inputs * units + units for inputs, units in zip(sizes, sizes[1:], strict=False))

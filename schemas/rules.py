@@ -1,0 +1,65 @@
+"""The engine's rules on the wire: a name, or an object with a kind and its hyperparameters."""
+
+from typing import Annotated, Any, get_args
+
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
+
+from engine import activations, clipping, initializers, losses, optimizers
+from schemas.errors import InvalidValue, json_type
+
+
+def kind_of(rule: Any) -> str:
+    """The name that a rule's class goes by."""
+    kind: str = rule.__dataclass_fields__["kind"].default
+    return kind
+
+
+def _as_object(value: Any) -> Any:
+    if type(value) is str:
+        return {"kind": value}
+    if type(value) is not dict:
+        raise InvalidValue(
+            "wrong_type",
+            (),
+            "This is neither a name nor an object with a kind.",
+            expected='a name, or {"kind": name, ...}',
+            received=json_type(value),
+        )
+    if "kind" not in value:
+        raise InvalidValue("missing", ("kind",), "This object needs a kind.", expected="a name")
+    for key, items in value.items():
+        if type(items) is list:
+            for i, item in enumerate(items):
+                if type(item) not in (int, float):
+                    raise InvalidValue(
+                        "not_a_number",
+                        (key, i),
+                        "A number was expected here.",
+                        expected="number",
+                        received=json_type(item),
+                    )
+    return value
+
+
+class _NameOrObject:
+    def __init__(self, union: Any) -> None:
+        self.names = [kind_of(member) for member in get_args(union)]
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string", "enum": self.names}, handler(schema)]}
+
+
+def named(union: Any) -> Any:
+    """The annotation of a field that takes one of a union of rules, by name or as an object."""
+    return Annotated[union, Field(discriminator="kind"), BeforeValidator(_as_object), _NameOrObject(union)]
+
+
+Activation = named(activations.Activation)
+Loss = named(losses.Loss)
+Optimizer = named(optimizers.Optimizer)
+Initializer = named(initializers.Initializer)
+Clipping = named(clipping.Clipping)

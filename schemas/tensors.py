@@ -1,0 +1,232 @@
+"""Arrays on the wire: nested lists of numbers, or little-endian base64 in C order; both ways."""
+
+import base64
+import binascii
+import math
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import PlainValidator, WithJsonSchema
+
+from engine.rules import Array
+from schemas.errors import InvalidValue, json_type
+
+NUMBERS = {int, float}
+DTYPES = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "int32": "<i4"}
+DIMENSIONS = {1: "[n]", 2: "[rows, columns]"}
+NOT_A_NUMBER = "An array holds numbers only, and here is something else."
+
+
+def decode(value: Any, dimensions: tuple[int, ...]) -> Array:
+    """The array of a wire value with one of `dimensions` axes; raises InvalidValue at the first bad item.
+
+    Lists become float64 (int64 where all are integers on one axis: they may be class labels), base64 keeps its dtype.
+    """
+    if type(value) is dict:
+        return _decode_base64(value, dimensions)
+    if type(value) is not list:
+        raise InvalidValue(
+            "wrong_type", (), "An array was expected here.", expected="array of numbers", received=json_type(value)
+        )
+    if not value:
+        raise InvalidValue("empty_array", (), "This array is empty.", expected="at least one item", received=[0])
+    if type(value[0]) is list:
+        return _decode_rows(value, dimensions)
+    if 1 not in dimensions and type(value[0]) in NUMBERS:
+        raise InvalidValue(
+            "wrong_dimensions",
+            (),
+            "This array has one dimension and needs two.",
+            expected=DIMENSIONS[2],
+            received=[len(value)],
+            hint="Batch first: a single example is [[1, 2, 3]], a batch of one.",
+        )
+    _require_numbers(value, ())
+    return np.array(value, np.int64) if _is_integral(value) else np.array(value, np.float64)
+
+
+def _is_integral(items: list[Any]) -> bool:
+    return set(map(type, items)) == {int} and max(items) < 2**63
+
+
+def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
+    if 2 not in dimensions:
+        raise InvalidValue(
+            "wrong_dimensions",
+            (),
+            "This array has two dimensions or more and needs one.",
+            expected=DIMENSIONS[1],
+            received=[len(rows), len(rows[0])],
+        )
+    width = len(rows[0])
+    if width == 0:
+        raise InvalidValue(
+            "empty_array", (0,), "The rows of this array are empty.", expected="at least one column", received=[0]
+        )
+    for i, row in enumerate(rows):
+        if type(row) is not list:
+            raise InvalidValue(
+                "wrong_type", (i,), "A row of numbers was expected here.", expected="array", received=json_type(row)
+            )
+        if len(row) != width:
+            raise InvalidValue(
+                "ragged_array",
+                (i,),
+                f"The rows of an array must be equally long; row 0 has {width} items, row {i} has {len(row)}.",
+                expected=[width],
+                received=[len(row)],
+            )
+        _require_numbers(row, (i,))
+    return np.array(rows, np.float64)
+
+
+def _require_numbers(items: list[Any], where: tuple[int, ...]) -> None:
+    if set(map(type, items)) <= NUMBERS:
+        return
+    j = next(j for j, item in enumerate(items) if type(item) not in NUMBERS)
+    item = items[j]
+    if type(item) is list:
+        raise InvalidValue(
+            "wrong_dimensions" if where else "ragged_array",
+            (*where, j),
+            "This array is nested too deep, or some of its items are arrays and some are not.",
+            expected="number",
+            received="array",
+        )
+    raise InvalidValue("not_a_number", (*where, j), NOT_A_NUMBER, expected="number", received=json_type(item))
+
+
+def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
+    expected = '{"dtype": "float64" or "float32", "shape": [...], "base64": "..."}'
+    if set(value) != {"dtype", "shape", "base64"}:
+        raise InvalidValue(
+            "wrong_type", (), "An array as an object has dtype, shape and base64.", expected=expected, received="object"
+        )
+    name, shape, text = value["dtype"], value["shape"], value["base64"]
+    if type(name) is not str or name not in DTYPES:
+        raise InvalidValue(
+            "unknown_name", ("dtype",), "This dtype is not known.", expected=list(DTYPES), received=json_type(name)
+        )
+    if type(shape) is not list or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
+        raise InvalidValue(
+            "wrong_type",
+            ("shape",),
+            "A shape is a list of sizes.",
+            expected="array of integers",
+            received=json_type(shape),
+        )
+    if len(shape) not in dimensions:
+        raise InvalidValue(
+            "wrong_dimensions",
+            ("shape",),
+            f"This array has {len(shape)} dimensions.",
+            expected=" or ".join(DIMENSIONS[n] for n in dimensions),
+            received=shape[:8],
+        )
+    if 0 in shape:
+        raise InvalidValue(
+            "empty_array", ("shape",), "This array is empty.", expected="sizes of at least 1", received=shape
+        )
+    if type(text) is not str:
+        raise InvalidValue(
+            "wrong_type", ("base64",), "The bytes are a string.", expected="string", received=json_type(text)
+        )
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidValue(
+            "invalid_base64",
+            ("base64",),
+            "This is not base64 (RFC 4648, with padding and without line breaks).",
+            expected="base64",
+            received="string",
+        ) from None
+    dtype = np.dtype(DTYPES[name])
+    size = math.prod(shape) * dtype.itemsize
+    if len(data) != size:
+        raise InvalidValue(
+            "shape_mismatch",
+            ("base64",),
+            f"A {name} array of this shape has {size} bytes, and here are {len(data)}.",
+            expected=size,
+            received=len(data),
+        )
+    array: Array = np.frombuffer(data, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
+    if array.dtype.kind == "f" and not math.isfinite(np.vdot(array, array)):
+        finite = np.isfinite(array)
+        if not finite.all():
+            raise InvalidValue(
+                "not_a_number",
+                ("base64",),
+                f"Item {int(np.argmin(finite))} (in C order) is not a finite number.",
+                expected="finite numbers",
+                received="NaN or Infinity",
+            )
+    return array
+
+
+def as_dtype(array: Array, dtype: str, where: tuple[str | int, ...]) -> Array:
+    """`array` in C order and in the dtype that the engine computes in; raises where float32 cannot hold a number."""
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(array, dtype)
+    if dtype == "float32" and not math.isfinite(np.vdot(cast, cast)):
+        finite = np.isfinite(cast)
+        if not finite.all():
+            index = [int(i) for i in np.unravel_index(int(np.argmin(finite)), cast.shape)]
+            raise InvalidValue(
+                "out_of_range",
+                (*where, *index),
+                "This number is too large for float32.",
+                expected="at most 3.4028235e38 in magnitude",
+                hint="Compute in float64.",
+            )
+    return cast
+
+
+def encode_base64(array: Array) -> dict[str, Any]:
+    """The base64 form of an array; an integer or float array keeps its dtype."""
+    data = np.ascontiguousarray(array)
+    text = base64.b64encode(data.astype(data.dtype.newbyteorder("<"), copy=False)).decode("ascii")
+    return {"dtype": data.dtype.name, "shape": list(data.shape), "base64": text}
+
+
+def tensor_schema(dimensions: tuple[int, ...], description: str) -> dict[str, Any]:
+    """The JSON schema of a tensor: nested lists of numbers, or the base64 object."""
+    lists: dict[str, Any] = {"type": "number"}
+    forms = []
+    for n in range(1, max(dimensions) + 1):
+        lists = {"type": "array", "minItems": 1, "items": lists}
+        if n in dimensions:
+            forms.append(lists)
+    shape = {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 1},
+        "minItems": min(dimensions),
+        "maxItems": max(dimensions),
+    }
+    encoded = {
+        "type": "object",
+        "title": "Base64 tensor",
+        "properties": {
+            "dtype": {"type": "string", "enum": list(DTYPES)},
+            "shape": shape,
+            "base64": {"type": "string", "contentEncoding": "base64"},
+        },
+        "required": ["dtype", "shape", "base64"],
+        "additionalProperties": False,
+    }
+    return {"description": description, "anyOf": [*forms, encoded]}
+
+
+def tensor(dimensions: tuple[int, ...], description: str) -> Any:
+    """The annotation of a tensor field."""
+    return Annotated[
+        np.ndarray,
+        PlainValidator(lambda value: decode(value, dimensions)),
+        WithJsonSchema(tensor_schema(dimensions, description)),
+    ]
+
+
+Matrix = tensor((2,), "Rows of numbers, all equally long.")
+Vector = tensor((1,), "Numbers.")
+Targets = tensor((1, 2), "`[batch, outputs]` numbers, or `[batch]` class labels.")

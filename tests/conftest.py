@@ -1,0 +1,73 @@
+"""A real server on a free port for the whole test session, and a client for it."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+class Server:
+    """A server process; `environment` holds its settings."""
+
+    def __init__(self, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app"],
+            cwd=ROOT,
+            env={**os.environ, "HOST": "127.0.0.1", "PORT": "0", **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.url = self._wait()
+
+    def _wait(self) -> str:
+        assert self.process.stderr is not None
+        seen = ""
+        for line in self.process.stderr:
+            seen += line
+            if found := re.search(r"running on (http://\S+)", line):
+                return found.group(1)
+        raise RuntimeError(f"the server did not start:\n{seen}")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.communicate(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        yield http
+
+
+@pytest.fixture(scope="session")
+def post(client: httpx.Client) -> Any:
+    """Posts a request and returns the answer, which must be a success."""
+
+    def send(path: str, request: dict[str, Any]) -> Any:
+        response = client.post(path, json=request)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    return send
+
+
+@pytest.fixture
+def textbook(client: httpx.Client) -> dict[str, Any]:
+    request: dict[str, Any] = client.get("/v1/examples/textbook").json()["request"]
+    return request

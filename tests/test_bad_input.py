@@ -1,0 +1,271 @@
+"""Every kind of bad input: its status, the pointer to the mistake, and an answer that stays small."""
+
+import copy
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import SHARED
+
+Change = dict[str, Any]
+
+
+def changed(request: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of the request with the value at a pointer replaced (`...` removes it)."""
+    result = copy.deepcopy(request)
+    *parents, last = [int(p) if p.isdigit() else p for p in path.split("/")[1:]]
+    place: Any = result
+    for part in parents:
+        place = place[part]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return result
+
+
+def refused(response: httpx.Response, status: int, name: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert len(response.content) < 4096
+    problem: dict[str, Any] = response.json()
+    assert problem["type"] == f"/problems/{name}", problem
+    assert problem["status"] == status
+    assert problem["title"] and problem["detail"]
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert len(problem.get("errors", [])) <= 20
+    return problem
+
+
+W = "/network/layers/1/weights"
+CASES = {
+    "wrong inputs": ("/inputs", [[1, 2]], "shape-mismatch", "/network/layers/0/weights", [2, 3], [3, 3]),
+    "layers do not fit": (W, [[1, 2], [3, 4]], "shape-mismatch", W, [3, 2], [2, 2]),
+    "bias too long": ("/network/layers/1/bias", [1, 2], "shape-mismatch", "/network/layers/1/bias", [3], [2]),
+    "targets too wide": ("/targets", [[1, 0, 0, 0]], "shape-mismatch", "/targets", [1, 3], [1, 4]),
+    "too many targets": ("/targets", [[1, 0, 0]] * 2, "shape-mismatch", "/targets", [1, 3], [2, 3]),
+    "sample weights": ("/sample_weights", [1, 2], "shape-mismatch", "/sample_weights", [1], [2]),
+    "negative weight": ("/sample_weights", [-1], "out-of-range", "/sample_weights/0", ">= 0", -1),
+    "label too large": ("/targets", [3], "invalid-target", "/targets/0", None, 3),
+    "label negative": ("/targets", [-1], "invalid-target", "/targets/0", None, -1),
+    "label no integer": ("/targets", [0.5], "invalid-target", "/targets/0", None, 0.5),
+    "target no probability": ("/targets", [[1.5, 0, 0]], "invalid-target", "/targets/0/0", None, 1.5),
+    "ragged weights": (W, [[1, 2, 3], [1, 2], [1, 2, 3]], "ragged-array", W + "/1", [3], [2]),
+    "string in array": (W, [[1, 2, 3], [1, "2", 3], [1, 2, 3]], "not-a-number", W + "/1/1", "number", "string"),
+    "boolean in array": (W, [[1, 2, True], [1, 2, 3], [1, 2, 3]], "not-a-number", W + "/0/2", "number", "boolean"),
+    "null in array": (W, [[1, 2, 3], [1, 2, 3], [1, None, 3]], "not-a-number", W + "/2/1", "number", "null"),
+    "null in vector": ("/network/layers/0/bias", [1, None, 1], "not-a-number", "/network/layers/0/bias/1", "number", "null"),
+    "string for array": (W, "1,2,3", "wrong-type", W, "array of numbers", "string"),
+    "one dimension": ("/inputs", [1, 2, 3], "wrong-dimensions", "/inputs", "[rows, columns]", [3]),
+    "three dimensions": ("/inputs", [[[1, 2, 3]]], "wrong-dimensions", "/inputs/0/0", "number", "array"),
+    "empty batch": ("/inputs", [], "empty-array", "/inputs", "at least one item", [0]),
+    "no columns": ("/inputs", [[]], "empty-array", "/inputs/0", "at least one column", [0]),
+    "zero-width layer": (W, [[], [], []], "empty-array", W + "/0", "at least one column", [0]),
+    "no layers": ("/network/layers", [], "empty-array", "/network/layers", "at least 1 items", 0),
+    "unknown field": ("/learning_rate", 0.1, "unknown-field", "/learning_rate", None, None),
+    "unknown field in layer": ("/network/layers/2/biases", [1], "unknown-field", "/network/layers/2/biases", None, None),
+    "misspelt hyperparameter": (
+        "/optimizer", {"kind": "sgd", "momentun": 0.9}, "unknown-field", "/optimizer/momentun", None, None,
+    ),
+    "missing inputs": ("/inputs", ..., "missing", "/inputs", None, None),
+    "missing weights": (W, ..., "missing", W, None, None),
+    "missing targets": ("/targets", ..., "missing", "/targets", None, None),
+    "missing loss": ("/loss", ..., "missing", "/loss", None, None),
+    "missing optimizer": ("/optimizer", ..., "missing", "/optimizer", None, None),
+    "learning rate negative": (
+        "/optimizer", {"kind": "sgd", "learning_rate": -1}, "out-of-range", "/optimizer/learning_rate", ">= 0.0", -1,
+    ),
+    "learning rate as text": (
+        "/optimizer", {"kind": "sgd", "learning_rate": "0.1"}, "wrong-type", "/optimizer/learning_rate", "number", "string",
+    ),
+    "betas with text": (
+        "/optimizer", {"kind": "adam", "betas": [0.9, "0.9"]}, "not-a-number", "/optimizer/betas/1", "number", "string",
+    ),
+    "activation a number": ("/network/layers/0/activation", 3, "wrong-type", "/network/layers/0/activation", None, "number"),
+    "dtype": ("/dtype", "float16", "unknown-name", "/dtype", ["float64", "float32"], None),
+    "too large for float32": None,
+    "include": ("/include", ["loss", "gradient"], "unknown-name", "/include/1", None, None),
+    "bad state": ("/optimizer_state", {"kind": "adam", "layers": []}, "invalid-state", "/optimizer_state/kind", "sgd", None),
+    "vector and targets": ("/output_gradients", [[1, 0, 0]], "conflict", "/targets", None, None),
+    "inputs an object": ("/inputs", {"a": 1}, "wrong-type", "/inputs", None, "object"),
+    "no base64": (
+        "/inputs", {"dtype": "float64", "shape": [1, 3], "base64": "%%%"}, "invalid-base64", "/inputs/base64", None, None,
+    ),
+    "short base64": (
+        "/inputs", {"dtype": "float64", "shape": [1, 3], "base64": "AAAA"}, "shape-mismatch", "/inputs/base64", 24, 3,
+    ),
+}  # fmt: skip
+del CASES["too large for float32"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refused_with_pointer(client: httpx.Client, textbook: dict[str, Any], case: str) -> None:
+    path, value, name, pointer, expected, received = CASES[case]
+    problem = refused(client.post("/v1/step", json=changed(textbook, path, value)), 422, name)
+    error = problem["errors"][0]
+    assert error["pointer"] == pointer
+    if expected is not None:
+        assert error["expected"] == expected
+    if received is not None:
+        assert error["received"] == received
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "near"),
+    [
+        ("/network/layers/0/activation", "rellu", "relu"),
+        ("/network/layers/0/activation", {"kind": "leaky_rleu"}, "leaky_relu"),
+        ("/loss", "crossentropy", "cross_entropy"),
+        ("/optimizer", "addam", "adam"),
+    ],
+)
+def test_misspelt_name_gets_the_nearest(
+    client: httpx.Client, textbook: dict[str, Any], path: str, name: Any, near: str
+) -> None:
+    problem = refused(client.post("/v1/step", json=changed(textbook, path, name)), 422, "unknown-name")
+    error = problem["errors"][0]
+    assert error["pointer"] == path + ("/kind" if isinstance(name, dict) else "")
+    assert f"'{near}'" in error["detail"]
+    assert near in error["expected"]
+
+
+def test_misspelt_field_gets_the_nearest(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    request = changed(textbook, "/optimizer", {"kind": "sgd", "momentun": 0.9})
+    assert "'momentum'" in refused(client.post("/v1/step", json=request), 422, "unknown-field")["detail"]
+    request = changed(textbook, "/target", [[1, 0, 0]])
+    assert "'targets'" in refused(client.post("/v1/step", json=request), 422, "unknown-field")["detail"]
+
+
+def test_transposed_weights_get_a_hint(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    request = changed(textbook, "/network/layers/2/weights", [[1, 2, 3], [4, 5, 6]])
+    problem = refused(client.post("/v1/step", json=request), 422, "shape-mismatch")
+    assert "transposed" in problem["errors"][0]["detail"]
+    assert "units_by_inputs" in problem["errors"][0]["detail"]
+
+
+def test_several_mistakes_are_told_together(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    request = changed(changed(textbook, "/network/layers/0/activation", "rellu"), "/inputs", [[1, None, 2]])
+    problem = refused(client.post("/v1/step", json=request), 422, "validation-error")
+    assert {error["pointer"] for error in problem["errors"]} == {"/network/layers/0/activation", "/inputs/0/1"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b'{"inputs": [1,]}', b'{"inputs": NaN}', b'{"inputs": [[1e999]]}', b'{"inputs": Infinity}',
+     b'{"a": 1} x', b"\xff\xfe", b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000],
+    ids=["empty", "cut", "comma", "NaN", "1e999", "Infinity", "trailing", "utf-16", "deep arrays", "deep objects"],
+)  # fmt: skip
+def test_not_json(client: httpx.Client, body: bytes) -> None:
+    response = client.post("/v1/step", content=body, headers={"Content-Type": "application/json"})
+    refused(response, 400, "malformed-json")
+
+
+@pytest.mark.parametrize("body", ["[]", "3", '"text"', "null", "true"])
+def test_json_that_is_no_object(client: httpx.Client, body: str) -> None:
+    response = client.post("/v1/step", content=body, headers={"Content-Type": "application/json"})
+    assert refused(response, 422, "wrong-type")["errors"][0]["pointer"] == ""
+
+
+def test_a_hundred_thousand_layers(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    layer = {"weights": [[1]], "bias": None, "activation": "relu"}
+    request = changed(textbook, "/network/layers", [layer] * 100_000)
+    problem = refused(client.post("/v1/step", json=request), 422, "too-large")
+    assert problem["errors"][0]["pointer"] == "/network/layers"
+    assert problem["errors"][0]["received"] == 100_000
+
+
+def test_a_hundred_thousand_unknown_fields(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    request = {**textbook, **{f"field{i}": i for i in range(100_000)}}
+    problem = refused(client.post("/v1/step", json=request), 422, "unknown-field")
+    assert "100000" in problem["detail"]
+
+
+def test_the_input_is_never_echoed(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    for path in ("/inputs", "/loss", "/network/layers/0/name", "/dtype", "/include", "/optimizer"):
+        response = client.post("/v1/step", json=changed(textbook, path, "SECRET" * 100_000))
+        assert response.status_code == 422
+        assert "SECRET" not in response.text
+    response = client.post("/v1/step", json={**textbook, "k" * 1_000_000: 1})
+    refused(response, 422, "unknown-field")
+
+
+def test_results_that_are_not_finite_name_layer_quantity_and_index(
+    client: httpx.Client, textbook: dict[str, Any]
+) -> None:
+    request = changed(textbook, "/network/layers/1/weights/2/1", 1e308)
+    request = changed(request, "/inputs", [[0.1, 0.2, 0.7], [1e10, 1e10, 1e10]])
+    request = changed(request, "/targets", [0, 1])
+    error = refused(client.post("/v1/step", json=request), 422, "non-finite")["errors"][0]
+    assert error["pointer"] == "/layers/1/preactivations/0/1"
+    assert "layer 1" in error["detail"] and "preactivations" in error["detail"] and "[0, 1]" in error["detail"]
+    assert error["received"] == "Infinity"
+
+
+def test_a_float32_cannot_hold_every_number(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    request = changed(changed(textbook, "/inputs/0/1", 1e200), "/dtype", "float32")
+    error = refused(client.post("/v1/step", json=request), 422, "out-of-range")["errors"][0]
+    assert error["pointer"] == "/inputs/0/1"
+
+
+def test_outputs_that_are_no_probabilities(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    request = changed(textbook, "/network/layers/2/activation", "identity")
+    problem = refused(client.post("/v1/step", json=request), 422, "not-probabilities")
+    assert "from_logits" in problem["detail"] and "softmax" in problem["detail"]
+
+
+def test_more_numbers_than_the_server_holds(client: httpx.Client) -> None:
+    request = {"input_size": 100_000, "layers": [{"units": 100_000, "activation": "relu"}]}
+    refused(client.post("/v1/initialize", json=request), 422, "too-large")
+    wide = {"weights": [[1.0] * 50_000], "bias": None, "activation": "relu"}
+    request = {"network": {"layers": [wide]}, "inputs": [[1.0]] * 50_000}
+    refused(client.post("/v1/forward", json=request), 422, "too-large")
+
+
+def test_headers(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    body = json.dumps(textbook)
+    for headers, status, name in [
+        ({"Content-Type": "text/plain"}, 415, "unsupported-media-type"),
+        ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415, "unsupported-media-type"),
+        ({"Content-Type": "application/json", "Accept": "text/csv"}, 406, "not-acceptable"),
+        ({"Content-Type": "application/json", "Accept": "application/json;q=0, text/*"}, 406, "not-acceptable"),
+    ]:
+        refused(client.post("/v1/step", content=body, headers=headers), status, name)
+    accepted = {"Content-Type": "application/json; charset=utf-8", "Accept": "text/html, application/*;q=0.5"}
+    assert client.post("/v1/step", content=body, headers=accepted).status_code == 200
+
+
+def test_paths_and_methods(client: httpx.Client) -> None:
+    refused(client.get("/v1/nothing"), 404, "not-found")
+    refused(client.post("/v1/step/", json={}), 404, "not-found")
+    response = client.get("/v1/step")
+    refused(response, 405, "method-not-allowed")
+    assert response.headers["allow"] == "POST"
+    assert "'textbook'" in refused(client.get("/v1/examples/textbok"), 404, "not-found")["detail"]
+
+
+def test_a_body_one_byte_too_large() -> None:
+    from tests.conftest import Server
+
+    server = Server(CHAINRULE_MAX_BODY_BYTES="1000")
+    try:
+        with httpx.Client(base_url=server.url) as http:
+            headers = {"Content-Type": "application/json"}
+            assert http.post("/v1/step", content=b" " * 1000, headers=headers).status_code == 400
+            refused(http.post("/v1/step", content=b" " * 1001, headers=headers), 413, "payload-too-large")
+            chunked = http.post("/v1/step", content=(b" " * 100 for _ in range(11)), headers=headers)
+            refused(chunked, 413, "payload-too-large")
+    finally:
+        server.stop()
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the parsing cases are not in this clone")
+def test_json_test_suite(client: httpx.Client) -> None:
+    files = sorted((SHARED / "data" / "json_parsing").glob("*.json"))
+    assert len(files) > 300
+    for file in files:
+        response = client.post("/v1/step", content=file.read_bytes(), headers={"Content-Type": "application/json"})
+        assert response.status_code in {"n": (400,), "y": (422,), "i": (400, 422)}[file.name[0]], file.name
+        assert response.headers["content-type"] == "application/problem+json"
+        assert len(response.content) < 4096
