@@ -15,6 +15,7 @@ from schemas.fields import known_fields
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
+MOST_BYTES = 3000
 LONGEST_PART = 64
 """A pointer's part is cut at this length: a key of a megabyte must not make a megabyte of error."""
 
@@ -108,6 +109,8 @@ def _refusal(request: Request, errors: list[dict[str, Any]], count: int) -> Resp
     first = errors[0]
     more = "" if count == 1 else f" ({count} mistakes in all)"
     place = f" (at {first['pointer']})" if first["pointer"] else ""
+    while len(errors) > 1 and len(orjson.dumps(errors)) > MOST_BYTES:
+        errors.pop()
     return problem_response(request, name, f"{first['detail']}{place}{more}", errors)
 
 

@@ -71,7 +71,7 @@ def step(request: Annotated[StepRequest, Body(openapi_examples=openapi_examples(
         request.gradient_clipping,
     )
     answer = backward_answer(network, result.before, request.layout, request.per_example)
-    answer["penalty"] = result.before.penalty
+    answer["penalty"] = result.before.penalty or 0.0
     answer["network"] = network_to_wire(result.network, request.layout)
     answer["optimizer_state"] = state_to_wire(result.state, request.optimizer, request.layout)
     answer["update_norm"] = result.update_norm

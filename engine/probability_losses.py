@@ -55,8 +55,8 @@ class CrossEntropy:
     """-sum_c w_c t_c log(y_c) over the classes c of a row; y are probabilities, or softmax of logits.
 
     Where a probability is 0 and its target is not, the loss is infinite; its derivative by the probability is then taken
-    at the smallest normal number, so that it is finite. Row-wise. A mean divides by the sum of the weights of the labels;
-    a row of probabilities as target counts 1.
+    at the smallest normal number, so that it is finite. Row-wise. A mean divides by the sum of the labels' weights
+    where all targets are labels or one-hot rows, and by the batch where they are probabilities.
 
     Source: torch.nn.CrossEntropyLoss.
     """

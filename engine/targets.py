@@ -52,9 +52,9 @@ def require_weights_from_zero(weights: ClassWeights) -> None:
 
 
 def label_weights(weights: ClassWeights, t: Array) -> Array | None:
-    """What each row counts in a mean: its label's weight for a one-hot row, 1 for a row of probabilities."""
-    if weights is None:
+    """What each row counts in a mean: its label's weight where all rows are one-hot, 1 (None) where one holds
+    probabilities."""
+    if weights is None or not (((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all()):
         return None
-    one_hot = ((t == 0) | (t == 1)).all(axis=1) & (t.sum(axis=1) == 1)
-    divisors: Array = np.where(one_hot, t @ np.array(weights, t.dtype), 1)
+    divisors: Array = t @ np.array(weights, t.dtype)
     return divisors

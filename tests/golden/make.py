@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 HERE = Path(__file__).parent
 torch.set_default_dtype(torch.float64)
@@ -30,7 +30,8 @@ ACTIVATIONS: dict[str, list[tuple[dict[str, Any], Callable[[Tensor], Tensor]]]] 
     "silu": [({}, F.silu)],
     "mish": [({}, F.mish)],
     "sigmoid": [({}, torch.sigmoid)],
-    "hard_sigmoid": [({}, F.hardsigmoid)],
+    # F.hardsigmoid's own derivative holds 1/6 rounded to float32, also in float64.
+    "hard_sigmoid": [({}, lambda z: F.relu6(z + 3) / 6)],
     "log_sigmoid": [({}, F.logsigmoid)],
     "tanh": [({}, torch.tanh)],
     "hard_tanh": [({}, F.hardtanh), ({"min_val": -0.5, "max_val": 0.25}, lambda z: F.hardtanh(z, -0.5, 0.25))],
