@@ -4,7 +4,7 @@ A small body is decoded, computed and written on the event loop, which is faster
 goes to a worker thread, so that it holds up nobody else.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
 from app.errors import InvalidRequest, ProblemError, answer_error
 from app.settings import Settings, settings
@@ -29,34 +30,38 @@ class ComputeRoute(APIRoute):
     FastAPI reads the OpenAPI page from the function's signature; the handling is this class's own.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         assert self.body_field is not None, f"{self.path} takes no body"
         model: type[BaseModel] = self.body_field.field_info.annotation  # type: ignore[assignment]
         compute = self.endpoint
 
-        def decode(body: bytes) -> Any:
+        def decode(body: bytes) -> tuple[Any, int]:
             data = read_json(body)
             limits = settings().limits
             try:
                 asked: Any = model.model_validate(data, context=limits)
             except ValidationError as error:
                 raise InvalidRequest(error, data, model) from None
-            limits.require_numbers(asked.numbers(), ())
-            return asked
+            numbers = asked.numbers()
+            limits.require_numbers(numbers, ())
+            return asked, numbers
 
         def answer(asked: Any) -> bytes:
             return write(compute(asked), asked.encoding)
+
+        def decode_and_answer(body: bytes) -> bytes:
+            return answer(decode(body)[0])
 
         async def handle(request: Request) -> Response:
             try:
                 require_json(request)
                 body = await read_body(request, settings())
                 if len(body) > INLINE_BYTES:
-                    content = await in_thread(lambda: answer(decode(body)))
+                    content = await in_thread(decode_and_answer, body)
                 else:
-                    asked = decode(body)
-                    if asked.numbers() > INLINE_NUMBERS:
-                        content = await in_thread(lambda: answer(asked))
+                    asked, numbers = decode(body)
+                    if numbers > INLINE_NUMBERS:
+                        content = await in_thread(answer, asked)
                     else:
                         content = answer(asked)
             except (EngineError, InvalidRequest, ProblemError) as error:
@@ -69,11 +74,11 @@ class ComputeRoute(APIRoute):
 _limiter: CapacityLimiter | None = None
 
 
-async def in_thread(work: Callable[[], bytes]) -> bytes:
+async def in_thread(work: Callable[[Any], bytes], argument: Any) -> bytes:
     global _limiter
     if _limiter is None:
         _limiter = CapacityLimiter(settings().max_threads)
-    return await to_thread.run_sync(work, limiter=_limiter)
+    return await to_thread.run_sync(work, argument, limiter=_limiter)
 
 
 def read_json(body: bytes) -> Any:
@@ -92,12 +97,16 @@ async def read_body(request: Request, limits: Settings) -> bytes:
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > most:
         raise too_large(most)
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
+    chunks, size, more = [], 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        more = message.get("more_body", False)
+        size += len(chunks[-1])
         if size > most:
             raise too_large(most)
-        chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
@@ -125,6 +134,8 @@ def require_json(request: Request) -> None:
 
 def accepts(header: str, media_type: str) -> bool:
     """Whether an Accept header allows a media type (RFC 9110, 12.5.1): the most specific range decides."""
+    if header == "*/*":
+        return True
     kind = media_type.partition("/")[0]
     for wanted in (media_type, f"{kind}/*", "*/*"):
         for item in header.lower().split(","):

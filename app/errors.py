@@ -128,6 +128,7 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
     """One of Pydantic's errors in our words."""
     where, value = _resolve(entry["loc"], body)
     kind, context = entry["type"], entry.get("ctx", {})
+    expected: Any
     if kind == "value_error":
         cause = context["error"]
         if isinstance(cause, EngineError):

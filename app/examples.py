@@ -43,7 +43,7 @@ def _textbook_forward() -> dict[str, Any]:
         "title": "The textbook network: the forward pass alone",
         "endpoint": FORWARD,
         "request": {name: TEXTBOOK[name] for name in ("network", "inputs")},
-        "notes": "Each layer's preactivations are inputs @ weights + bias; its activations are what the next layer takes.",
+        "notes": "Preactivations are inputs @ weights + bias; a layer's activations are what the next one takes.",
     }
 
 
@@ -64,7 +64,7 @@ def _random_network() -> dict[str, Any]:
             ],
             "seed": 42,
         },
-        "notes": "The answer's `network` can be posted to the other endpoints as it is. The same seed gives the same bytes.",
+        "notes": "The answer's `network` can be posted elsewhere as it is. The same seed gives the same bytes.",
     }
 
 
@@ -84,7 +84,8 @@ def _xor() -> dict[str, Any]:
             "loss": "binary_cross_entropy",
             "optimizer": {"kind": "adam", "learning_rate": 0.1},
         },
-        "notes": "Post the answer's `network` and `optimizer_state` back a hundred times: the outputs go to 0, 1, 1, 0. "
+        "notes": "Post the answer's `network` and `optimizer_state` back a hundred times: the outputs go to 0, 1, 1, "
+        "0. "
         "Without the hidden layer they would stay near 0.5, since no line separates the two classes.",
     }
 

@@ -15,7 +15,8 @@ POLICY = (
 )
 HEAD = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Chainrule</title>{}'
 SWAGGER = HEAD.format(
-    '<link rel="stylesheet" href="/assets/swagger-ui.css"><link rel="icon" href="data:,"><body><div id="swagger-ui"></div>'
+    '<link rel="stylesheet" href="/assets/swagger-ui.css"><link rel="icon" href="data:,">'
+    '<body><div id="swagger-ui"></div>'
     '<script src="/assets/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body></html>'
 )
 SWAGGER_START = (

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
+from fastapi.routing import APIRoute
 
 from app.compute import ComputeRoute
 from app.examples import openapi_examples
@@ -19,7 +20,13 @@ from schemas.answers import (
 from schemas.network import network_to_wire, state_to_wire
 from schemas.requests import BackwardRequest, ForwardRequest, InitializeRequest, StepRequest
 
-router = APIRouter(prefix="/v1", route_class=ComputeRoute)
+
+def route_name(route: APIRoute) -> str:
+    """The name of a route's function, which reads well as that of a generated client."""
+    return route.name
+
+
+router = APIRouter(prefix="/v1", route_class=ComputeRoute, generate_unique_id_function=route_name)
 
 
 @router.post("/initialize", response_model=InitializeAnswer, tags=["networks"], summary="Make a network")
@@ -37,7 +44,7 @@ def forward(
     """Every layer's preactivations and activations, the outputs and, with targets and a loss, the loss."""
     network, objective = request.engine_network(), request.objective()
     trace = training_step.checked_forward(network, request.engine_inputs())
-    evaluation = None if objective is None else objective.evaluate(network, trace)
+    evaluation = None if objective is None else training_step.evaluate(network, trace, objective)
     return only(forward_answer(network, trace, evaluation), request.include)
 
 

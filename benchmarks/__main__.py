@@ -28,12 +28,8 @@ def main() -> None:
         pairs = [(median(textbook.time(SECONDS)), median(nothing.time(SECONDS))) for _ in range(PAIRS)]
         tails = [quantiles(client.time(SECONDS), n=100)[98] for client in (textbook, nothing)]
     ratios = sorted(whole / floor for whole, floor in pairs)
-    print(
-        f"empty POST      {1e6 * median(floor for _, floor in pairs):7.0f} us median, {1e6 * tails[1]:7.0f} us 99th percentile"
-    )
-    print(
-        f"textbook step   {1e6 * median(whole for whole, _ in pairs):7.0f} us median, {1e6 * tails[0]:7.0f} us 99th percentile"
-    )
+    for name, times, tail in zip(("textbook step", "empty POST"), zip(*pairs, strict=True), tails, strict=True):
+        print(f"{name:14} {1e6 * median(times):6.0f} us median, {1e6 * tail:6.0f} us 99th percentile")
     print(
         f"whole step / empty POST   {median(ratios):.2f}  (from {ratios[0]:.2f} to {ratios[-1]:.2f} over {PAIRS} pairs)"
     )

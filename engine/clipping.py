@@ -47,10 +47,10 @@ Clipping = ClipByNorm | ClipByValue
 def norm(arrays: Iterable[Array]) -> float:
     """The Euclidean norm of all numbers of all arrays together."""
     arrays = list(arrays)
-    squares = math.fsum(float(np.vdot(a, a)) for a in arrays)
-    if math.isfinite(squares) and squares > 1e-200:
+    squares = float(sum([np.vdot(a, a) for a in arrays]))
+    if 1e-30 < squares < 1e30:
         return math.sqrt(squares)
-    # The squares overflowed or underflowed: scale by the largest number first.
+    # Some squares may have overflowed or underflowed: scale by the largest number first.
     largest = max((float(np.abs(a).max()) for a in arrays), default=0.0)
     if largest == 0 or not math.isfinite(largest):
         return largest

@@ -1,6 +1,7 @@
 """Finding the first number that is not finite, along the way of the computation."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -9,42 +10,66 @@ from engine.network import Gradients, LayerTrace
 from engine.rules import Array
 
 
-def require_finite(where: Where, quantity: str, array: Array) -> None:
-    """Raises NonFinite with the index of the first infinite or undefined number of `array`.
+def is_finite(array: Array) -> bool:
+    """Whether every number is finite. Their sum of squares tells at a fraction of the cost of looking at each; only
+    where it overflows is each looked at."""
+    return math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
 
-    The sum of squares is finite only where every number is; it costs less than looking at each, and only where it
-    overflows is each looked at.
-    """
-    if math.isfinite(np.vdot(array, array)):
+
+def require_finite(where: Where, array: Array) -> None:
+    """Raises NonFinite with the index of the first infinite or undefined number of the quantity at `where`."""
+    if is_finite(array):
         return
     finite = np.isfinite(array)
-    if finite.all():
-        return
     index = [int(i) for i in np.unravel_index(int(np.argmin(finite)), array.shape)]
     value = array[tuple(index)]
-    name = "not a number" if np.isnan(value) else "infinite" if value > 0 else "minus infinite"
+    name = "NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    place = f" at index {index}" if index else ""
     raise NonFinite(
         (*where, *index),
-        f"The {quantity} became {name} at index {index}, the first such number of the computation.",
+        f"{_words(where)} became {name}{place}, the first such number of the computation.",
         expected="a finite number",
-        received="NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity",
+        received=name,
         hint="Scale inputs and weights down, lower the learning rate, or compute in float64.",
     )
 
 
+def _words(where: Where) -> str:
+    """`("layers", 1, "gradients", "weights")` as "In layer 1, gradients weights"."""
+    *place, quantity = where
+    if "layers" not in place:
+        return f"The {quantity}".replace("_", " ")
+    layer = place[place.index("layers") + 1]
+    kind = " ".join(str(part) for part in (*place, quantity) if part not in ("layers", layer))
+    return f"In layer {layer}, the {kind}".replace("_", " ")
+
+
 def check_trace(trace: list[LayerTrace]) -> None:
+    """Raises NonFinite at the first number of the forward pass that is not finite."""
+    squares = sum([np.vdot(z, z) + np.vdot(a, a) for _, z, a in trace])
+    if math.isfinite(squares):
+        return
     for i, (_, z, a) in enumerate(trace):
-        require_finite(("layers", i, "preactivations"), f"preactivations of layer {i}", z)
-        require_finite(("layers", i, "activations"), f"activations of layer {i}", a)
+        require_finite(("layers", i, "preactivations"), z)
+        require_finite(("layers", i, "activations"), a)
 
 
 def check_gradients(gradients: Gradients) -> None:
-    """From the last layer to the first, as backpropagation goes."""
+    """The same for the backward pass, from the last layer to the first."""
+    arrays = [gradients.inputs]
+    for parameters, by_preactivations, by_activations in gradients.layers:
+        arrays += (*parameters.values(), by_preactivations, by_activations)
+    if math.isfinite(sum([np.vdot(array, array) for array in arrays])):
+        return
+    for where, array in _in_order(gradients):
+        require_finite(where, array)
+
+
+def _in_order(gradients: Gradients) -> Iterator[tuple[Where, Array]]:
     for i in range(len(gradients.layers) - 1, -1, -1):
         parameters, by_preactivations, by_activations = gradients.layers[i]
-        where = ("layers", i, "gradients")
-        require_finite((*where, "activations"), f"gradients by the activations of layer {i}", by_activations)
-        require_finite((*where, "preactivations"), f"gradients by the preactivations of layer {i}", by_preactivations)
+        yield ("layers", i, "gradients", "activations"), by_activations
+        yield ("layers", i, "gradients", "preactivations"), by_preactivations
         for name, array in parameters.items():
-            require_finite((*where, name), f"gradients by the {name} of layer {i}", array)
-    require_finite(("input_gradients",), "gradients by the inputs", gradients.inputs)
+            yield ("layers", i, "gradients", name), array
+    yield ("input_gradients",), gradients.inputs

@@ -1,7 +1,7 @@
 """The initializers: each a frozen dataclass that draws a parameter's first numbers.
 
-`sample(shape, fan_in, fan_out, generator)` gives float64 numbers: weights have the shape (inputs, units), a bias (units,).
-fan_in is the number of inputs of the layer, fan_out the number of its units, for weights and bias alike.
+`sample(shape, fan_in, fan_out, generator)` gives float64 numbers: weights have the shape (inputs, units), a bias
+(units,). fan_in is the number of inputs of the layer, fan_out the number of its units, for weights and bias alike.
 """
 
 import math
@@ -272,7 +272,7 @@ class Identity:
     about: ClassVar = About("Identity", r"g I")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
-        return self.gain * np.eye(*shape)
+        return self.gain * np.eye(shape[0], shape[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The layer kinds."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from engine.rules import About, Array
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """z = x @ W + b, a = activation(z): `[batch, inputs]` to `[batch, units]`, with W `[inputs, units]` and b `[units]`.
+    """z = x @ W + b, a = activation(z), with x `[batch, inputs]`, W `[inputs, units]`, b `[units]`, a `[batch, units]`.
 
     Row i of W holds the weights that leave input i. A bias of None is no bias.
 
@@ -58,7 +58,7 @@ class Dense:
         return {"weights": self.weights} if self.bias is None else {"weights": self.weights, "bias": self.bias}
 
     def with_parameters(self, parameters: dict[str, Array]) -> Self:
-        return replace(self, weights=parameters["weights"], bias=parameters.get("bias"))
+        return type(self)(parameters["weights"], parameters.get("bias"), self.activation, self.name, self.frozen)
 
 
 Layer = Dense

@@ -1,7 +1,7 @@
 """The losses: each a frozen dataclass with its value per example and its derivative right beside it.
 
 Every loss has
-- `values(y, t)`: its value before reduction, `[batch, outputs]` for an elementwise loss or `[batch]` for a row-wise one,
+- `values(y, t)`: its value before reduction, `[batch, outputs]` for an elementwise loss, `[batch]` for a row-wise one,
 - `gradient(y, t)`: the derivative of `values(y, t).sum()` by y, `[batch, outputs]`,
 - `reduction`, and `takes_labels`: integer class labels are taken as one-hot rows,
 - `check(y, t)`: raises where outputs or targets are none that it can use,
@@ -117,7 +117,9 @@ class Mae(_OfOutputs):
 
 @dataclass(frozen=True, slots=True)
 class HalfSquaredError(_OfOutputs):
-    """1/2 sum_j (y_j - t_j)^2 over a row: the quadratic cost of textbooks. Row-wise: the mean divides by the batch alone.
+    """1/2 sum_j (y_j - t_j)^2 over a row: the quadratic cost of textbooks.
+
+    Row-wise: the mean divides by the batch alone.
 
     Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0.
     """
@@ -146,7 +148,7 @@ class Huber(_OfOutputs):
     delta: float = hyper(1.0, gt=0.0, description="Where the parabola becomes a line.")
     about: ClassVar = About(
         "Huber loss",
-        r"\begin{cases} \tfrac12 d^2 & |d| \le \delta \\ \delta (|d| - \tfrac12 \delta) & |d| > \delta \end{cases}, \quad d = y - t",
+        r"\begin{cases} \tfrac12 d^2 & |d| \le \delta \\ \delta (|d| - \tfrac12 \delta) & |d| > \delta \end{cases}",
         "d, held between -delta and delta",
         r"\max(-\delta, \min(\delta, d))",
     )

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-import numpy as np
-
 from engine.layers import Layer
 from engine.rules import Array
 
@@ -46,7 +44,6 @@ class Gradients(NamedTuple):
     inputs: Array
 
 
-@np.errstate(all="ignore")
 def forward(network: Network, inputs: Array) -> list[LayerTrace]:
     """The forward pass of `inputs` `[batch, features]`; the last trace's activations are the network's outputs."""
     trace = []
@@ -59,7 +56,6 @@ def forward(network: Network, inputs: Array) -> list[LayerTrace]:
     return trace
 
 
-@np.errstate(all="ignore")
 def backward(
     network: Network,
     trace: Sequence[LayerTrace],

@@ -35,21 +35,22 @@ class LossObjective:
     targets: Array
     sample_weights: Array | None = None
 
-    @np.errstate(all="ignore")
     def evaluate(self, network: Network, trace: list[LayerTrace]) -> Evaluation:
         """Where the loss combines with the last activation, both are taken together on the logits."""
         loss = self.loss
         activation = network.layers[-1].activation
         _, z, a = trace[-1]
         targets = prepare_targets(loss, self.targets, a.shape, a.dtype)
-        loss.check(a, targets)
-        combined = isinstance(loss, LossOfProbabilities) and not loss.from_logits
-        if combined and (sign := loss.combines_with.get(activation.kind)):
+        by_preactivations = None
+        if isinstance(loss, LossOfProbabilities) and not loss.from_logits and activation.kind in loss.combines_with:
+            sign = loss.combines_with[activation.kind]
             by_outputs = loss.probability_gradient(a, targets)
             loss, y = loss.on_logits(), z * sign
+            loss.check(y, targets)
             by_preactivations = loss.gradient(y, targets) * sign
         else:
-            y, by_outputs, by_preactivations = a, loss.gradient(a, targets), None
+            loss.check(a, targets)
+            y, by_outputs = a, loss.gradient(a, targets)
         values = loss.values(y, targets)
         scales = row_scales(loss, targets, self.sample_weights, values)
         plain = loss.unweighted()

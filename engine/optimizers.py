@@ -1,9 +1,9 @@
 """The optimizers: each a frozen dataclass whose `update` is the rule for one array of parameters.
 
-`init(parameters)` gives the state before the first step; `update(gradients, state, parameters)` gives new parameters and
-the new state. Nothing is changed in place, and every rule works element by element, so an array may be a weight matrix, a
-bias, or all parameters of a network in one vector. A state is a dictionary of arrays of the parameters' shape and of
-numbers; `step` counts the updates. Which keys it has depends on the hyperparameters alone.
+`init(parameters)` gives the state before the first step; `update(gradients, state, parameters)` gives new parameters
+and the new state. Nothing is changed in place, and every rule works element by element, so an array may be a weight
+matrix, a bias, or all parameters of a network in one vector. A state is a dictionary of arrays of the parameters' shape
+and of numbers; `step` counts the updates. Which keys it has depends on the hyperparameters alone.
 
 In the formulas g is the gradient (its negative with `maximize`), w a parameter, t the step, counted from 1.
 """
@@ -30,10 +30,9 @@ def rate(default: float) -> Any:
     return hyper(default, ge=0.0, description=RATE)
 
 
-def require_fractions(**pairs: tuple[float, float]) -> None:
-    for name, values in pairs.items():
-        if not all(0 <= value < 1 for value in values):
-            raise ValueError(f"{name} must be two numbers at least 0 and below 1")
+def require_fractions(betas: tuple[float, float]) -> None:
+    if not all(0 <= beta < 1 for beta in betas):
+        raise ValueError("betas must be two numbers at least 0 and below 1")
 
 
 def zeros(parameters: Array, *names: str) -> State:
@@ -44,7 +43,7 @@ def zeros(parameters: Array, *names: str) -> State:
 class Sgd:
     """b = momentum * b + (1 - dampening) * g, then w - learning_rate * b; without momentum, w - learning_rate * g.
 
-    The first b is g itself. With nesterov, g + momentum * b takes the place of b. Weight decay adds weight_decay * w to g.
+    The first b is g itself. With nesterov, g + momentum * b takes the place of b. Weight decay adds weight_decay * w.
 
     Source: torch.optim.SGD; Sutskever et al. 2013.
     """
@@ -83,8 +82,8 @@ class Sgd:
 class Adam:
     """m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, then w - learning_rate * m' / (sqrt(v') + eps).
 
-    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) correct the bias of the first steps. With amsgrad, v is replaced by
-    its largest value so far. Weight decay is added to the gradient (adamw keeps it apart).
+    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) correct the bias of the first steps. With amsgrad, v becomes its
+    largest value so far. Weight decay is added to the gradient (adamw keeps it apart).
 
     Source: Kingma and Ba 2014, arXiv:1412.6980; torch.optim.Adam.
     """
@@ -101,7 +100,7 @@ class Adam:
     )
 
     def __post_init__(self) -> None:
-        require_fractions(betas=self.betas)
+        require_fractions(self.betas)
 
     def init(self, parameters: Array) -> State:
         return zeros(parameters, *adam_slots(self.amsgrad))
@@ -110,32 +109,24 @@ class Adam:
         g = -gradients if self.maximize else gradients
         if self.weight_decay:
             g = g + self.weight_decay * parameters
-        return adam_step(self.learning_rate, self.betas, self.eps, self.amsgrad, g, state, parameters)
+        return adam_step(self, g, state, parameters)
 
 
 def adam_slots(amsgrad: bool) -> tuple[str, ...]:
     return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if amsgrad else ("exp_avg", "exp_avg_sq")
 
 
-def adam_step(
-    learning_rate: float,
-    betas: tuple[float, float],
-    eps: float,
-    amsgrad: bool,
-    g: Array,
-    state: State,
-    parameters: Array,
-) -> tuple[Array, State]:
+def adam_step(rule: "Adam | AdamW", g: Array, state: State, parameters: Array) -> tuple[Array, State]:
     """What Adam and AdamW share: averages, their bias correction, the step."""
-    beta1, beta2 = betas
+    beta1, beta2 = rule.betas
     t = state["step"] + 1
     m = beta1 * state["exp_avg"] + (1 - beta1) * g
     v = beta2 * state["exp_avg_sq"] + (1 - beta2) * (g * g)
     new = {"step": t, "exp_avg": m, "exp_avg_sq": v}
-    if amsgrad:
+    if rule.amsgrad:
         v = new["max_exp_avg_sq"] = np.maximum(state["max_exp_avg_sq"], v)
-    denominator = np.sqrt(v) / math.sqrt(1 - beta2**t) + eps
-    return parameters - learning_rate / (1 - beta1**t) * (m / denominator), new
+    denominator = np.sqrt(v) / math.sqrt(1 - beta2**t) + rule.eps
+    return parameters - rule.learning_rate / (1 - beta1**t) * (m / denominator), new
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +149,7 @@ class AdamW:
     )
 
     def __post_init__(self) -> None:
-        require_fractions(betas=self.betas)
+        require_fractions(self.betas)
 
     def init(self, parameters: Array) -> State:
         return zeros(parameters, *adam_slots(self.amsgrad))
@@ -166,7 +157,7 @@ class AdamW:
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
         g = -gradients if self.maximize else gradients
         decayed = parameters * (1 - self.learning_rate * self.weight_decay)
-        return adam_step(self.learning_rate, self.betas, self.eps, self.amsgrad, g, state, decayed)
+        return adam_step(self, g, state, decayed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +176,7 @@ class Adamax:
     about: ClassVar = About("Adamax", r"w \leftarrow w - \frac{\eta}{1 - \beta_1^t} \frac{m}{u}")
 
     def __post_init__(self) -> None:
-        require_fractions(betas=self.betas)
+        require_fractions(self.betas)
 
     def init(self, parameters: Array) -> State:
         return zeros(parameters, "exp_avg", "exp_inf")
@@ -206,8 +197,8 @@ class Adamax:
 class NAdam:
     """Adam with Nesterov's momentum: mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2) weighs gradient and average.
 
-    The step is learning_rate * ((1 - mu_t) / (1 - M_t) * g + mu_(t+1) / (1 - M_t mu_(t+1)) * m) / (sqrt(v') + eps), with
-    M_t = mu_1 * ... * mu_t, kept in the state as mu_product.
+    The step is learning_rate * ((1 - mu_t) / (1 - M_t) * g + mu_(t+1) / (1 - M_t mu_(t+1)) * m) / (sqrt(v') + eps).
+    M_t = mu_1 * ... * mu_t is the state's mu_product.
 
     Source: Dozat 2016; torch.optim.NAdam.
     """
@@ -227,7 +218,7 @@ class NAdam:
     )
 
     def __post_init__(self) -> None:
-        require_fractions(betas=self.betas)
+        require_fractions(self.betas)
 
     def init(self, parameters: Array) -> State:
         return {"mu_product": 1.0, **zeros(parameters, "exp_avg", "exp_avg_sq")}
@@ -253,7 +244,7 @@ class NAdam:
 
 @dataclass(frozen=True, slots=True)
 class RAdam:
-    """Adam's step times a rectification of its variance; while the variance is unknown (rho_t <= 5), w - learning_rate * m'.
+    """Adam's step times a rectification of its variance; while that is unknown (rho_t <= 5), w - learning_rate * m'.
 
     rho_t = rho - 2 t beta2^t / (1 - beta2^t) with rho = 2 / (1 - beta2) - 1; the rectification is the root of
     (rho_t - 4)(rho_t - 2) rho / ((rho - 4)(rho - 2) rho_t).
@@ -273,7 +264,7 @@ class RAdam:
     )
 
     def __post_init__(self) -> None:
-        require_fractions(betas=self.betas)
+        require_fractions(self.betas)
 
     def init(self, parameters: Array) -> State:
         return zeros(parameters, "exp_avg", "exp_avg_sq")
@@ -374,7 +365,7 @@ class Adagrad:
 
 @dataclass(frozen=True, slots=True)
 class Adadelta:
-    """v = rho v + (1 - rho) g^2, d = sqrt(u + eps) / sqrt(v + eps) * g, u = rho u + (1 - rho) d^2, then w - learning_rate * d.
+    """v = rho v + (1 - rho) g^2, d = sqrt(u + eps) / sqrt(v + eps) * g, u = rho u + (1 - rho) d^2; w - learning_rate d.
 
     Source: Zeiler 2012, arXiv:1212.5701; torch.optim.Adadelta.
     """
@@ -489,7 +480,7 @@ class Lion:
     )
 
     def __post_init__(self) -> None:
-        require_fractions(betas=self.betas)
+        require_fractions(self.betas)
 
     def init(self, parameters: Array) -> State:
         return zeros(parameters, "exp_avg")

@@ -1,8 +1,8 @@
 """The losses of probabilities: cross-entropies and their relatives, with their combined, stable forms on logits.
 
-Beside what every loss has (see losses.py), each names in `combines_with` the activations whose outputs it takes together
-with their logits: `{"softmax": 1.0, "softmin": -1.0}` says that softmax makes probabilities of the logits z, softmin of
--z. `on_logits()` is the same loss of logits, stable where the product of both derivatives is not;
+Beside what every loss has (see losses.py), each names in `combines_with` the activations whose outputs it takes
+together with their logits: `{"softmax": 1.0, "softmin": -1.0}` says that softmax makes probabilities of the logits z,
+softmin of -z. `on_logits()` is the same loss of logits, stable where the product of both derivatives is not;
 `probability_gradient` is the derivative by the probabilities themselves.
 """
 
@@ -27,6 +27,7 @@ from engine.targets import (
 SOFTMAX = {"softmax": 1.0, "softmin": -1.0}
 SMOOTHING = "Moves this share of each target to all classes equally."
 WEIGHTS = "One weight >= 0 for each class, or null."
+TINY = {name: np.finfo(name).tiny for name in ("float64", "float32")}
 FROM_LOGITS = "The outputs are logits, not probabilities."
 
 
@@ -47,15 +48,15 @@ def product(t: Array, log_p: Array) -> Array:
 
 def floored(p: Array) -> Array:
     """p, or the smallest normal number where p is smaller: what a derivative may divide by."""
-    return np.maximum(p, np.finfo(p.dtype).tiny)
+    return np.maximum(p, TINY[p.dtype.name])
 
 
 @dataclass(frozen=True, slots=True)
 class CrossEntropy:
     """-sum_c w_c t_c log(y_c) over the classes c of a row; y are probabilities, or softmax of logits.
 
-    Where a probability is 0 and its target is not, the loss is infinite; its derivative by the probability is then taken
-    at the smallest normal number, so that it is finite. Row-wise. A mean divides by the sum of the labels' weights
+    Row-wise. Where a probability is 0 and its target is not, the loss is infinite; its derivative by the probability is
+    then taken at the smallest normal number, so that it is finite. A mean divides by the sum of the labels' weights
     where all targets are labels or one-hot rows, and by the batch where they are probabilities.
 
     Source: torch.nn.CrossEntropyLoss.

@@ -51,10 +51,13 @@ def row_scales(loss: Loss, targets: Array, sample_weights: Array | None, values:
 
     Raises InvalidWeights where the weights of a mean add up to 0.
     """
+    divisors = None if loss.reduction == "sum" else loss.row_weights(targets)
+    if sample_weights is None and divisors is None:
+        divisor = 1 if loss.reduction == "sum" else values.size if loss.reduction == "mean" else len(values)
+        return np.full(len(values), 1 / divisor, values.dtype)
     weights = np.ones(len(values), values.dtype) if sample_weights is None else sample_weights
     if loss.reduction == "sum":
         return weights
-    divisors = loss.row_weights(targets)
     total = weights.sum() if divisors is None else np.vdot(weights, divisors)
     if not total > 0:
         where = ("sample_weights",) if divisors is None or not weights.any() else ("loss", "class_weights")

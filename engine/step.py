@@ -1,6 +1,6 @@
 """One step of training: forward pass, objective, backpropagation, clipping, update."""
 
-from collections.abc import Sequence
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ class Step(NamedTuple):
     update_norm: float
 
 
+@np.errstate(all="ignore")
 def checked_forward(network: Network, inputs: Array) -> list[LayerTrace]:
     """The forward pass; raises NonFinite at the first number that is not finite."""
     trace = forward(network, inputs)
@@ -44,6 +45,16 @@ def checked_forward(network: Network, inputs: Array) -> list[LayerTrace]:
     return trace
 
 
+@np.errstate(all="ignore")
+def evaluate(network: Network, trace: list[LayerTrace], objective: Objective) -> Evaluation:
+    """The objective on the last layer of a forward pass; raises NonFinite where an example's loss is not finite."""
+    evaluation = objective.evaluate(network, trace)
+    if evaluation.example_losses is not None:
+        require_finite(("example_losses",), evaluation.example_losses)
+    return evaluation
+
+
+@np.errstate(all="ignore")
 def differentiate(
     network: Network, inputs: Array, objective: Objective, regularization: Regularization | None = None
 ) -> Differentiation:
@@ -53,46 +64,41 @@ def differentiate(
     raises of its outputs and targets.
     """
     trace = checked_forward(network, inputs)
-    evaluation = objective.evaluate(network, trace)
+    evaluation = evaluate(network, trace, objective)
     loss, penalty = evaluation.loss, None
-    if evaluation.example_losses is not None:
-        require_finite(("example_losses",), "loss", evaluation.example_losses)
-    gradients = row_scaled_backward(network, trace, evaluation, evaluation.scales)
+    gradients = scaled_backward(network, trace, evaluation, evaluation.scales)
     if regularization is not None:
-        with np.errstate(all="ignore"):
-            penalty = sum(regularization.penalty(layer.weights) for layer in network.layers)
-            loss = None if loss is None else loss + penalty
-            for layer, layer_gradients in zip(network.layers, gradients.layers, strict=True):
-                by_weights = layer_gradients.parameters["weights"]
-                layer_gradients.parameters["weights"] = by_weights + regularization.gradient(layer.weights)
+        penalty = sum(regularization.penalty(layer.weights) for layer in network.layers)
+        loss = None if loss is None else loss + penalty
+        for layer, layer_gradients in zip(network.layers, gradients.layers, strict=True):
+            layer_gradients.parameters["weights"] += regularization.gradient(layer.weights)
     if loss is not None:
-        require_finite(("loss",), "loss", np.asarray(loss))
+        require_finite(("loss",), np.asarray(loss))
     check_gradients(gradients)
-    gradient_norm = norm(g for _, _, g in _trainable(network, gradients))
+    gradient_norm = norm([g for _, _, g in trainable(network, gradients)])
     return Differentiation(trace, evaluation, loss, penalty, gradients, gradient_norm)
 
 
-def row_scaled_backward(network: Network, trace: list[LayerTrace], evaluation: Evaluation, scales: Array) -> Gradients:
+def scaled_backward(network: Network, trace: list[LayerTrace], evaluation: Evaluation, scales: Array) -> Gradients:
     """Backpropagation of the rows' own losses, each times its scale."""
     factors = column(scales)
     by_preactivations = evaluation.preactivation_gradients
-    with np.errstate(all="ignore"):
-        by_outputs = evaluation.output_gradients * factors
-        by_preactivations = None if by_preactivations is None else by_preactivations * factors
-    return backward(network, trace, by_outputs, by_preactivations)
+    if by_preactivations is not None:
+        by_preactivations = by_preactivations * factors
+    return backward(network, trace, evaluation.output_gradients * factors, by_preactivations)
 
 
+@np.errstate(all="ignore")
 def example_gradients(network: Network, result: Differentiation) -> list[dict[str, Array]]:
     """Each example's own parameter gradients, as if it were alone in its batch, without the penalty.
 
     The batch is the leading axis. Raises NonFinite.
     """
-    own = row_scaled_backward(network, result.trace, result.evaluation, result.evaluation.own_scales)
+    own = scaled_backward(network, result.trace, result.evaluation, result.evaluation.own_scales)
     gradients = per_example(network, result.trace, own)
     for i, layer in enumerate(gradients):
         for name, array in layer.items():
-            where = ("layers", i, "per_example_gradients", name)
-            require_finite(where, f"examples' gradients by the {name} of layer {i}", array)
+            require_finite(("layers", i, "per_example_gradients", name), array)
     return gradients
 
 
@@ -100,6 +106,7 @@ def init_state(optimizer: Optimizer, network: Network) -> NetworkState:
     return [{name: optimizer.init(p) for name, p in layer.items()} for layer in network.parameters]
 
 
+@np.errstate(all="ignore")
 def step(
     network: Network,
     inputs: Array,
@@ -111,26 +118,29 @@ def step(
 ) -> Step:
     """One update of every parameter that is not frozen; a frozen one keeps its value and its state."""
     before = differentiate(network, inputs, objective, regularization)
-    trainable = list(_trainable(network, before.gradients))
-    gradients = [g for _, _, g in trainable]
+    places = trainable(network, before.gradients)
+    gradients = [g for _, _, g in places]
+    if clipping is not None:
+        gradients = clipping.clip(gradients, before.gradient_norm)
     parameters, new_state = network.parameters, [dict(layer) for layer in state]
-    updates = []
-    with np.errstate(all="ignore"):
-        if clipping is not None:
-            gradients = clipping.clip(gradients, before.gradient_norm)
-        for (i, name, _), gradient in zip(trainable, gradients, strict=True):
-            old = parameters[i][name]
-            new, new_state[i][name] = optimizer.update(gradient, state[i][name], old)
-            require_finite(("network", "layers", i, name), f"new {name} of layer {i}", new)
-            for key, value in new_state[i][name].items():
-                where = ("optimizer_state", "layers", i, name, key)
-                require_finite(where, f"optimizer's {key} for the {name} of layer {i}", np.asarray(value))
-            parameters[i][name] = new
-            updates.append(new - old)
-    return Step(before, network.with_parameters(parameters), new_state, norm(updates))
+    changes = []
+    for (i, name, _), gradient in zip(places, gradients, strict=True):
+        old = parameters[i][name]
+        new, new_state[i][name] = optimizer.update(gradient, state[i][name], old)
+        for key, value in new_state[i][name].items():
+            if isinstance(value, np.ndarray):
+                require_finite(("optimizer_state", "layers", i, name, key), value)
+        parameters[i][name] = new
+        changes.append(new - old)
+    update_norm = norm(changes)
+    if not math.isfinite(update_norm):
+        for i, name, _ in places:
+            require_finite(("network", "layers", i, name), parameters[i][name])
+    return Step(before, network.with_parameters(parameters), new_state, update_norm)
 
 
-def _trainable(network: Network, gradients: Gradients) -> Sequence[tuple[int, str, Array]]:
+def trainable(network: Network, gradients: Gradients) -> list[tuple[int, str, Array]]:
+    """Layer, name and gradient of each parameter that is not frozen."""
     return [
         (i, name, gradient)
         for i, (layer, layer_gradients) in enumerate(zip(network.layers, gradients.layers, strict=True))

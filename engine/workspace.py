@@ -1,7 +1,8 @@
 """The parameters of a network in one vector, so that an optimizer updates all of them at once.
 
-Every optimizer works element by element, so one update of the vector gives the same bits as one of each array; for small
-networks it costs a fraction. The vectors are buffers of one training run, changed in place; nothing else sees them.
+Every optimizer works element by element, so one update of the vector gives the same bits as one of each array; for
+small networks it costs a fraction. The vectors are buffers of one training run, changed in place and seen by nothing
+else.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from engine.rules import Array
 from engine.step import NetworkState
 
 BLOCK = 1 << 14
-"""An update goes block by block of this many numbers, so that its intermediate results stay in the processor's cache."""
+"""An update goes block by block of this many numbers, so that its intermediate results stay in the cache."""
 
 Place = tuple[int, str]
 """A parameter: its layer's index and its name."""

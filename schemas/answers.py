@@ -16,23 +16,29 @@ from engine.step import Differentiation, example_gradients
 from schemas.network import Layout, NetworkModel
 from schemas.tensors import encode_base64, tensor_schema
 
-
-def _tensor(shape: str, dimensions: int) -> Any:
-    return Annotated[Any, WithJsonSchema(tensor_schema((dimensions,), f"`{shape}`"))]
+Weights = Annotated[Any, WithJsonSchema(tensor_schema((2,), "`[inputs, units], or as weights_layout says`"))]
+Units = Annotated[Any, WithJsonSchema(tensor_schema((1,), "`[units]`"))]
+BatchUnits = Annotated[Any, WithJsonSchema(tensor_schema((2,), "`[batch, units]`"))]
+BatchWeights = Annotated[
+    Any, WithJsonSchema(tensor_schema((3,), "`[batch, inputs, units], or as weights_layout says`"))
+]
+BatchOutputs = Annotated[Any, WithJsonSchema(tensor_schema((2,), "`[batch, outputs]`"))]
+Batch = Annotated[Any, WithJsonSchema(tensor_schema((1,), "`[batch]`"))]
+BatchFeatures = Annotated[Any, WithJsonSchema(tensor_schema((2,), "`[batch, features]`"))]
 
 
 class ParameterGradients(BaseModel):
     """The derivatives of the loss by a layer's parameters, each in the shape of what it is taken by."""
 
-    weights: _tensor("[inputs, units], or as weights_layout says", 2)
-    bias: _tensor("[units]", 1) | None = Field(description="null for a layer without bias.")
+    weights: Weights
+    bias: Units | None = Field(description="null for a layer without bias.")
 
 
 class LayerGradients(ParameterGradients):
     """A layer's gradients: by its parameters, and by its preactivations and activations."""
 
-    preactivations: _tensor("[batch, units]", 2)
-    activations: _tensor("[batch, units]", 2) = Field(
+    preactivations: BatchUnits
+    activations: BatchUnits = Field(
         description="By the layer's activations. Where softmax, softmin or sigmoid combine with their loss and an "
         "output underflowed to 0, the derivative of its logarithm is taken at the smallest normal number (for "
         "binary_cross_entropy at p(1-p) = 1e-12, as PyTorch does), so that it stays finite."
@@ -42,14 +48,14 @@ class LayerGradients(ParameterGradients):
 class PerExampleGradients(BaseModel):
     """Each example's own gradients, as posting it alone would give them, without the penalty."""
 
-    weights: _tensor("[batch, inputs, units], or as weights_layout says", 3)
-    bias: _tensor("[batch, units]", 2) | None
+    weights: BatchWeights
+    bias: BatchUnits | None
 
 
 class ForwardLayer(BaseModel):
     name: str = Field(description="The layer's name, or layers.<index>.")
-    preactivations: _tensor("[batch, units]", 2)
-    activations: _tensor("[batch, units]", 2)
+    preactivations: BatchUnits
+    activations: BatchUnits
 
 
 class BackwardLayer(ForwardLayer):
@@ -60,9 +66,9 @@ class BackwardLayer(ForwardLayer):
 class ForwardAnswer(BaseModel):
     """Every number of the forward pass. Fields that `include` leaves out are absent."""
 
-    outputs: _tensor("[batch, outputs]", 2)
+    outputs: BatchOutputs
     loss: float | None = Field(description="The reduced loss; null where no loss was given.")
-    example_losses: _tensor("[batch]", 1) | None = Field(
+    example_losses: Batch | None = Field(
         description="Each example's own loss before reduction, unweighted; null where no loss was given."
     )
     layers: list[ForwardLayer]
@@ -72,7 +78,7 @@ class BackwardAnswer(ForwardAnswer):
     """The forward pass and all gradients."""
 
     layers: list[BackwardLayer]  # type: ignore[assignment]
-    input_gradients: _tensor("[batch, features]", 2)
+    input_gradients: BatchFeatures
     gradient_norm: float = Field(description="The Euclidean norm of all gradients by parameters that are not frozen.")
 
 

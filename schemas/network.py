@@ -41,7 +41,7 @@ class NetworkModel(Model):
     )
     weights_layout: WeightsLayout = Field(
         "inputs_by_units",
-        description="inputs_by_units (row i of the weights holds what leaves input i; Keras) or units_by_inputs (PyTorch).",
+        description="inputs_by_units (row i holds what leaves input i; Keras) or units_by_inputs (PyTorch).",
     )
 
     def to_engine(self, dtype: DType, input_size: int | None = None) -> Network:

@@ -1,5 +1,6 @@
 """The requests: what a client may post, and the crossing to the engine."""
 
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -111,7 +112,8 @@ class ForwardRequest(Model):
     def numbers(self) -> int:
         """How many numbers the computation holds at most, answer included."""
         batch = len(self.inputs)
-        units = sum(self.layout.swap(layer.weights.shape)[1] for layer in self.network.layers)
+        units_axis = 0 if self.layout.transposed else 1
+        units = sum(layer.weights.shape[units_axis] for layer in self.network.layers)
         parameters = sum(layer.weights.size for layer in self.network.layers)
         return 4 * batch * units + 3 * parameters
 
@@ -233,4 +235,4 @@ class InitializeRequest(Model):
 
     def numbers(self) -> int:
         sizes = [self.input_size, *(layer.units for layer in self.layers)]
-        return 2 * sum(inputs * units + units for inputs, units in zip(sizes, sizes[1:], strict=False))
+        return 2 * sum(inputs * units + units for inputs, units in pairwise(sizes))

@@ -186,7 +186,7 @@ def as_dtype(array: Array, dtype: str, where: tuple[str | int, ...]) -> Array:
 def encode_base64(array: Array) -> dict[str, Any]:
     """The base64 form of an array; an integer or float array keeps its dtype."""
     data = np.ascontiguousarray(array)
-    text = base64.b64encode(data.astype(data.dtype.newbyteorder("<"), copy=False)).decode("ascii")
+    text = base64.b64encode(data.astype(data.dtype.newbyteorder("<"), copy=False).tobytes()).decode("ascii")
     return {"dtype": data.dtype.name, "shape": list(data.shape), "base64": text}
 
 
