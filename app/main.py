@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from app import page, reference, routes
 from app.errors import ProblemError, answer_error
 from app.middleware import AnswerHead, RequestId
-from app.openapi import DESCRIPTION, PROBLEM_RESPONSES, TAGS
+from app.openapi import DESCRIPTION, TAGS
 
 
 def create_app() -> FastAPI:
@@ -21,8 +21,6 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
-        responses=PROBLEM_RESPONSES,
     )
     for router in (routes.router, reference.router, page.router):
         # Included routers are matched one inside the other at every request; a flat list costs half as much.

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 
@@ -26,9 +27,15 @@ class Problem(BaseModel):
     request_id: str
 
 
-PROBLEM = {"model": Problem, "content": {"application/problem+json": {}}}
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "The request was refused; the problem says why and what to do.", "model": Problem},
+    status: {"description": description, "model": Problem, "content": {"application/problem+json": {}}}
+    for status, description in {
+        400: "The body is not JSON.",
+        406: "The client accepts no form that this answer has.",
+        413: "The body is too large.",
+        415: "The body's content type or encoding is not taken.",
+        422: "The request is JSON and wrong: each mistake has a pointer, what was expected and what was received.",
+    }.items()
 }
 TAGS = [
     {"name": "networks", "description": "Make networks, run them forward and backward, and train them step by step."},
@@ -41,3 +48,8 @@ Post a network, inputs and targets; get back every activation, the loss, every g
 The service keeps nothing between requests: what comes back goes in. `GET /v1/examples/textbook` is a request to start
 with; its answer shows every number of one step of backpropagation on a network of three layers.
 """
+
+
+def route_name(route: APIRoute) -> str:
+    """The name of a route's function, which reads well as that of a generated client."""
+    return route.name

@@ -11,12 +11,13 @@ from pydantic import BaseModel, Field
 from app.compute import JSON
 from app.errors import ProblemError
 from app.examples import EXAMPLES
+from app.openapi import route_name
 from app.problems import PROBLEMS
 from app.settings import settings
 from schemas.catalog import Catalog, catalog
 from schemas.errors import nearest
 
-router = APIRouter()
+router = APIRouter(generate_unique_id_function=route_name)
 VERSION = "0.1.0"
 LIBRARIES = ("fastapi", "pydantic", "numpy", "orjson", "uvicorn")
 

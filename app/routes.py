@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
-from fastapi.routing import APIRoute
 
 from app.compute import ComputeRoute
 from app.examples import openapi_examples
+from app.openapi import PROBLEM_RESPONSES, route_name
 from engine import step as training_step
 from schemas.answers import (
     BackwardAnswer,
@@ -20,13 +20,9 @@ from schemas.answers import (
 from schemas.network import network_to_wire, state_to_wire
 from schemas.requests import BackwardRequest, ForwardRequest, InitializeRequest, StepRequest
 
-
-def route_name(route: APIRoute) -> str:
-    """The name of a route's function, which reads well as that of a generated client."""
-    return route.name
-
-
-router = APIRouter(prefix="/v1", route_class=ComputeRoute, generate_unique_id_function=route_name)
+router = APIRouter(
+    prefix="/v1", route_class=ComputeRoute, generate_unique_id_function=route_name, responses=PROBLEM_RESPONSES
+)
 
 
 @router.post("/initialize", response_model=InitializeAnswer, tags=["networks"], summary="Make a network")
