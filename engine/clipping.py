@@ -51,7 +51,7 @@ def norm(arrays: Iterable[Array]) -> float:
     if 1e-30 < squares < 1e30:
         return math.sqrt(squares)
     # Some squares may have overflowed or underflowed: scale by the largest number first.
-    largest = max((float(np.abs(a).max()) for a in arrays), default=0.0)
+    largest = max((float(np.abs(a).max(initial=0)) for a in arrays), default=0.0)
     if largest == 0 or not math.isfinite(largest):
         return largest
     return largest * math.sqrt(math.fsum(float(np.square(a.astype(np.float64) / largest).sum()) for a in arrays))

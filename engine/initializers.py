@@ -114,7 +114,7 @@ class Normal:
 
 @dataclass(frozen=True, slots=True)
 class TruncatedNormal:
-    """Normal with mean and std, drawn again where it falls outside a to b.
+    """Normal with mean and std, given that it lies between a and b.
 
     Source: torch.nn.init.trunc_normal_ (a and b are numbers, not multiples of std).
     """
@@ -128,15 +128,23 @@ class TruncatedNormal:
     about: ClassVar = About("Truncated normal", r"N(\mu, \sigma^2) \text{ given } a \le x \le b")
 
     def __post_init__(self) -> None:
-        # Drawing again until all fit ends soon only if a good part of the draws falls between a and b.
-        if not self.a < self.b or self._share() < 1e-3:
+        # Farther out in a tail, the cumulative distribution has too few digits to draw from.
+        if not self.a < self.b or not self._share() >= 1e-3:
             raise ValueError("a must be below b, with at least a thousandth of the normal distribution between them")
 
     def _share(self) -> float:
         normal = NormalDist(self.mean, self.std)
         return normal.cdf(self.b) - normal.cdf(self.a)
 
+    def _by_inverse(self, count: int, random: np.random.Generator) -> Array:
+        """Numbers by the inverse of the cumulative distribution: no draw is lost, however far out a and b are."""
+        normal = NormalDist(self.mean, self.std)
+        levels = random.uniform(normal.cdf(self.a), normal.cdf(self.b), count).clip(1e-300, 1 - 2**-53)
+        return np.fromiter(map(normal.inv_cdf, levels.tolist()), np.float64, count).clip(self.a, self.b)
+
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
+        if self._share() < 0.1:
+            return self._by_inverse(math.prod(shape), random).reshape(shape)
         numbers = random.normal(self.mean, self.std, math.prod(shape))
         while (outside := np.flatnonzero((numbers < self.a) | (numbers > self.b))).size:
             numbers[outside] = random.normal(self.mean, self.std, outside.size)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from engine.errors import InvalidState
 from engine.rules import About, Array, hyper
 
 State = dict[str, Any]
@@ -229,6 +230,13 @@ class NAdam:
             parameters = parameters * (1 - self.learning_rate * self.weight_decay)
         elif self.weight_decay:
             g = g + self.weight_decay * parameters
+        if not 0 <= state["mu_product"] <= 1:
+            raise InvalidState(
+                ("optimizer_state",),
+                "mu_product is a product of numbers at least 0 and below 1.",
+                expected="0 to 1",
+                received=state["mu_product"],
+            )
         beta1, beta2 = self.betas
         t = state["step"] + 1
         mu = beta1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))
@@ -459,7 +467,8 @@ class Asgd:
         eta, mu = state["eta"], state["mu"]
         parameters = parameters * (1 - self.lambd * eta) - eta * g
         ax = parameters if mu == 1 else state["ax"] + (parameters - state["ax"]) * mu
-        eta = self.learning_rate / (1 + self.lambd * self.learning_rate * t) ** self.alpha
+        # A negative power falls to 0 where a positive one would raise OverflowError.
+        eta = self.learning_rate * (1 + self.lambd * self.learning_rate * t) ** -self.alpha
         return parameters, {"step": t, "eta": eta, "mu": 1 / max(1.0, t - self.t0), "ax": ax}
 
 

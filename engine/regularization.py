@@ -18,7 +18,9 @@ class Regularization:
     l2: float = hyper(0.0, ge=0.0, description="Weighs half the sum of the weights' squares.")
 
     def penalty(self, weights: Array) -> float:
-        return float(self.l1 * np.abs(weights).sum() + 0.5 * self.l2 * np.vdot(weights, weights))
+        # A sum that is not asked for may overflow, and 0 times infinity is NaN.
+        l1 = self.l1 * float(np.abs(weights).sum()) if self.l1 else 0.0
+        return l1 + (0.5 * self.l2 * float(np.vdot(weights, weights)) if self.l2 else 0.0)
 
     def gradient(self, weights: Array) -> Array:
         return self.l1 * np.sign(weights) + self.l2 * weights
