@@ -21,7 +21,7 @@ MODE = "Keeps the variance forward (fan_in) or backward (fan_out)."
 
 def generator(seed: int, *place: int) -> np.random.Generator:
     """The stream of random numbers of one place (layer, parameter), which no other place shares."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, *place))))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=place)))
 
 
 def uniform(shape: Shape, bound: float, random: np.random.Generator) -> Array:

@@ -45,9 +45,10 @@ class LossObjective:
         if isinstance(loss, LossOfProbabilities) and not loss.from_logits and activation.kind in loss.combines_with:
             sign = loss.combines_with[activation.kind]
             by_outputs = loss.probability_gradient(a, targets)
-            loss, y = loss.on_logits(), z * sign
+            loss, y = loss.on_logits(), z if sign == 1 else -z
             loss.check(y, targets)
-            by_preactivations = loss.gradient(y, targets) * sign
+            by_logits = loss.logit_gradient(y, a, targets)
+            by_preactivations = by_logits if sign == 1 else -by_logits
         else:
             loss.check(a, targets)
             y, by_outputs = a, loss.gradient(a, targets)

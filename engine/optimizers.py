@@ -157,8 +157,7 @@ class AdamW:
 
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
         g = -gradients if self.maximize else gradients
-        decayed = parameters * (1 - self.learning_rate * self.weight_decay)
-        return adam_step(self, g, state, decayed)
+        return adam_step(self, g, state, parameters * (1 - self.learning_rate * self.weight_decay))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +189,7 @@ class Adamax:
         t = state["step"] + 1
         m = beta1 * state["exp_avg"] + (1 - beta1) * g
         u = np.maximum(beta2 * state["exp_inf"], np.abs(g) + self.eps)
-        new = {"step": t, "exp_avg": m, "exp_inf": u}
-        return parameters - self.learning_rate / (1 - beta1**t) * (m / u), new
+        return parameters - self.learning_rate / (1 - beta1**t) * (m / u), {"step": t, "exp_avg": m, "exp_inf": u}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +229,7 @@ class NAdam:
         elif self.weight_decay:
             g = g + self.weight_decay * parameters
         if not 0 <= state["mu_product"] <= 1:
-            raise InvalidState(
-                ("optimizer_state",),
-                "mu_product is a product of numbers at least 0 and below 1.",
-                expected="0 to 1",
-                received=state["mu_product"],
-            )
+            raise InvalidState(("optimizer_state",), "Every mu_product is from 0 to 1.", received=state["mu_product"])
         beta1, beta2 = self.betas
         t = state["step"] + 1
         mu = beta1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))

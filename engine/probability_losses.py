@@ -1,9 +1,10 @@
 """The losses of probabilities: cross-entropies and their relatives, with their combined, stable forms on logits.
 
 Beside what every loss has (see losses.py), each names in `combines_with` the activations whose outputs it takes
-together with their logits: `{"softmax": 1.0, "softmin": -1.0}` says that softmax makes probabilities of the logits z,
-softmin of -z. `on_logits()` is the same loss of logits, stable where the product of both derivatives is not;
-`probability_gradient` is the derivative by the probabilities themselves.
+together with their logits: `{"softmax": 1, "softmin": -1}` says that softmax makes probabilities of the logits z,
+softmin of -z. `on_logits()` is the same loss of logits, stable where the product of both derivatives is not.
+`logit_gradient(z, p, t)` is its derivative by logits z that make the probabilities p, `probability_gradient(p, t)` the
+derivative by the probabilities themselves.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from engine.activations import sigmoid, softmax
 from engine.rules import About, Array, hyper
 from engine.targets import (
     ClassWeights,
@@ -24,10 +26,11 @@ from engine.targets import (
     require_weights_from_zero,
 )
 
-SOFTMAX = {"softmax": 1.0, "softmin": -1.0}
+SOFTMAX = {"softmax": 1, "softmin": -1}
 SMOOTHING = "Moves this share of each target to all classes equally."
 WEIGHTS = "One weight >= 0 for each class, or null."
-TINY = {name: np.finfo(name).tiny for name in ("float64", "float32")}
+FLOOR = {"float64": 1e-300, "float32": 1e-30}
+"""What a derivative by a probability divides by at least; far enough above 0 that weights leave the quotient finite."""
 FROM_LOGITS = "The outputs are logits, not probabilities."
 
 
@@ -47,8 +50,7 @@ def product(t: Array, log_p: Array) -> Array:
 
 
 def floored(p: Array) -> Array:
-    """p, or the smallest normal number where p is smaller: what a derivative may divide by."""
-    return np.maximum(p, TINY[p.dtype.name])
+    return np.maximum(p, FLOOR[p.dtype.name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class CrossEntropy:
     """-sum_c w_c t_c log(y_c) over the classes c of a row; y are probabilities, or softmax of logits.
 
     Row-wise. Where a probability is 0 and its target is not, the loss is infinite; its derivative by the probability is
-    then taken at the smallest normal number, so that it is finite. A mean divides by the sum of the labels' weights
+    then taken at 1e-300 (float32: 1e-30), so that it is finite. A mean divides by the sum of the labels' weights
     where all targets are labels or one-hot rows, and by the batch where they are probabilities.
 
     Source: torch.nn.CrossEntropyLoss.
@@ -68,7 +70,7 @@ class CrossEntropy:
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description=SMOOTHING)
     class_weights: ClassWeights = hyper(None, description=WEIGHTS)
     takes_labels: ClassVar[bool] = True
-    combines_with: ClassVar[Mapping[str, float]] = SOFTMAX
+    combines_with: ClassVar[Mapping[str, int]] = SOFTMAX
     about: ClassVar = About(
         "Cross-entropy",
         r"-\sum_c w_c t_c \log y_c",
@@ -105,13 +107,15 @@ class CrossEntropy:
         return losses
 
     def gradient(self, y: Array, t: Array) -> Array:
-        if not self.from_logits:
-            return self.probability_gradient(y, t)
+        return self.logit_gradient(y, softmax(y), t) if self.from_logits else self.probability_gradient(y, t)
+
+    def logit_gradient(self, z: Array, p: Array, t: Array) -> Array:
         t = self._weighted(t)
-        return np.exp(log_softmax(y)) * t.sum(axis=1, keepdims=True) - t
+        return p * t.sum(axis=1, keepdims=True) - t
 
     def probability_gradient(self, y: Array, t: Array) -> Array:
-        return -self._weighted(t) / floored(y)
+        # 0 minus it: a gradient of 0 has no sign.
+        return 0 - self._weighted(t) / floored(y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ class BinaryCrossEntropy:
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description="Moves each target this share of the way to 1/2.")
     class_weights: ClassWeights = hyper(None, description="One weight >= 0 for each output, or null.")
     takes_labels: ClassVar[bool] = False
-    combines_with: ClassVar[Mapping[str, float]] = {"sigmoid": 1.0}
+    combines_with: ClassVar[Mapping[str, int]] = {"sigmoid": 1}
     about: ClassVar = About(
         "Binary cross-entropy",
         r"-w \left( t \log y + (1 - t) \log(1 - y) \right)",
@@ -170,9 +174,10 @@ class BinaryCrossEntropy:
         return self._weighted(-(t * np.maximum(np.log(y), -100) + (1 - t) * np.maximum(np.log1p(-y), -100)))
 
     def gradient(self, y: Array, t: Array) -> Array:
-        if self.from_logits:
-            return self._weighted(1 / (1 + np.exp(-y)) - self._smoothed(t))
-        return self.probability_gradient(y, t)
+        return self.logit_gradient(y, sigmoid(y), t) if self.from_logits else self.probability_gradient(y, t)
+
+    def logit_gradient(self, z: Array, p: Array, t: Array) -> Array:
+        return self._weighted(p - self._smoothed(t))
 
     def probability_gradient(self, y: Array, t: Array) -> Array:
         return self._weighted((y - self._smoothed(t)) / np.maximum(y * (1 - y), 1e-12))
@@ -183,7 +188,7 @@ class Focal:
     """-alpha sum_c w_c (1 - y_c)^gamma t_c log(y_c); y are probabilities, or softmax of logits.
 
     Row-wise, for classes that exclude each other. With gamma 0 it is alpha times the cross-entropy. Where a probability
-    is 0, its derivative is taken at the smallest normal number.
+    is 0, its derivative is taken at 1e-300 (float32: 1e-30).
 
     Source: Lin et al. 2017, arXiv:1708.02002; keras.losses.CategoricalFocalCrossentropy.
     """
@@ -196,7 +201,7 @@ class Focal:
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description=SMOOTHING)
     class_weights: ClassWeights = hyper(None, description=WEIGHTS)
     takes_labels: ClassVar[bool] = True
-    combines_with: ClassVar[Mapping[str, float]] = SOFTMAX
+    combines_with: ClassVar[Mapping[str, int]] = SOFTMAX
     about: ClassVar = About(
         "Focal cross-entropy",
         r"-\alpha \sum_c w_c (1 - y_c)^\gamma t_c \log y_c",
@@ -244,11 +249,11 @@ class Focal:
         return self._weighted(t) * (self.gamma * slope - missing**self.gamma)
 
     def gradient(self, y: Array, t: Array) -> Array:
-        if not self.from_logits:
-            return self.probability_gradient(y, t)
-        log_p = log_softmax(y)
-        by_log = self._by_log(log_p, t)
-        return by_log - np.exp(log_p) * by_log.sum(axis=1, keepdims=True)
+        return self.logit_gradient(y, softmax(y), t) if self.from_logits else self.probability_gradient(y, t)
+
+    def logit_gradient(self, z: Array, p: Array, t: Array) -> Array:
+        by_log = self._by_log(log_softmax(z), t)
+        return by_log - p * by_log.sum(axis=1, keepdims=True)
 
     def probability_gradient(self, y: Array, t: Array) -> Array:
         p = floored(np.minimum(y, 1))
@@ -270,7 +275,7 @@ class KlDivergence:
     log_target: bool = hyper(False, description="The targets are logarithms of probabilities too.")
     from_logits: bool = hyper(False, description="The outputs are logits: their log_softmax is taken first.")
     takes_labels: ClassVar[bool] = False
-    combines_with: ClassVar[Mapping[str, float]] = SOFTMAX
+    combines_with: ClassVar[Mapping[str, int]] = SOFTMAX
     about: ClassVar = About("Kullback-Leibler divergence", r"t (\log t - y)", "-t", r"-t")
 
     def check(self, y: Array, t: Array) -> None:
@@ -293,13 +298,17 @@ class KlDivergence:
         return product(t, log(t)) - product(t, log_p)
 
     def gradient(self, y: Array, t: Array) -> Array:
-        by_log = -np.exp(t) if self.log_target else -t
-        if not self.from_logits:
-            return by_log
-        return by_log - np.exp(log_softmax(y)) * by_log.sum(axis=1, keepdims=True)
+        return self.logit_gradient(y, softmax(y), t) if self.from_logits else self._by_log(t)
+
+    def logit_gradient(self, z: Array, p: Array, t: Array) -> Array:
+        by_log = self._by_log(t)
+        return by_log - p * by_log.sum(axis=1, keepdims=True)
 
     def probability_gradient(self, y: Array, t: Array) -> Array:
-        return (-np.exp(t) if self.log_target else -t) / floored(y)
+        return self._by_log(t) / floored(y)
+
+    def _by_log(self, t: Array) -> Array:
+        return -np.exp(t) if self.log_target else -t
 
 
 LossOfProbabilities = CrossEntropy | BinaryCrossEntropy | Focal | KlDivergence

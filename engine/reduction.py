@@ -10,7 +10,7 @@ from engine.rules import Array
 
 
 def prepare_targets(loss: Loss, targets: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Targets in the shape of the outputs; class labels become one-hot rows.
+    """Targets in the shape and dtype of the outputs; class labels become one-hot rows.
 
     Raises ShapeMismatch, and InvalidTarget where a label is none of 0 to outputs - 1.
     """
@@ -43,13 +43,13 @@ def prepare_targets(loss: Loss, targets: Array, shape: tuple[int, ...], dtype: A
             received=list(targets.shape),
             hint=hint,
         )
-    return targets
+    return targets.astype(dtype, copy=False)
 
 
 def row_scales(loss: Loss, targets: Array, sample_weights: Array | None, values: Array) -> Array:
     """The factor of each row, so that the reduced loss is the sum of all `values` times their row's factor `[batch]`.
 
-    Raises InvalidWeights where the weights of a mean add up to 0.
+    Raises InvalidWeights where the weights of a mean add up to 0, or to more than the largest number.
     """
     divisors = None if loss.reduction == "sum" else loss.row_weights(targets)
     if sample_weights is None and divisors is None:
@@ -59,13 +59,14 @@ def row_scales(loss: Loss, targets: Array, sample_weights: Array | None, values:
     if loss.reduction == "sum":
         return weights
     total = weights.sum() if divisors is None else np.vdot(weights, divisors)
-    if not total > 0:
-        where = ("sample_weights",) if divisors is None or not weights.any() else ("loss", "class_weights")
-        raise InvalidWeights(
-            where, "These weights add up to 0, so there is no mean.", expected="a sum above 0", received=0
-        )
     if values.ndim == 2 and loss.reduction == "mean":
         total = total * values.shape[1]
+    if not 0 < total < np.inf:
+        where = ("sample_weights",) if divisors is None or not weights.any() else ("loss", "class_weights")
+        detail = "These weights add up to 0, so there is no mean."
+        if total > 0:
+            detail = "These weights add up to more than the largest number, so there is no mean."
+        raise InvalidWeights(where, detail, expected="a finite sum above 0", received=None if total > 0 else 0)
     return weights / total
 
 

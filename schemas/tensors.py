@@ -3,6 +3,7 @@
 import base64
 import binascii
 import math
+from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
@@ -58,6 +59,9 @@ def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
             expected=DIMENSIONS[1],
             received=[len(rows), len(rows[0])],
         )
+    of_lists = set(map(type, rows)) == {list} and len(set(map(len, rows))) == 1
+    if of_lists and rows[0] and set(map(type, chain.from_iterable(rows))) <= NUMBERS:
+        return np.array(rows, np.float64)
     width = len(rows[0])
     if width == 0:
         raise InvalidValue(
@@ -77,7 +81,7 @@ def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
                 received=[len(row)],
             )
         _require_numbers(row, (i,))
-    return np.array(rows, np.float64)
+    raise AssertionError("an array that is refused has a mistake")
 
 
 def _require_numbers(items: list[Any], where: tuple[int, ...]) -> None:
@@ -167,6 +171,8 @@ def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
 
 def as_dtype(array: Array, dtype: str, where: tuple[str | int, ...]) -> Array:
     """`array` in C order and in the dtype that the engine computes in; raises where float32 cannot hold a number."""
+    if array.dtype == dtype and array.flags.c_contiguous:
+        return array
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(array, dtype)
     if dtype == "float32" and not math.isfinite(np.vdot(cast, cast)):

@@ -341,6 +341,7 @@ def test_logits_of_a_thousand(post: Any, client: httpx.Client) -> None:
     identity = {"weights": [[1, 0], [0, 1]], "bias": None}
     for loss, activation, targets, expected in [
         ("cross_entropy", "softmax", [[1, 0], [1, 0]], 2000),
+        ("focal", "softmax", [[1, 0], [1, 0]], 500),
         ("binary_cross_entropy", "sigmoid", [[1, 0], [1, 0]], 2000),
     ]:
         request = {
@@ -430,3 +431,22 @@ def test_openapi(client: httpx.Client) -> None:
     assert {"initialize", "forward", "backward", "step", "get_catalog"} <= operations
     step = page["paths"]["/v1/step"]["post"]
     assert "examples" in step["requestBody"]["content"]["application/json"]
+
+
+def test_the_derivative_by_an_output_of_0_is_finite(post: Any) -> None:
+    layer = {"weights": [[1, 0], [0, 1]], "bias": None, "activation": "softmax"}
+    for dtype in ("float64", "float32"):
+        for loss in ("cross_entropy", "focal"):
+            answer = post(
+                "/v1/backward",
+                {
+                    "network": {"layers": [layer]},
+                    "inputs": [[-1000, 1000]],
+                    "targets": [0],
+                    "sample_weights": [50],
+                    "loss": {"kind": loss, "class_weights": [1000, 1], "reduction": "sum"},
+                    "dtype": dtype,
+                },
+            )
+            assert answer["outputs"][0][0] == 0
+            assert answer["layers"][0]["gradients"]["activations"][0][0] < -1e29

@@ -1,0 +1,36 @@
+"""The README's commands give the answers that it prints."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Server
+
+
+def contains(answer: Any, part: Any) -> bool:
+    """Whether every number and word of `part` stands in `answer`."""
+    if isinstance(part, dict):
+        return all(key in answer and contains(answer[key], value) for key, value in part.items())
+    if isinstance(part, list) and part and isinstance(part[0], dict):
+        return len(answer) == len(part) and all(contains(a, p) for a, p in zip(answer, part, strict=True))
+    return bool(answer == part)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_commands_and_answers(server: Server) -> None:
+    readme = (ROOT / "README.md").read_text()
+    pairs = re.findall(r"```sh\n(curl .*?)```.*?```json\n(.*?)```", readme, re.DOTALL)
+    assert len(pairs) == 2
+    for command, printed in pairs:
+        words = shlex.split(command.replace("http://127.0.0.1:8000", server.url).replace("\\\n", " "))
+        answer = json.loads(subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout)
+        assert contains(answer, json.loads(printed)), answer
+
+
+def test_the_example_file_is_the_textbook_example(textbook: dict[str, Any]) -> None:
+    assert json.loads((ROOT / "examples" / "textbook.json").read_text()) == textbook
