@@ -4,18 +4,19 @@ A small body is decoded, computed and written on the event loop, which is faster
 goes to a worker thread, so that it holds up nobody else.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from anyio import CapacityLimiter, to_thread
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from app.errors import InvalidRequest, ProblemError, answer_error
-from app.settings import Settings, settings
+from app.settings import settings
 from engine.errors import EngineError
 from schemas.answers import write
 
@@ -30,55 +31,54 @@ class ComputeRoute(APIRoute):
     FastAPI reads the OpenAPI page from the function's signature; the handling is this class's own.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         assert self.body_field is not None, f"{self.path} takes no body"
-        model: type[BaseModel] = self.body_field.field_info.annotation  # type: ignore[assignment]
-        compute = self.endpoint
+        self.model: Any = self.body_field.field_info.annotation
+        self.app = self.handle_post
 
-        def decode(body: bytes) -> tuple[Any, int]:
-            data = read_json(body)
-            limits = settings().limits
-            try:
-                asked: Any = model.model_validate(data, context=limits)
-            except ValidationError as error:
-                raise InvalidRequest(error, data, model) from None
-            numbers = asked.numbers()
-            limits.require_numbers(numbers, ())
-            return asked, numbers
+    async def handle_post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = Response(await self.content(request), media_type=JSON)
+        except (EngineError, InvalidRequest, ProblemError) as error:
+            response = answer_error(request, error)
+        await response(scope, receive, send)
 
-        def answer(asked: Any) -> bytes:
-            return write(compute(asked), asked.encoding)
+    async def content(self, request: Request) -> bytes:
+        require_json(request)
+        body = await read_body(request, settings().max_body_bytes)
+        if len(body) > INLINE_BYTES:
+            return await in_thread(lambda: self.answer(self.decode(body)[0]))
+        asked, numbers = self.decode(body)
+        if numbers > INLINE_NUMBERS:
+            return await in_thread(lambda: self.answer(asked))
+        return self.answer(asked)
 
-        def decode_and_answer(body: bytes) -> bytes:
-            return answer(decode(body)[0])
+    def decode(self, body: bytes) -> tuple[Any, int]:
+        """The validated request and how many numbers it makes the server hold; raises what is wrong with it."""
+        data = read_json(body)
+        limits = settings().limits
+        try:
+            asked = self.model.model_validate(data, context=limits)
+        except ValidationError as error:
+            raise InvalidRequest(error, data, self.model) from None
+        numbers = asked.numbers()
+        limits.require_numbers(numbers, ())
+        return asked, numbers
 
-        async def handle(request: Request) -> Response:
-            try:
-                require_json(request)
-                body = await read_body(request, settings())
-                if len(body) > INLINE_BYTES:
-                    content = await in_thread(decode_and_answer, body)
-                else:
-                    asked, numbers = decode(body)
-                    if numbers > INLINE_NUMBERS:
-                        content = await in_thread(answer, asked)
-                    else:
-                        content = answer(asked)
-            except (EngineError, InvalidRequest, ProblemError) as error:
-                return answer_error(request, error)
-            return Response(content, media_type=JSON)
-
-        return handle
+    def answer(self, asked: Any) -> bytes:
+        return write(self.endpoint(asked), asked.encoding)
 
 
 _limiter: CapacityLimiter | None = None
 
 
-async def in_thread(work: Callable[[Any], bytes], argument: Any) -> bytes:
+async def in_thread(work: Callable[[], bytes]) -> bytes:
     global _limiter
     if _limiter is None:
         _limiter = CapacityLimiter(settings().max_threads)
-    return await to_thread.run_sync(work, argument, limiter=_limiter)
+    return await to_thread.run_sync(work, limiter=_limiter)
 
 
 def read_json(body: bytes) -> Any:
@@ -91,9 +91,8 @@ def read_json(body: bytes) -> Any:
         ) from None
 
 
-async def read_body(request: Request, limits: Settings) -> bytes:
-    """The whole body, and never more than the limit."""
-    most = limits.max_body_bytes
+async def read_body(request: Request, most: int) -> bytes:
+    """The whole body, and never more than `most` bytes."""
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > most:
         raise too_large(most)

@@ -1,6 +1,6 @@
 """The settings, from the environment; everything about mathematics belongs in the request."""
 
-from functools import cache
+from functools import cache, cached_property
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,7 +20,7 @@ class Settings(BaseSettings):
     max_numbers: int = Field(2**25, ge=1, description="The most numbers that a request may make the server hold.")
     max_threads: int = Field(2, ge=1, description="How many large requests are computed at once.")
 
-    @property
+    @cached_property
     def limits(self) -> Limits:
         return Limits(layers=self.max_layers, numbers=self.max_numbers)
 

@@ -23,7 +23,7 @@ from engine.piecewise_activations import (
     SoftShrink,
     Threshold,
 )
-from engine.rules import About, Array, hyper
+from engine.rules import About, Array, hyper, row_maxima, row_sums
 
 
 def sigmoid(z: Array) -> Array:
@@ -31,8 +31,8 @@ def sigmoid(z: Array) -> Array:
 
 
 def softmax(z: Array) -> Array:
-    powers = np.exp(z - z.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers = np.exp(z - row_maxima(z))
+    return powers / row_sums(powers)
 
 
 def normal_cdf(z: Array) -> Array:
@@ -393,7 +393,7 @@ class Softmax:
         return softmax(z)
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
-        return a * (grad - (grad * a).sum(axis=1, keepdims=True))
+        return a * (grad - row_sums(grad * a))
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +415,7 @@ class Softmin:
         return softmax(-z)
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
-        return a * ((grad * a).sum(axis=1, keepdims=True) - grad)
+        return a * (row_sums(grad * a) - grad)
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,11 +434,11 @@ class LogSoftmax:
     )
 
     def forward(self, z: Array) -> Array:
-        shifted = z - z.max(axis=1, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        shifted = z - row_maxima(z)
+        return shifted - np.log(row_sums(np.exp(shifted)))
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
-        return grad - np.exp(a) * grad.sum(axis=1, keepdims=True)
+        return grad - np.exp(a) * row_sums(grad)
 
 
 Activation = (

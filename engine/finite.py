@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -56,10 +57,10 @@ def check_trace(trace: list[LayerTrace]) -> None:
 
 def check_gradients(gradients: Gradients) -> None:
     """The same for the backward pass, from the last layer to the first."""
-    arrays = [gradients.inputs]
-    for parameters, by_preactivations, by_activations in gradients.layers:
-        arrays += (*parameters.values(), by_preactivations, by_activations)
-    if math.isfinite(sum([np.vdot(array, array) for array in arrays])):
+    squares: Any = np.vdot(gradients.inputs, gradients.inputs)
+    for parameters, z, a in gradients.layers:
+        squares += np.vdot(z, z) + np.vdot(a, a) + sum([np.vdot(p, p) for p in parameters.values()])
+    if math.isfinite(squares):
         return
     for where, array in _in_order(gradients):
         require_finite(where, array)

@@ -42,7 +42,7 @@ class Dense:
     def parameter_gradients(self, grad: Array, x: Array) -> dict[str, Array]:
         """The gradients by weights and bias, from `grad` = dL/dz `[batch, units]` and the layer's input x."""
         weights: Array = x.T @ grad
-        return {"weights": weights} if self.bias is None else {"weights": weights, "bias": grad.sum(axis=0)}
+        return {"weights": weights} if self.bias is None else {"weights": weights, "bias": np.add.reduce(grad, axis=0)}
 
     def per_example_gradients(self, grad: Array, x: Array) -> dict[str, Array]:
         """The same for each example on its own: `[batch, inputs, units]` and `[batch, units]`."""

@@ -2,7 +2,8 @@
 
 Outputs and targets are `[batch, outputs]`, weights `[batch]` or None for all 1; a metric is computed in float64. For a
 classification the class of a row, of targets too, is its largest column (the first of equals); a network with a single
-output tells class 1 from class 0: an output above `threshold`, a target above 0.5. Callers check that results are finite.
+output tells class 1 from class 0: an output above `threshold`, a target above 0.5. Callers silence NumPy's
+floating-point warnings and check that results are finite.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ import numpy as np
 
 from engine.errors import InvalidTarget, InvalidWeights, NotProbabilities, ShapeMismatch
 from engine.rules import About, Array, hyper
-from engine.targets import require_probabilities
 
 Average = Literal["micro", "macro", "weighted"] | None
 HERE = ("metrics",)
@@ -76,18 +76,18 @@ class TopKAccuracy:
     about: ClassVar = About("Top-k accuracy", r"\frac1n \sum_i [\operatorname{rank}(y_{i c_i}) \le k]")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
-        count = outputs.shape[1]
-        if count < max(self.k, 2):
+        units = outputs.shape[1]
+        if units < max(self.k, 2):
             raise ShapeMismatch(
                 HERE,
-                f"The {self.k} largest of {count} output(s) cannot be told apart.",
+                f"top_k_accuracy with k = {self.k} needs a network of at least {max(self.k, 2)} outputs.",
                 expected=f"at least {max(self.k, 2)} outputs",
-                received=count,
-                hint="Give a smaller k, as in {kind: top_k_accuracy, k: 2}, or use accuracy.",
+                received=units,
+                hint="Set a smaller k, or use accuracy.",
             )
         labels = classes(targets)[:, np.newaxis]
         own = np.take_along_axis(outputs, labels, axis=1)
-        before = (outputs > own) | ((outputs == own) & (np.arange(count) > labels))
+        before = (outputs > own) | ((outputs == own) & (np.arange(units) > labels))
         return float(mean(before.sum(axis=1) < self.k, sample_weights))
 
 
@@ -195,8 +195,8 @@ class ConfusionMatrix:
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> list[list[float]]:
         size = max(outputs.shape[1], 2)
         cells = classes(targets) * size + classes(outputs, self.threshold)
-        matrix: list[list[float]] = np.bincount(cells, sample_weights, size * size).reshape(size, size).tolist()
-        return matrix
+        matrix = np.bincount(cells, sample_weights, size * size).reshape(size, size)
+        return [list(row) for row in matrix.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +239,7 @@ def one_against_rest(scores: Array, positive: Array, weights: Array, label: int)
 class LogLoss:
     """-log of the probability of the right class, kept at least eps from 0 and 1: eps is the dtype's precision.
 
-    Raises NotProbabilities where the outputs are none, or where a row of several does not add up to 1.
+    Raises NotProbabilities where the outputs are none, or where a row of several outputs does not add up to 1.
 
     Source: sklearn.metrics.log_loss.
     """
@@ -256,16 +256,17 @@ class LogLoss:
 
 
 def require_rows_of_probabilities(outputs: Array, slack: float) -> None:
-    require_probabilities(outputs, "softmax or sigmoid")
     sums = outputs.sum(axis=1)
-    if outputs.shape[1] > 1 and (np.abs(sums - 1) > slack).any():
-        i = int(np.argmax(np.abs(sums - 1) > slack))
+    wrong = ((outputs < 0) | (outputs > 1 + slack)).any(axis=1)
+    if outputs.shape[1] > 1:
+        wrong |= np.abs(sums - 1) > slack
+    if wrong.any():
         raise NotProbabilities(
-            ("outputs", i),
-            "The outputs of this row do not add up to 1, and log_loss takes the probabilities of classes.",
-            expected="a sum of 1",
-            received=float(sums[i]),
-            hint="End the network in a softmax layer, or leave log_loss out.",
+            ("outputs", int(wrong.argmax())),
+            "log_loss takes the probabilities of the classes, and the outputs of this row are none.",
+            expected="numbers from 0 to 1; several outputs add up to 1",
+            received={"sum": float(sums[wrong.argmax()])},
+            hint="End the network in a softmax layer (a sigmoid layer for a single output), or leave log_loss out.",
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from engine.activations import sigmoid, softmax
-from engine.rules import About, Array, hyper
+from engine.rules import About, Array, hyper, row_maxima, row_sums
 from engine.targets import (
     ClassWeights,
     Reduction,
@@ -35,8 +35,8 @@ FROM_LOGITS = "The outputs are logits, not probabilities."
 
 
 def log_softmax(z: Array) -> Array:
-    shifted = z - z.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    shifted = z - row_maxima(z)
+    return shifted - np.log(row_sums(np.exp(shifted)))
 
 
 def log(p: Array) -> Array:
@@ -111,7 +111,7 @@ class CrossEntropy:
 
     def logit_gradient(self, z: Array, p: Array, t: Array) -> Array:
         t = self._weighted(t)
-        return p * t.sum(axis=1, keepdims=True) - t
+        return p * row_sums(t) - t
 
     def probability_gradient(self, y: Array, t: Array) -> Array:
         # 0 minus it: a gradient of 0 has no sign.
@@ -253,7 +253,7 @@ class Focal:
 
     def logit_gradient(self, z: Array, p: Array, t: Array) -> Array:
         by_log = self._by_log(log_softmax(z), t)
-        return by_log - p * by_log.sum(axis=1, keepdims=True)
+        return by_log - p * row_sums(by_log)
 
     def probability_gradient(self, y: Array, t: Array) -> Array:
         p = floored(np.minimum(y, 1))
@@ -302,7 +302,7 @@ class KlDivergence:
 
     def logit_gradient(self, z: Array, p: Array, t: Array) -> Array:
         by_log = self._by_log(t)
-        return by_log - p * by_log.sum(axis=1, keepdims=True)
+        return by_log - p * row_sums(by_log)
 
     def probability_gradient(self, y: Array, t: Array) -> Array:
         return self._by_log(t) / floored(y)

@@ -36,3 +36,14 @@ class About(NamedTuple):
 def column(vector: Array) -> Array:
     """A `[batch]` vector as `[batch, 1]`, to scale the rows of a matrix."""
     return vector[:, np.newaxis]
+
+
+# The methods `sum` and `max` of small arrays spend most of their time in Python; the ufuncs' own reductions do not.
+def row_sums(x: Array) -> Array:
+    """The sum of each row, `[batch, 1]`."""
+    return np.add.reduce(x, axis=1, keepdims=True)
+
+
+def row_maxima(x: Array) -> Array:
+    """The largest number of each row, `[batch, 1]`."""
+    return np.maximum.reduce(x, axis=1, keepdims=True)

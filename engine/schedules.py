@@ -267,7 +267,7 @@ class CosineWarmRestarts(_Schedule):
 
 @dataclass(frozen=True, slots=True)
 class Cyclic(_Schedule):
-    """base_learning_rate + (max_learning_rate - base_learning_rate) * h * s, with h rising from 0 to 1 and falling back.
+    """base_learning_rate + (max_learning_rate - base_learning_rate) * h * s, h rising from 0 to 1 and falling back.
 
     The optimizer's learning rate is not used. s is 1 for triangular, 1/2 to the number of cycles that are over for
     triangular2, gamma^i for exp_range. With cycle_momentum, momentum is max_momentum - (max_momentum - base_momentum) *

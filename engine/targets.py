@@ -15,7 +15,7 @@ SLACK = 1e-6
 
 
 def require_targets(t: Array, least: float, most: float, expected: str) -> None:
-    if t.min() >= least and t.max() <= most:
+    if np.minimum.reduce(t, axis=None) >= least and np.maximum.reduce(t, axis=None) <= most:
         return
     i, j = (int(k) for k in np.argwhere(~((t >= least) & (t <= most)))[0])
     raise InvalidTarget(

@@ -30,7 +30,9 @@ class LayerModel(Model):
     bias: Vector | None = Field(description="`[units]`, or null for a layer without bias.")
     activation: Activation = Field(description="A name, or an object with hyperparameters.")
     name: Name | None = Field(None, description="Answers call the layer by it; layers.<index> without one.")
-    frozen: list[Literal["weights", "bias"]] = Field([], description="Parameters that an update leaves as they are.")
+    frozen: tuple[Literal["weights", "bias"], ...] = Field(
+        (), description="Parameters that an update leaves as they are."
+    )
 
 
 class NetworkModel(Model):
