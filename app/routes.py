@@ -39,8 +39,7 @@ def forward(
 ) -> dict[str, Any]:
     """Every layer's preactivations and activations, the outputs and, with targets and a loss, the loss."""
     network, objective = request.engine_network(), request.objective()
-    trace = training_step.checked_forward(network, request.engine_inputs())
-    evaluation = None if objective is None else training_step.evaluate(network, trace, objective)
+    trace, evaluation = training_step.evaluate(network, request.engine_inputs(), objective)
     return only(forward_answer(network, trace, evaluation), request.include)
 
 
@@ -74,7 +73,7 @@ def step(request: Annotated[StepRequest, Body(openapi_examples=openapi_examples(
         request.gradient_clipping,
     )
     answer = backward_answer(network, result.before, request.layout, request.per_example)
-    answer["penalty"] = result.before.penalty or 0.0
+    answer["penalty"] = result.before.penalty
     answer["network"] = network_to_wire(result.network, request.layout)
     answer["optimizer_state"] = state_to_wire(result.state, request.optimizer, request.layout)
     answer["update_norm"] = result.update_norm

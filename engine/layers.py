@@ -23,7 +23,7 @@ class Dense:
     activation: Activation
     name: str | None = None
     frozen: frozenset[str] = frozenset()
-    kind: Literal["dense"] = "dense"
+    kind: ClassVar[Literal["dense"]] = "dense"
     about: ClassVar = About(
         "Dense layer",
         r"z = x W + b, \quad a = f(z)",

@@ -16,13 +16,11 @@ class Evaluation(NamedTuple):
     """An objective's value and its derivatives, with every row still unscaled.
 
     `scales` `[batch]` carries reduction and weights: the objective is the sum of the rows' losses times `scales`.
-    `own_scales` are those that each row would have if it were the only one in its batch.
     """
 
     loss: Any
     example_losses: Array | None
     scales: Array
-    own_scales: Array
     output_gradients: Array
     preactivation_gradients: Array | None
 
@@ -60,20 +58,25 @@ class LossObjective:
             reduce(values, scales),
             example_losses(loss, own),
             scales,
-            self._own_scales(values, targets),
             by_outputs,
             by_preactivations,
         )
 
-    def _own_scales(self, values: Array, targets: Array) -> Array:
-        """In a mean of one, an example's weight cancels; in a sum it stays."""
-        ones = np.ones(len(values), values.dtype)
-        if self.loss.reduction == "sum":
-            return ones if self.sample_weights is None else self.sample_weights
-        divisors = self.loss.row_weights(targets)
+    def own_scales(self, outputs: Array) -> Array:
+        """The scales that each row would have if it were the only one in its batch.
+
+        In a mean of one, an example's weight cancels; in a sum it stays.
+        """
+        loss = self.loss
+        scales = np.ones(len(outputs), outputs.dtype)
+        if loss.reduction == "sum":
+            return scales if self.sample_weights is None else self.sample_weights
+        targets = prepare_targets(loss, self.targets, outputs.shape, outputs.dtype)
+        divisors = loss.row_weights(targets)
         if divisors is not None:
-            ones = np.divide(1, divisors, out=np.zeros_like(ones), where=divisors > 0)
-        return ones / values.shape[1] if values.ndim == 2 and self.loss.reduction == "mean" else ones
+            scales = np.divide(1, divisors, out=np.zeros_like(scales), where=divisors > 0)
+        elementwise = loss.values(outputs[:1], targets[:1]).ndim == 2
+        return scales / outputs.shape[1] if elementwise and loss.reduction == "mean" else scales
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,10 @@ class VectorObjective:
 
     def evaluate(self, network: Network, trace: list[LayerTrace]) -> Evaluation:
         ones = np.ones(len(self.output_gradients), self.output_gradients.dtype)
-        return Evaluation(None, None, ones, ones, self.output_gradients, None)
+        return Evaluation(None, None, ones, self.output_gradients, None)
+
+    def own_scales(self, outputs: Array) -> Array:
+        return np.ones(len(outputs), outputs.dtype)
 
 
 Objective = LossObjective | VectorObjective

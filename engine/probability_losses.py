@@ -29,8 +29,9 @@ from engine.targets import (
 SOFTMAX = {"softmax": 1, "softmin": -1}
 SMOOTHING = "Moves this share of each target to all classes equally."
 WEIGHTS = "One weight >= 0 for each class, or null."
-FLOOR = {"float64": 1e-300, "float32": 1e-30}
-"""What a derivative by a probability divides by at least; far enough above 0 that weights leave the quotient finite."""
+FLOOR = {8: 1e-300, 4: 1e-30}
+"""What a derivative by a probability divides by at least, for numbers of 8 and of 4 bytes: far enough above 0 that
+weights leave the quotient finite."""
 FROM_LOGITS = "The outputs are logits, not probabilities."
 
 
@@ -50,7 +51,7 @@ def product(t: Array, log_p: Array) -> Array:
 
 
 def floored(p: Array) -> Array:
-    return np.maximum(p, FLOOR[p.dtype.name])
+    return np.maximum(p, FLOOR[p.itemsize])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,9 @@ class CrossEntropy:
         return t if self.class_weights is None else t * np.array(self.class_weights, t.dtype)
 
     def values(self, y: Array, t: Array) -> Array:
-        log_p = log_softmax(y) if self.from_logits else log(y)
-        losses: Array = -product(self._weighted(t), log_p).sum(axis=1)
-        return losses
+        t = self._weighted(t)
+        terms = t * log_softmax(y) if self.from_logits else product(t, log(y))
+        return -np.add.reduce(terms, axis=1)
 
     def gradient(self, y: Array, t: Array) -> Array:
         return self.logit_gradient(y, softmax(y), t) if self.from_logits else self.probability_gradient(y, t)

@@ -18,13 +18,16 @@ NetworkState = list[dict[str, State]]
 
 
 class Differentiation(NamedTuple):
-    """The answer of backpropagation. `loss` includes `penalty` and is None where the objective has no loss."""
+    """The answer of backpropagation. `trainable` are layer, name and gradient of each parameter that is not frozen.
+    `loss` includes `penalty`, and is None where the objective has none."""
 
+    objective: Objective
     trace: list[LayerTrace]
     evaluation: Evaluation
     loss: Any
-    penalty: Any
+    penalty: float
     gradients: Gradients
+    trainable: list[tuple[int, str, Array]]
     gradient_norm: float
 
 
@@ -38,16 +41,16 @@ class Step(NamedTuple):
 
 
 @np.errstate(all="ignore")
-def checked_forward(network: Network, inputs: Array) -> list[LayerTrace]:
-    """The forward pass; raises NonFinite at the first number that is not finite."""
+def evaluate(
+    network: Network, inputs: Array, objective: Objective | None
+) -> tuple[list[LayerTrace], Evaluation | None]:
+    """The forward pass, and the objective on its outputs; raises NonFinite at the first number that is not finite."""
     trace = forward(network, inputs)
     check_trace(trace)
-    return trace
+    return trace, None if objective is None else _evaluate(network, trace, objective)
 
 
-@np.errstate(all="ignore")
-def evaluate(network: Network, trace: list[LayerTrace], objective: Objective) -> Evaluation:
-    """The objective on the last layer of a forward pass; raises NonFinite where an example's loss is not finite."""
+def _evaluate(network: Network, trace: list[LayerTrace], objective: Objective) -> Evaluation:
     evaluation = objective.evaluate(network, trace)
     if evaluation.example_losses is not None:
         require_finite(("example_losses",), evaluation.example_losses)
@@ -63,20 +66,28 @@ def differentiate(
     The gradient norm is that of all parameters that are not frozen, together. Raises NonFinite, and what the loss
     raises of its outputs and targets.
     """
-    trace = checked_forward(network, inputs)
-    evaluation = evaluate(network, trace, objective)
-    loss, penalty = evaluation.loss, None
+    return _differentiate(network, inputs, objective, regularization)
+
+
+def _differentiate(
+    network: Network, inputs: Array, objective: Objective, regularization: Regularization | None
+) -> Differentiation:
+    trace = forward(network, inputs)
+    check_trace(trace)
+    evaluation = _evaluate(network, trace, objective)
+    loss, penalty = evaluation.loss, 0.0
     gradients = scaled_backward(network, trace, evaluation, evaluation.scales)
     if regularization is not None:
         penalty = sum(regularization.penalty(layer.weights) for layer in network.layers)
         loss = None if loss is None else loss + penalty
         for layer, layer_gradients in zip(network.layers, gradients.layers, strict=True):
             layer_gradients.parameters["weights"] += regularization.gradient(layer.weights)
-    if loss is not None:
+    if loss is not None and not math.isfinite(loss):
         require_finite(("loss",), np.asarray(loss))
     check_gradients(gradients)
-    gradient_norm = norm([g for _, _, g in trainable(network, gradients)])
-    return Differentiation(trace, evaluation, loss, penalty, gradients, gradient_norm)
+    places = trainable(network, gradients)
+    gradient_norm = norm([g for _, _, g in places])
+    return Differentiation(objective, trace, evaluation, loss, penalty, gradients, places, gradient_norm)
 
 
 def scaled_backward(network: Network, trace: list[LayerTrace], evaluation: Evaluation, scales: Array) -> Gradients:
@@ -94,7 +105,8 @@ def example_gradients(network: Network, result: Differentiation) -> list[dict[st
 
     The batch is the leading axis. Raises NonFinite.
     """
-    own = scaled_backward(network, result.trace, result.evaluation, result.evaluation.own_scales)
+    scales = result.objective.own_scales(result.trace[-1].activations)
+    own = scaled_backward(network, result.trace, result.evaluation, scales)
     gradients = per_example(network, result.trace, own)
     for i, layer in enumerate(gradients):
         for name, array in layer.items():
@@ -117,14 +129,13 @@ def step(
     clipping: Clipping | None = None,
 ) -> Step:
     """One update of every parameter that is not frozen; a frozen one keeps its value and its state."""
-    before = differentiate(network, inputs, objective, regularization)
-    places = trainable(network, before.gradients)
-    gradients = [g for _, _, g in places]
+    before = _differentiate(network, inputs, objective, regularization)
+    gradients = [g for _, _, g in before.trainable]
     if clipping is not None:
         gradients = clipping.clip(gradients, before.gradient_norm)
     parameters, new_state = network.parameters, [dict(layer) for layer in state]
     changes = []
-    for (i, name, _), gradient in zip(places, gradients, strict=True):
+    for (i, name, _), gradient in zip(before.trainable, gradients, strict=True):
         old = parameters[i][name]
         new, new_state[i][name] = optimizer.update(gradient, state[i][name], old)
         for key, value in new_state[i][name].items():
@@ -134,13 +145,12 @@ def step(
         changes.append(new - old)
     update_norm = norm(changes)
     if not math.isfinite(update_norm):
-        for i, name, _ in places:
+        for i, name, _ in before.trainable:
             require_finite(("network", "layers", i, name), parameters[i][name])
     return Step(before, network.with_parameters(parameters), new_state, update_norm)
 
 
 def trainable(network: Network, gradients: Gradients) -> list[tuple[int, str, Array]]:
-    """Layer, name and gradient of each parameter that is not frozen."""
     return [
         (i, name, gradient)
         for i, (layer, layer_gradients) in enumerate(zip(network.layers, gradients.layers, strict=True))

@@ -111,11 +111,12 @@ class ForwardRequest(Model):
 
     def numbers(self) -> int:
         """How many numbers the computation holds at most, answer included."""
-        batch = len(self.inputs)
-        units_axis = 0 if self.layout.transposed else 1
-        units = sum(layer.weights.shape[units_axis] for layer in self.network.layers)
-        parameters = sum(layer.weights.size for layer in self.network.layers)
-        return 4 * batch * units + 3 * parameters
+        axis = 0 if self.layout.transposed else 1
+        units = parameters = 0
+        for layer in self.network.layers:
+            units += layer.weights.shape[axis]
+            parameters += layer.weights.size
+        return 4 * len(self.inputs) * units + 3 * parameters
 
 
 class BackwardRequest(ForwardRequest):
@@ -159,8 +160,9 @@ class BackwardRequest(ForwardRequest):
         return VectorObjective(as_dtype(self.output_gradients, self.dtype, ("output_gradients",)))
 
     def numbers(self) -> int:
-        weights = sum(layer.weights.size for layer in self.network.layers)
-        return super().numbers() + (len(self.inputs) * weights if self.per_example else 0)
+        if not self.per_example:
+            return super().numbers()
+        return super().numbers() + len(self.inputs) * sum(layer.weights.size for layer in self.network.layers)
 
 
 class StepRequest(BackwardRequest):

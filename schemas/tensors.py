@@ -4,7 +4,7 @@ import base64
 import binascii
 import math
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import numpy as np
 from pydantic import PlainValidator, WithJsonSchema
@@ -42,12 +42,10 @@ def decode(value: Any, dimensions: tuple[int, ...]) -> Array:
             received=[len(value)],
             hint="Batch first: a single example is [[1, 2, 3]], a batch of one.",
         )
-    _require_numbers(value, ())
-    return np.array(value, np.int64) if _is_integral(value) else np.array(value, np.float64)
-
-
-def _is_integral(items: list[Any]) -> bool:
-    return set(map(type, items)) == {int} and max(items) < 2**63
+    kinds = set(map(type, value))
+    if not kinds <= NUMBERS:
+        _refuse_item(value, ())
+    return np.array(value, np.int64 if kinds == {int} and max(value) < 2**63 else np.float64)
 
 
 def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
@@ -80,13 +78,13 @@ def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
                 expected=[width],
                 received=[len(row)],
             )
-        _require_numbers(row, (i,))
+        if not set(map(type, row)) <= NUMBERS:
+            _refuse_item(row, (i,))
     raise AssertionError("an array that is refused has a mistake")
 
 
-def _require_numbers(items: list[Any], where: tuple[int, ...]) -> None:
-    if set(map(type, items)) <= NUMBERS:
-        return
+def _refuse_item(items: list[Any], where: tuple[int, ...]) -> NoReturn:
+    """Raises InvalidValue at the first item that is not a number."""
     j = next(j for j, item in enumerate(items) if type(item) not in NUMBERS)
     item = items[j]
     if type(item) is list:
