@@ -1,4 +1,4 @@
-"""The application: routes, error handlers, and the two middlewares around them."""
+"""The application: routes, error handlers, and the middlewares around them."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from app import page, reference, routes
+from app.compute import ComputeRoute
 from app.errors import ProblemError, answer_error
-from app.middleware import AnswerHead, RequestId
+from app.middleware import AnswerHead, RequestId, ShortWay
 from app.openapi import DESCRIPTION, TAGS
 
 
@@ -28,6 +29,8 @@ def create_app() -> FastAPI:
     app.mount("/assets", page.ASSETS, name="assets")
     for error in (ProblemError, HTTPException, Exception):
         app.add_exception_handler(error, _answer)
+    posts = {route.path: route.app for route in routes.router.routes if isinstance(route, ComputeRoute)}
+    app.add_middleware(ShortWay, routes=posts)
     app.add_middleware(AnswerHead)
     app.add_middleware(RequestId)
     return app

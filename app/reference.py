@@ -8,7 +8,6 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from app.compute import JSON
 from app.errors import ProblemError
 from app.examples import EXAMPLES
 from app.openapi import route_name
@@ -62,7 +61,7 @@ class Version(BaseModel):
 
 
 def _json(content: Any) -> Response:
-    return Response(orjson.dumps(content), media_type=JSON)
+    return Response(orjson.dumps(content), media_type="application/json")
 
 
 def _unknown(noun: str, name: str, names: list[str]) -> ProblemError:

@@ -75,7 +75,8 @@ static struct { char pointer[LENGTH]; double value; } numbers[NUMBERS];
 static int count, compared, wrong;
 
 static void fail(void) {
-  fprintf(stderr, *text ? "This is not the answer to my request:\n%.2000s\n" : "No answer came. Start a server with: make run\n", text);
+  if (*text) fprintf(stderr, "This is not the answer to my request:\n%.2000s\n", text);
+  else fprintf(stderr, "No answer came. Start a server with: make run\n");
   exit(2);
 }
 

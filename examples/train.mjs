@@ -8,7 +8,9 @@ const url = globalThis.process?.argv[2] ?? globalThis.location?.origin ?? "http:
 
 async function post(path, body, accept = "application/json") {
   const headers = { "Content-Type": "application/json", Accept: accept };
-  const response = await fetch(url + path, { method: "POST", headers, body: JSON.stringify(body) });
+  const response = await fetch(url + path, { method: "POST", headers, body: JSON.stringify(body) }).catch(() => {
+    throw new Error(`No server at ${url}. Start one with: make run`);
+  });
   if (!response.ok) {
     const problem = await response.json();
     throw new Error(`${path} answered ${problem.status}: ${problem.title}. ${problem.detail}`);
@@ -60,11 +62,13 @@ async function main() {
     batch_size: null, // the whole batch: a step for each epoch
   });
   const { outputs } = await (await post("/v1/forward", { network, inputs, include: ["outputs"] })).json();
-  inputs.forEach(([a, b], i) => console.log(`${a} xor ${b} = ${Math.round(outputs[i][0])}  (${outputs[i][0].toFixed(4)})`));
+  for (const [i, [a, b]] of inputs.entries()) {
+    const [output] = outputs[i];
+    console.log(`${a} xor ${b} = ${Math.round(output)}  (${output.toFixed(4)})`);
+  }
 }
 
 main().catch((error) => {
-  // fetch throws a TypeError when nothing answers.
-  console.error(error instanceof TypeError ? `No server at ${url}. Start one with: make run` : error.message);
+  console.error(error.message);
   if (globalThis.process) process.exitCode = 1;
 });

@@ -34,8 +34,10 @@ jq -s 'add + {
 }' "$work/train.json" "$work/made.json" |
   curl -sN --json @- -H 'Accept: application/jsonl' "$url/v1/train" |
   tee "$work/events.jsonl" |
-  jq -r --unbuffered 'if .event == "progress" then "epoch \(.epoch)/\(.epochs)  loss \(.loss)  accuracy \(.metrics.accuracy)"
-    elif .event == null or .event == "problem" then "\(.title): \(.detail)\n" | halt_error else empty end'
+  jq -r --unbuffered '
+    if .event == "progress" then "epoch \(.epoch)/\(.epochs)  loss \(.loss)  accuracy \(.metrics.accuracy)"
+    elif .event == "problem" or .event == null then "\(.title): \(.detail)\n" | halt_error
+    else empty end'
 
 # The last event is the result; its network goes straight into the next request.
 tail -n 1 "$work/events.jsonl" | jq '{network}' | jq -s 'add + {

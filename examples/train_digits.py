@@ -7,6 +7,7 @@ The client needs no machine-learning library. Scikit-learn only lends its 1797 d
 
 import argparse
 import json
+import math
 import random
 import sys
 from collections.abc import Iterator
@@ -17,8 +18,6 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from sklearn.datasets import load_digits
-
-COLORS = {"training": "#0969da", "validation": "#bc4c00"}
 
 
 def post(url: str, body: dict[str, Any], accept: str = "application/json") -> HTTPResponse:
@@ -89,32 +88,38 @@ def train(url: str, epochs: int) -> list[dict[str, Any]]:
 
 def plot(history: list[dict[str, Any]]) -> str:
     """The losses over the epochs as SVG. Its y axis points down, so a loss is subtracted from the bottom."""
-    curves = {"training": [row["loss"] for row in history]}
-    curves["validation"] = [row["validation"]["loss"] for row in history]
+    training = [row["loss"] for row in history]
+    validation = [row["validation"]["loss"] for row in history]
     left, right, top, bottom = 60, 620, 30, 350
-    highest = max(max(losses) for losses in curves.values())
-    step = next(s for s in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, highest) if 6 * s >= highest)
+    highest = max(training + validation)
+    power = 10 ** math.floor(math.log10(highest))
+    step = next(factor * power for factor in (0.2, 0.5, 1, 2) if 6 * factor * power >= highest)
+    steps = math.ceil(highest / step)
 
-    def x(epoch: float) -> float:
-        return round(left + (right - left) * epoch / len(history), 2)
+    def x(epoch: int) -> float:
+        return round(left + (right - left) * epoch / len(history), 1)
 
     def y(loss: float) -> float:
-        return round(bottom - (bottom - top) * loss / (6 * step), 2)
+        return round(bottom - (bottom - top) * loss / (steps * step), 1)
 
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 400" font-family="sans-serif" font-size="13">',
         '<rect width="640" height="400" fill="white"/>',
+        f'<text x="{(left + right) / 2}" y="390" text-anchor="middle">epoch</text>',
     ]
-    for k in range(7):
-        parts.append(f'<line x1="{left}" x2="{right}" y1="{y(k * step)}" y2="{y(k * step)}" stroke="#d8dee4"/>')
-        parts.append(f'<text x="{left - 8}" y="{y(k * step) + 4}" text-anchor="end">{k * step:.4g}</text>')
-    for epoch in range(0, len(history) + 1, max(1, round(len(history) / 6))):
+    for loss in (k * step for k in range(steps + 1)):
+        parts.append(f'<line x1="{left}" x2="{right}" y1="{y(loss)}" y2="{y(loss)}" stroke="#d8dee4"/>')
+        parts.append(f'<text x="{left - 8}" y="{y(loss) + 4}" text-anchor="end">{loss:.4g}</text>')
+    for epoch in range(0, len(history) + 1, math.ceil(len(history) / 10)):
         parts.append(f'<text x="{x(epoch)}" y="{bottom + 20}" text-anchor="middle">{epoch}</text>')
-    parts.append(f'<text x="{(left + right) / 2}" y="390" text-anchor="middle">epoch</text>')
-    for k, (name, losses) in enumerate(curves.items()):
-        points = " ".join(f"{x(i + 1)},{y(loss)}" for i, loss in enumerate(losses))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{COLORS[name]}" stroke-width="2"/>')
-        parts.append(f'<text x="{right}" y="{50 + 20 * k}" text-anchor="end" fill="{COLORS[name]}">{name} loss</text>')
+    for name, losses, color, legend in (
+        ("training", training, "#0969da", 50),
+        ("validation", validation, "#bc4c00", 70),
+    ):
+        points = [(x(epoch), y(loss)) for epoch, loss in enumerate(losses, 1)]
+        parts.append(f'<polyline points="{" ".join(f"{a},{b}" for a, b in points)}" fill="none" stroke="{color}"/>')
+        parts += [f'<circle cx="{a}" cy="{b}" r="2.5" fill="{color}"/>' for a, b in points]
+        parts.append(f'<text x="{right - 10}" y="{legend}" text-anchor="end" fill="{color}">{name} loss</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
