@@ -44,9 +44,7 @@ class ComputeRoute(APIRoute):
         except (EngineError, InvalidRequest, ProblemError) as error:
             await answer_error(Request(scope), error)(scope, receive, send)
             return
-        headers = [(b"content-type", JSON), (b"content-length", str(len(content)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await respond(send, content)
 
     async def content(self, headers: Headers, receive: Receive) -> bytes:
         require_json(headers)
@@ -116,8 +114,23 @@ def too_large(most: int) -> ProblemError:
     return ProblemError("payload-too-large", f"This server reads at most {most} bytes.", {"Connection": "close"})
 
 
+async def respond(send: Send, content: bytes) -> None:
+    """Sends a JSON answer."""
+    headers = [(b"content-type", JSON), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
 def require_json(headers: Headers) -> None:
     """Raises where the body is no JSON by its headers, or where the client accepts none as an answer."""
+    require_content(headers)
+    accept = headers.get(b"accept", b"*/*")
+    if accept != b"*/*" and not accepts(accept.decode("latin-1"), JSON.decode()):
+        raise ProblemError("not-acceptable", "This path answers application/json.")
+
+
+def require_content(headers: Headers) -> None:
+    """Raises where the body is no plain JSON by its headers."""
     media_type = headers.get(b"content-type", JSON)
     if media_type != JSON:
         name = media_type.partition(b";")[0].strip().lower()
@@ -127,9 +140,6 @@ def require_json(headers: Headers) -> None:
     if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         detail = "Bodies are taken without a content encoding."
         raise ProblemError("unsupported-media-type", detail, {"Accept-Encoding": "identity"})
-    accept = headers.get(b"accept", b"*/*")
-    if accept != b"*/*" and not accepts(accept.decode("latin-1"), JSON.decode()):
-        raise ProblemError("not-acceptable", "This path answers application/json.")
 
 
 def accepts(header: str, media_type: str) -> bool:

@@ -6,6 +6,8 @@ INITIALIZE = "/v1/initialize"
 FORWARD = "/v1/forward"
 BACKWARD = "/v1/backward"
 STEP = "/v1/step"
+TRAIN = "/v1/train"
+EVALUATE = "/v1/evaluate"
 
 
 def layer(weights: list[list[float]], bias: list[float] | None, activation: str, name: str) -> dict[str, Any]:
@@ -87,6 +89,30 @@ def _xor() -> dict[str, Any]:
         "notes": "Post the answer's `network` and `optimizer_state` back a hundred times: the outputs go to 0, 1, 1, "
         "0. "
         "Without the hidden layer they would stay near 0.5, since no line separates the two classes.",
+    }
+
+
+def _train_xor() -> dict[str, Any]:
+    xor = _xor()["request"]
+    return {
+        "title": "XOR, learned in one request",
+        "endpoint": TRAIN,
+        "request": {**xor, "epochs": 200, "batch_size": None, "metrics": ["accuracy"], "target_loss": 0.01},
+        "notes": "`history` has a row for each epoch; the run stops where the loss falls below target_loss. With "
+        "`Accept: text/event-stream` the rows come as they are made.",
+    }
+
+
+def _evaluate_xor() -> dict[str, Any]:
+    xor = _xor()["request"]
+    return {
+        "title": "XOR before it is learned: loss and metrics",
+        "endpoint": EVALUATE,
+        "request": {
+            **{name: xor[name] for name in ("network", "inputs", "targets", "loss")},
+            "metrics": ["accuracy", "roc_auc"],
+        },
+        "notes": "An untrained network is right about as often as a coin.",
     }
 
 
@@ -195,6 +221,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "textbook_forward": _textbook_forward,
         "random_network": _random_network,
         "xor": _xor,
+        "train_xor": _train_xor,
+        "evaluate_xor": _evaluate_xor,
         "batch": _batch,
         "vanishing_gradients": _vanishing,
         "symmetric_weights": _symmetric,

@@ -23,13 +23,13 @@ def create_app() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for router in (routes.router, reference.router, page.router):
+    for router in (routes.router, routes.training_router, reference.router, page.router):
         # Included routers are matched one inside the other at every request; a flat list costs half as much.
         app.router.routes.extend(router.routes)
     app.mount("/assets", page.ASSETS, name="assets")
     for error in (ProblemError, HTTPException, Exception):
         app.add_exception_handler(error, _answer)
-    posts = {route.path: route.app for route in routes.router.routes if isinstance(route, ComputeRoute)}
+    posts = {route.path: route.app for route in app.router.routes if isinstance(route, ComputeRoute)}
     app.add_middleware(ShortWay, routes=posts)
     app.add_middleware(AnswerHead)
     app.add_middleware(RequestId)

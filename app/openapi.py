@@ -39,6 +39,10 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 TAGS = [
     {"name": "networks", "description": "Make networks, run them forward and backward, and train them step by step."},
+    {
+        "name": "training",
+        "description": "Whole training runs, watched as they go and resumable to the bit; evaluation.",
+    },
     {"name": "reference", "description": "What there is: rules, ready requests, and what each error means."},
     {"name": "service", "description": "Health and versions."},
 ]

@@ -49,6 +49,8 @@ class LimitsInForce(BaseModel):
     max_body_bytes: int
     max_layers: int
     max_numbers: int
+    max_work: int
+    max_seconds: float
 
 
 class Version(BaseModel):

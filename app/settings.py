@@ -18,11 +18,14 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(64 * 2**20, ge=1, description="The largest body that is read.")
     max_layers: int = Field(1000, ge=1, description="The most layers of a network.")
     max_numbers: int = Field(2**25, ge=1, description="The most numbers that a request may make the server hold.")
+    max_work: int = Field(2 * 10**11, ge=1, description="The most multiplications of a training run, as estimated.")
+    max_seconds: float = Field(300.0, gt=0, description="How long a training run may take.")
+    keep_alive_seconds: float = Field(15.0, gt=0, description="How long an event stream may be quiet.")
     max_threads: int = Field(2, ge=1, description="How many large requests are computed at once.")
 
     @cached_property
     def limits(self) -> Limits:
-        return Limits(layers=self.max_layers, numbers=self.max_numbers)
+        return Limits(layers=self.max_layers, numbers=self.max_numbers, work=self.max_work)
 
 
 @cache

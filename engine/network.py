@@ -61,11 +61,13 @@ def backward(
     trace: Sequence[LayerTrace],
     output_gradients: Array,
     preactivation_gradients: Array | None = None,
+    by_inputs: bool = True,
 ) -> Gradients:
     """Backpropagation: from the derivative by the outputs `[batch, outputs]` to all the others.
 
     `preactivation_gradients`, where given, is the derivative by the last layer's z in its combined, stable form; the
-    last activation's own derivative is then not used.
+    last activation's own derivative is then not used. Without `by_inputs` the derivative by the network's inputs is
+    left out, and what stands in its place means nothing.
     """
     layers = []
     grad = output_gradients
@@ -74,7 +76,8 @@ def backward(
         if delta is None:
             delta = layer.activation.backward(grad, z, a)
         layers.append(LayerGradients(layer.parameter_gradients(delta, x), delta, grad))
-        grad = layer.input_gradients(delta)
+        if by_inputs or len(layers) < len(network.layers):
+            grad = layer.input_gradients(delta)
         delta = None
     layers.reverse()
     return Gradients(layers, grad)

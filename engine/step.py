@@ -41,13 +41,19 @@ class Step(NamedTuple):
 
 
 @np.errstate(all="ignore")
-def evaluate(
-    network: Network, inputs: Array, objective: Objective | None
-) -> tuple[list[LayerTrace], Evaluation | None]:
-    """The forward pass, and the objective on its outputs; raises NonFinite at the first number that is not finite."""
+def checked_forward(network: Network, inputs: Array) -> list[LayerTrace]:
+    """The forward pass; raises NonFinite at the first number that is not finite."""
     trace = forward(network, inputs)
     check_trace(trace)
-    return trace, None if objective is None else _evaluate(network, trace, objective)
+    return trace
+
+
+@np.errstate(all="ignore")
+def evaluate(network: Network, inputs: Array, objective: Objective) -> tuple[list[LayerTrace], Evaluation]:
+    """The forward pass and the objective on its outputs; raises NonFinite likewise."""
+    trace = forward(network, inputs)
+    check_trace(trace)
+    return trace, _evaluate(network, trace, objective)
 
 
 def _evaluate(network: Network, trace: list[LayerTrace], objective: Objective) -> Evaluation:
@@ -90,13 +96,15 @@ def _differentiate(
     return Differentiation(objective, trace, evaluation, loss, penalty, gradients, places, gradient_norm)
 
 
-def scaled_backward(network: Network, trace: list[LayerTrace], evaluation: Evaluation, scales: Array) -> Gradients:
+def scaled_backward(
+    network: Network, trace: list[LayerTrace], evaluation: Evaluation, scales: Array, by_inputs: bool = True
+) -> Gradients:
     """Backpropagation of the rows' own losses, each times its scale."""
     factors = column(scales)
     by_preactivations = evaluation.preactivation_gradients
     if by_preactivations is not None:
         by_preactivations = by_preactivations * factors
-    return backward(network, trace, evaluation.output_gradients * factors, by_preactivations)
+    return backward(network, trace, evaluation.output_gradients * factors, by_preactivations, by_inputs)
 
 
 @np.errstate(all="ignore")

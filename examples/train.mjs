@@ -32,11 +32,17 @@ async function* jsonLines(response) {
 }
 
 async function train(request) {
+  let next = 1;
   for await (const event of jsonLines(await post("/v1/train", request, "application/jsonl"))) {
-    if (event.event === "progress" && event.epoch % 50 === 0)
-      console.log(`epoch ${String(event.epoch).padStart(3)} of ${event.epochs}  loss ${event.loss.toFixed(6)}`);
+    if (event.event === "progress" && event.epoch >= next) {
+      console.log(`epoch ${event.epoch} of ${event.epochs}: loss ${event.loss.toFixed(6)}`);
+      next = event.epoch + 100;
+    }
     if (event.event === "problem") throw new Error(`${event.title}. ${event.detail}`);
-    if (event.event === "result") return event.network;
+    if (event.event === "result") {
+      console.log(`after ${event.completed_epochs} epochs: loss ${event.history.at(-1).loss.toFixed(6)}`);
+      return event.network;
+    }
   }
   throw new Error("The stream ended before the result came.");
 }
@@ -58,7 +64,7 @@ async function main() {
     targets,
     loss: "binary_cross_entropy",
     optimizer: { kind: "adam", learning_rate: 0.05 },
-    epochs: 500,
+    epochs: 1000,
     batch_size: null, // the whole batch: a step for each epoch
   });
   const { outputs } = await (await post("/v1/forward", { network, inputs, include: ["outputs"] })).json();

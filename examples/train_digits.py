@@ -68,19 +68,24 @@ def train(url: str, epochs: int) -> list[dict[str, Any]]:
         "inputs": inputs[fifth:],
         "targets": labels[fifth:],
         "loss": "cross_entropy",
-        "optimizer": {"kind": "adam", "learning_rate": 0.003},
+        "optimizer": {"kind": "adam", "learning_rate": 0.01},
         "epochs": epochs,
         "batch_size": 32,
         "validation": {"inputs": inputs[:fifth], "targets": labels[:fifth]},
         "metrics": ["accuracy"],
     }
+    shown = 0
     with post(f"{url}/v1/train", request, accept="text/event-stream") as response:
         for name, data in server_sent_events(response):
             if name == "progress":
                 show(data)
+                shown = data["epoch"]
             elif name == "problem":
                 sys.exit(f"\nThe training failed: {data['title']}. {data['detail']}")
             elif name == "result":
+                # Fast epochs share a progress event, so the last one may have had none.
+                if shown < epochs:
+                    show({**data["history"][-1], "epochs": epochs})
                 print("\n" if sys.stdout.isatty() else "", end="")
                 return data["history"]
     sys.exit("\nThe stream ended before the result came.")

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from engine import activations, clipping, initializers, layers, losses, optimizers
+from engine import activations, clipping, initializers, layers, losses, metrics, optimizers, schedules
 from schemas.network import LayerModel
 from schemas.rules import kind_of
 
@@ -16,6 +16,8 @@ UNIONS: dict[str, Any] = {
     "optimizers": optimizers.Optimizer,
     "initializers": initializers.Initializer,
     "layers": layers.Layer,
+    "schedules": schedules.Schedule,
+    "metrics": metrics.Metric,
     "gradient_clippings": clipping.Clipping,
 }
 
@@ -47,6 +49,8 @@ class Catalog(BaseModel):
     optimizers: list[Entry]
     initializers: list[Entry]
     layers: list[Entry]
+    schedules: list[Entry]
+    metrics: list[Entry]
     gradient_clippings: list[Entry]
 
 

@@ -10,10 +10,12 @@ from engine.errors import TooLarge
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`layers`: of a network. `numbers`: that a request may make the server hold at once, answer included."""
+    """`layers`: of a network. `numbers`: that a request may make the server hold at once, answer included.
+    `work`: multiplications of a training run, as estimated before it starts."""
 
     layers: int = 1000
     numbers: int = 2**25
+    work: int = 2 * 10**11
 
     def require_layers(self, count: int, where: tuple[str | int, ...]) -> None:
         if count > self.layers:
@@ -33,6 +35,17 @@ class Limits:
                 expected=f"at most {self.numbers} numbers",
                 received=count,
                 hint="Use a smaller batch or network, leave per_example out, or raise CHAINRULE_MAX_NUMBERS.",
+            )
+
+    def require_work(self, estimate: int) -> None:
+        if estimate > self.work:
+            raise TooLarge(
+                ("epochs",),
+                f"This run is estimated at {estimate} multiplications (examples x parameters x epochs, and "
+                f"the passes over them), and this server takes at most {self.work}.",
+                expected=f"at most {self.work} multiplications",
+                received=estimate,
+                hint="Train fewer epochs a call and continue from the answer, or raise CHAINRULE_MAX_WORK.",
             )
 
 

@@ -115,6 +115,10 @@ class Layout:
         return array
 
 
+TRAINING_STATE = ("schedule", "early_stopping")
+"""Beside an optimizer's own, what training keeps in its state; a single step hands it on as it is."""
+
+
 def state_to_engine(
     value: dict[str, Any] | None, optimizer: Optimizer, network: Network, layout: Layout
 ) -> NetworkState:
@@ -142,7 +146,8 @@ def state_to_engine(
             expected=[len(fresh)],
             received=[len(layers)] if type(layers) is list else json_type(layers),
         )
-    _require_keys(value, {"kind": None, "layers": None}, here)
+    known = {"kind": None, "layers": None}
+    _require_keys(value, known | {key: None for key in TRAINING_STATE if key in value}, here)
     state: NetworkState = []
     for i, (layer, expected) in enumerate(zip(layers, fresh, strict=True)):
         at = (*here, "layers", i)

@@ -91,18 +91,22 @@ class ForwardRequest(Model):
     def _weights(self) -> Array | None:
         if self.sample_weights is None:
             return None
-        weights = as_dtype(self.sample_weights, self.dtype, ("sample_weights",))
-        if len(weights) != len(self.inputs):
+        return self.checked_weights(self.sample_weights, len(self.inputs), ("sample_weights",))
+
+    def checked_weights(self, weights: Array, examples: int, where: tuple[str, ...]) -> Array:
+        """Sample weights in the request's dtype; raises where they are not one number >= 0 for each example."""
+        weights = as_dtype(weights, self.dtype, where)
+        if len(weights) != examples:
             raise ShapeMismatch(
-                ("sample_weights",),
+                where,
                 "There is one sample weight for each example.",
-                expected=[len(self.inputs)],
+                expected=[examples],
                 received=[len(weights)],
             )
         if weights.min() < 0:
             raise InvalidValue(
                 "out_of_range",
-                ("sample_weights", int(np.argmax(weights < 0))),
+                (*where, int(np.argmax(weights < 0))),
                 "A sample weight is at least 0.",
                 expected=">= 0",
                 received=float(weights.min()),
@@ -165,10 +169,8 @@ class BackwardRequest(ForwardRequest):
         return super().numbers() + len(self.inputs) * sum(layer.weights.size for layer in self.network.layers)
 
 
-class StepRequest(BackwardRequest):
-    """A backward request, and how to update the parameters."""
-
-    answer: ClassVar[type[AnswerModel]] = StepAnswer
+class UpdateFields(Model):
+    """How to update the parameters."""
 
     optimizer: Optimizer = Field(description="A name, or an object with hyperparameters; PyTorch's names and defaults.")
     optimizer_state: dict[str, Any] | None = Field(None, description="null at first, then what the last answer gave.")
@@ -176,6 +178,12 @@ class StepRequest(BackwardRequest):
         None, description="Adds l1 * sum|w| + l2/2 * sum(w^2) over the weights, not the biases, to the loss."
     )
     gradient_clipping: Clipping | None = Field(None, description="Limits the gradients before the update.")
+
+
+class StepRequest(BackwardRequest, UpdateFields):
+    """A backward request, and how to update the parameters."""
+
+    answer: ClassVar[type[AnswerModel]] = StepAnswer
 
     def state(self, network: Network) -> NetworkState:
         return state_to_engine(self.optimizer_state, self.optimizer, network, self.layout)

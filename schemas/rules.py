@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from engine import activations, clipping, initializers, losses, optimizers
+from engine import activations, clipping, initializers, losses, metrics, optimizers, schedules
 from schemas.errors import InvalidValue, json_type
 
 
@@ -63,3 +63,5 @@ Loss = named(losses.Loss)
 Optimizer = named(optimizers.Optimizer)
 Initializer = named(initializers.Initializer)
 Clipping = named(clipping.Clipping)
+Schedule = named(schedules.Schedule)
+Metric = named(metrics.Metric)

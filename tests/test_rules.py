@@ -7,7 +7,17 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from engine import activations, clipping, initializers, losses, optimizers, piecewise_activations, probability_losses
+from engine import (
+    activations,
+    clipping,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    piecewise_activations,
+    probability_losses,
+    schedules,
+)
 from engine.rules import Array
 from schemas.catalog import describe, members
 from schemas.rules import kind_of
@@ -18,6 +28,8 @@ UNIONS = {
     optimizers.Optimizer: (optimizers,),
     initializers.Initializer: (initializers,),
     clipping.Clipping: (clipping,),
+    schedules.Schedule: (schedules,),
+    metrics.Metric: (metrics,),
 }
 ACTIVATIONS = get_args(activations.Activation)
 LOSSES = get_args(losses.Loss)

@@ -1,0 +1,300 @@
+"""Training: epochs of steps over batches, as a generator that can be watched, cut off and resumed to the bit."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from engine.clipping import Clipping, norm
+from engine.data import Data, order
+from engine.errors import EngineError, NonFinite
+from engine.finite import is_finite, require_finite
+from engine.losses import Loss
+from engine.metrics import Metric
+from engine.network import Network, forward
+from engine.objective import LossObjective
+from engine.optimizers import Optimizer
+from engine.regularization import Regularization
+from engine.rules import Array
+from engine.schedules import Schedule
+from engine.step import NetworkState, scaled_backward
+from engine.stopping import EarlyStopping
+from engine.workspace import Workspace
+
+Reason = Literal["epochs", "early_stopping", "target_loss", "diverged", "deadline"]
+Row = dict[str, Any]
+"""An epoch of the history: epoch, loss, metrics, validation, learning_rate, gradient_norm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to train. `epochs` is how many more; `batch_size` None is the whole batch."""
+
+    loss: Loss
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int | None = 32
+    shuffle: bool = True
+    seed: int = 0
+    regularization: Regularization | None = None
+    clipping: Clipping | None = None
+    schedule: Schedule | None = None
+    metrics: tuple[Metric, ...] = ()
+    early_stopping: EarlyStopping | None = None
+    target_loss: float | None = None
+    checkpoint_every: int = 0
+
+
+class Checkpoint(NamedTuple):
+    """All that a run needs to go on: what follows from it is the same to the bit as if it had never stopped.
+
+    `schedule_state` is {} where there is no schedule; `stopping_state` holds best, bad_epochs and, to restore it, the
+    `network` of the best epoch.
+    """
+
+    network: Network
+    state: NetworkState
+    completed_epochs: int
+    schedule_state: dict[str, Any]
+    stopping_state: dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    checkpoint: Checkpoint
+    reason: Reason
+    history: list[Row]
+
+
+Event = Row | Checkpoint | Outcome
+
+
+def begin(network: Network, state: NetworkState, plan: Plan, completed_epochs: int = 0) -> Checkpoint:
+    """The checkpoint before the first epoch."""
+    schedule_state = {} if plan.schedule is None else plan.schedule.init(plan.optimizer.learning_rate)
+    stopping_state = {} if plan.early_stopping is None else plan.early_stopping.init()
+    return Checkpoint(network, state, completed_epochs, schedule_state, stopping_state)
+
+
+def train(
+    start: Checkpoint,
+    data: Data,
+    plan: Plan,
+    validation: Data | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Yields a row after each epoch, a checkpoint after every `checkpoint_every` of them, and at last the outcome.
+
+    `stop` is asked before each batch; where it says so, or where numbers cease to be finite, the run ends with the last
+    whole epoch. An epoch's loss is the mean of its batches' losses (before their updates) by the weight of their
+    examples, their sum for the reduction sum; the penalty is part of it. The gradient norm is the mean over batches.
+    """
+    history: list[Row] = []
+    last = start
+    for epoch in range(start.completed_epochs, start.completed_epochs + plan.epochs):
+        run = _Epoch(last, plan, epoch)
+        with np.errstate(all="ignore"):
+            reason = run.over(data, stop)
+        if reason is not None:
+            yield Outcome(last, reason, history)
+            return
+        network, state = run.workspace.snapshot()
+        try:
+            row = _row(run, network, data, validation)
+        except NonFinite:
+            yield Outcome(last, "diverged", history)
+            return
+        history.append(row)
+        schedule_state, stopping_state = last.schedule_state, last.stopping_state
+        if plan.schedule is not None:
+            monitored = monitor(row, plan.schedule.monitor, ("learning_rate_schedule", "monitor"))
+            schedule_state = plan.schedule.observe(epoch, monitored, schedule_state)
+        if plan.early_stopping is not None:
+            stopping_state = _observed(plan.early_stopping, row, network, stopping_state)
+        last = Checkpoint(network, state, epoch + 1, schedule_state, stopping_state)
+        yield row
+        if plan.early_stopping is not None and plan.early_stopping.is_over(stopping_state):
+            best = stopping_state.get("network", network)
+            yield Outcome(last._replace(network=best), "early_stopping", history)
+            return
+        if plan.target_loss is not None and run.loss <= plan.target_loss:
+            yield Outcome(last, "target_loss", history)
+            return
+        if plan.checkpoint_every and (epoch + 1) % plan.checkpoint_every == 0:
+            yield last
+    yield Outcome(last, "epochs", history)
+
+
+def _row(run: "_Epoch", network: Network, data: Data, validation: Data | None) -> Row:
+    """What the history says of an epoch; raises NonFinite where the network it ended with has such outputs."""
+    plan = run.plan
+    row: Row = {"epoch": run.epoch + 1, "loss": run.loss, "metrics": measure(network, data, plan.metrics)}
+    if validation is not None:
+        loss, outputs = evaluate(network, validation, plan.loss)
+        row["validation"] = {"loss": loss, "metrics": measure_outputs(outputs, validation, plan.metrics)}
+    return {**row, "learning_rate": run.optimizer.learning_rate, "gradient_norm": run.gradient_norm}
+
+
+class _Epoch:
+    """One epoch's work, on buffers of its own."""
+
+    def __init__(self, start: Checkpoint, plan: Plan, epoch: int) -> None:
+        self.workspace = Workspace(start.network, start.state)
+        self.plan = plan
+        self.epoch = epoch
+        self.optimizer = plan.optimizer
+        self.schedule_state = start.schedule_state
+        self.loss = 0.0
+        self.gradient_norm = 0.0
+
+    def over(self, data: Data, stop: Callable[[], bool]) -> Reason | None:
+        """Steps over all batches; None where the epoch was completed with finite numbers."""
+        plan, examples = self.plan, len(data)
+        size = plan.batch_size or examples
+        rows = order(plan.seed, self.epoch, examples) if plan.shuffle and size < examples else None
+        if rows is not None:
+            data = data.take(rows)
+        batches = math.ceil(examples / size)
+        losses, norms, shares = [], [], []
+        for k in range(batches):
+            if stop():
+                return "deadline"
+            batch = data if batches == 1 else data.take(slice(k * size, (k + 1) * size))
+            if batch.weights is not None and not batch.weights.any() and plan.loss.reduction != "sum":
+                continue
+            self.schedule(self.epoch * batches + k)
+            loss, penalty, gradient_norm, share = self.step(batch)
+            if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+                return "diverged"
+            losses.append((loss, penalty))
+            norms.append(gradient_norm)
+            shares.append(share)
+        if not all(
+            is_finite(vector) for group in self.workspace.groups for vector in (group.vector, *group.slots.values())
+        ):
+            return "diverged"
+        self._summarize(losses, norms, shares)
+        return None if math.isfinite(self.loss) else "diverged"
+
+    def _summarize(self, losses: list[tuple[float, float]], norms: list[float], shares: list[float]) -> None:
+        if not losses:
+            return
+        total = math.fsum(shares)
+        if self.plan.loss.reduction == "sum":
+            data_loss = math.fsum(loss for loss, _ in losses)
+        else:
+            data_loss = math.fsum(loss * share for (loss, _), share in zip(losses, shares, strict=True)) / total
+        penalty = math.fsum(penalty for _, penalty in losses) / len(losses)
+        self.loss = data_loss + penalty
+        self.gradient_norm = math.fsum(norms) / len(norms)
+
+    def schedule(self, step: int) -> None:
+        """Sets the learning rate (and momentum) of this step's epoch or index."""
+        schedule = self.plan.schedule
+        if schedule is None:
+            return
+        index = self.epoch if schedule.unit == "epoch" else step
+        rate = schedule.rate(index, self.plan.optimizer.learning_rate, self.schedule_state)
+        momentum = schedule.momentum(index)
+        changes: dict[str, Any] = {} if rate == self.optimizer.learning_rate else {"learning_rate": rate}
+        if momentum is not None:
+            changes |= with_momentum(self.optimizer, momentum)
+        if changes:
+            self.optimizer = dataclasses.replace(self.optimizer, **changes)
+
+    def step(self, batch: Data) -> tuple[float, float, float, float]:
+        """One update; the loss and the penalty before it, the gradient norm, and what the batch counts in a mean."""
+        plan, workspace = self.plan, self.workspace
+        network = workspace.network
+        trace = forward(network, batch.inputs)
+        evaluation = LossObjective(plan.loss, batch.targets, batch.weights).evaluate(network, trace)
+        gradients = [
+            g.parameters for g in scaled_backward(network, trace, evaluation, evaluation.scales, by_inputs=False).layers
+        ]
+        penalty = 0.0
+        if plan.regularization is not None:
+            for layer, by_parameters in zip(network.layers, gradients, strict=True):
+                penalty += plan.regularization.penalty(layer.weights)
+                by_parameters["weights"] += plan.regularization.gradient(layer.weights)
+        vectors = workspace.set_gradients(gradients)
+        gradient_norm = norm(vectors)
+        if plan.clipping is not None:
+            vectors = plan.clipping.clip(vectors, gradient_norm)
+        workspace.update(self.optimizer, vectors)
+        return float(evaluation.loss), penalty, gradient_norm, _share(plan.loss, batch)
+
+
+def _share(loss: Loss, batch: Data) -> float:
+    """What a batch's mean loss counts in the mean of all: its number of examples, or the sum of their weights."""
+    divisors = loss.row_weights(batch.targets)
+    if divisors is None:
+        return len(batch) if batch.weights is None else float(batch.weights.sum())
+    return float(divisors.sum() if batch.weights is None else np.vdot(divisors, batch.weights))
+
+
+def with_momentum(optimizer: Optimizer, momentum: float) -> dict[str, Any]:
+    """The hyperparameter by which a schedule cycles the momentum: momentum itself, or the first of the betas.
+
+    Raises EngineError for an optimizer that has neither.
+    """
+    if hasattr(optimizer, "betas"):
+        return {"betas": (momentum, optimizer.betas[1])}
+    if getattr(optimizer, "momentum", 0) > 0:
+        return {"momentum": momentum}
+    raise EngineError(
+        ("learning_rate_schedule", "cycle_momentum"),
+        f"The optimizer {optimizer.kind} has no momentum that could be cycled.",
+        hint="Set cycle_momentum to false, or give the optimizer a momentum.",
+    )
+
+
+def _observed(rule: EarlyStopping, row: Row, network: Network, state: dict[str, Any]) -> dict[str, Any]:
+    value = monitor(row, rule.monitor, ("early_stopping", "monitor"))
+    best = network if rule.improves(value, state["best"]) else state.get("network", network)
+    new = rule.observe(value, state)
+    return {**new, "network": best} if rule.restore_best else new
+
+
+def monitor(row: Row, name: str, where: tuple[str, ...]) -> float:
+    """The number of a history row that a name stands for; raises EngineError where there is none."""
+    of_validation = name.startswith("validation_")
+    part = row.get("validation", {}) if of_validation else row
+    bare = name.removeprefix("validation_")
+    value = part.get("loss") if bare == "loss" else part.get("metrics", {}).get(bare)
+    if not isinstance(value, float):
+        known = [n for n, v in {"loss": row["loss"], **row["metrics"]}.items() if isinstance(v, float)]
+        names = known + [f"validation_{n}" for n in known if "validation" in row]
+        raise EngineError(where, "There is no such quantity to watch.", expected=names, hint="Add it to metrics.")
+    return value
+
+
+@np.errstate(all="ignore")
+def evaluate(network: Network, data: Data, loss: Loss) -> tuple[float, Array]:
+    """The reduced loss, without any penalty, and the outputs; raises NonFinite."""
+    trace = forward(network, data.inputs)
+    outputs = trace[-1].activations
+    require_finite(("outputs",), outputs)
+    value = LossObjective(loss, data.targets, data.weights).evaluate(network, trace).loss
+    require_finite(("loss",), np.asarray(value))
+    return float(value), outputs
+
+
+def measure(network: Network, data: Data, metrics: tuple[Metric, ...]) -> dict[str, Any]:
+    """The metrics of a network on data, by kind; the forward pass is left out where there are none."""
+    if not metrics:
+        return {}
+    with np.errstate(all="ignore"):
+        outputs = forward(network, data.inputs)[-1].activations
+    return measure_outputs(outputs, data, metrics)
+
+
+@np.errstate(all="ignore")
+def measure_outputs(outputs: Array, data: Data, metrics: tuple[Metric, ...]) -> dict[str, Any]:
+    """The metrics of outputs against targets; raises NonFinite."""
+    values: dict[str, Any] = {}
+    for metric in metrics:
+        values[metric.kind] = value = metric.value(outputs, data.targets, data.weights)
+        require_finite(("metrics", metric.kind), np.asarray(value))
+    return values

@@ -1,0 +1,236 @@
+"""Training and evaluation on the wire."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field, StrictBool, StrictInt, field_validator, model_validator
+
+from engine.data import Data, split
+from engine.errors import InvalidState, ShapeMismatch
+from engine.network import Network
+from engine.reduction import prepare_targets
+from engine.rules import Array
+from engine.stopping import EarlyStopping
+from engine.training import Checkpoint, Plan, begin
+from schemas.errors import InvalidValue, json_type
+from schemas.model import Model
+from schemas.network import NetworkModel, network_to_wire, state_to_engine, state_to_wire
+from schemas.requests import ForwardRequest, Seed, UpdateFields
+from schemas.rules import Loss, Metric, Schedule
+from schemas.tensors import Matrix, Targets, Vector, as_dtype
+
+Count = Annotated[StrictInt, Field(ge=1, le=10**9)]
+Metrics = Annotated[list[Metric], Field(max_length=20)]
+
+
+def _distinct(metrics: list[Any]) -> list[Any]:
+    for i, metric in enumerate(metrics):
+        if metric.kind in [other.kind for other in metrics[:i]]:
+            raise InvalidValue("conflict", (i,), "This metric stands twice, and answers name metrics by their kind.")
+    return metrics
+
+
+class Validation(Model):
+    """Data of its own, or a fraction of the training data, drawn by seed and then left out of the training."""
+
+    inputs: Matrix | None = Field(None, description="`[examples, features]`")
+    targets: Targets | None = Field(None, description="As the training's targets.")
+    sample_weights: Vector | None = Field(None, description="`[examples]` numbers >= 0.")
+    fraction: float | None = Field(None, gt=0, lt=1, strict=True, description="In place of inputs and targets.")
+    stratify: StrictBool = Field(False, description="Take the fraction of each class.")
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> "Validation":
+        own = self.inputs is not None and self.targets is not None
+        if own == (self.fraction is not None):
+            raise InvalidValue(
+                "conflict" if own else "missing",
+                ("fraction",),
+                "Validation takes data of its own, or a fraction of the training data.",
+                expected="inputs and targets, or fraction",
+            )
+        return self
+
+
+class EvaluateAnswer(BaseModel):
+    """The loss and the metrics of a network on data."""
+
+    loss: float
+    example_losses: Any = Field(description="`[batch]`: each example's own loss, unweighted.")
+    metrics: dict[str, Any] = Field(description="By kind.")
+    outputs: Any = Field(description="`[batch, outputs]`")
+    predictions: list[int] | None = Field(None, description="The class of each example, where the loss is of classes.")
+
+
+class TrainAnswer(BaseModel):
+    """What a training run ended with; `network`, `optimizer_state` and `completed_epochs` continue it."""
+
+    network: NetworkModel
+    optimizer_state: dict[str, Any] = Field(description="The state of schedule and early stopping is in it too.")
+    completed_epochs: int
+    stopped_because: Literal["epochs", "early_stopping", "target_loss", "diverged", "deadline"]
+    history: list[dict[str, Any]] = Field(description="One row for each epoch of this call.")
+
+
+class EvaluateRequest(ForwardRequest):
+    """A network, data, a loss and metrics."""
+
+    answer: ClassVar[type[BaseModel]] = EvaluateAnswer
+
+    targets: Targets = Field(description="`[batch, outputs]` numbers, or `[batch]` class labels.")
+    loss: Loss = Field(description="A name, or an object with reduction and hyperparameters.")
+    metrics: Metrics = Field([], description="Names, or objects with hyperparameters.")
+
+    _no_metric_twice = field_validator("metrics")(_distinct)
+
+    def data(self, network: Network) -> Data:
+        """The examples as the engine takes them: labels as one-hot rows, everything in the request's dtype."""
+        return self._data(network, self.inputs, self.targets, self._weights(), ())
+
+    def _data(
+        self, network: Network, inputs: Array, targets: Array, weights: Array | None, where: tuple[str, ...]
+    ) -> Data:
+        inputs = as_dtype(inputs, self.dtype, (*where, "inputs"))
+        if targets.ndim == 2 or targets.dtype.kind == "f":
+            targets = as_dtype(targets, self.dtype, (*where, "targets"))
+        shape = (len(inputs), network.layers[-1].weights.shape[1])
+        try:
+            prepared = prepare_targets(self.loss, targets, shape, inputs.dtype)
+        except ValueError as error:
+            error.where = (*where, *error.where)  # type: ignore[attr-defined]
+            raise
+        return Data(inputs, prepared, weights)
+
+
+class TrainRequest(EvaluateRequest, UpdateFields):
+    """A network, data, how to update, and for how long."""
+
+    answer: ClassVar[type[BaseModel]] = TrainAnswer
+
+    epochs: Count = Field(description="How many more epochs to train.")
+    batch_size: Count | None = Field(32, description="Examples in a batch; the last one may be smaller. null: all.")
+    shuffle: StrictBool = Field(True, description="Draw the order of each epoch from (seed, epoch).")
+    seed: Seed = Field(0, description="Of the order of the examples and of the validation split.")
+    completed_epochs: StrictInt = Field(0, ge=0, le=2**31, description="What the last answer gave.")
+    learning_rate_schedule: Schedule | None = Field(None, description="A name, or an object with hyperparameters.")
+    validation: Validation | None = None
+    early_stopping: EarlyStopping | None = None
+    target_loss: float | None = Field(None, strict=True, allow_inf_nan=False, description="Stop at this loss.")
+    checkpoint_every: StrictInt = Field(0, ge=0, description="Streams send a checkpoint after so many epochs; 0: none.")
+    max_seconds: float | None = Field(
+        None, gt=0, strict=True, allow_inf_nan=False, description="Stop after this time, with what was reached."
+    )
+
+    def plan(self) -> Plan:
+        return Plan(
+            self.loss,
+            self.optimizer,
+            self.epochs,
+            self.batch_size,
+            self.shuffle,
+            self.seed,
+            self.regularization,
+            self.gradient_clipping,
+            self.learning_rate_schedule,
+            tuple(self.metrics),
+            self.early_stopping,
+            self.target_loss,
+            self.checkpoint_every,
+        )
+
+    def split_data(self, network: Network) -> tuple[Data, Data | None]:
+        """Training and validation data."""
+        data, asked = self.data(network), self.validation
+        if asked is None:
+            return data, None
+        if asked.fraction is not None:
+            if len(data) < 2:
+                raise InvalidValue(
+                    "out_of_range", ("inputs",), "A split takes at least two examples.", expected=2, received=len(data)
+                )
+            return split(data, asked.fraction, asked.stratify, self.seed)
+        assert asked.inputs is not None and asked.targets is not None
+        where = ("validation",)
+        if asked.inputs.shape[1] != self.inputs.shape[1]:
+            raise ShapeMismatch(
+                (*where, "inputs"),
+                "Validation inputs have as many columns as the training's.",
+                expected=["examples", self.inputs.shape[1]],
+                received=list(asked.inputs.shape),
+            )
+        weights = asked.sample_weights
+        if weights is not None:
+            weights = self.checked_weights(weights, len(asked.inputs), (*where, "sample_weights"))
+        return data, self._data(network, asked.inputs, asked.targets, weights, where)
+
+    def start(self, network: Network, plan: Plan) -> Checkpoint:
+        """Where the last answer left off; raises InvalidState where its state is not one of this request's."""
+        state = state_to_engine(self.optimizer_state, self.optimizer, network, self.layout)
+        fresh = begin(network, state, plan, self.completed_epochs)
+        posted = self.optimizer_state or {}
+        schedule_state, stopping_state = fresh.schedule_state, fresh.stopping_state
+        if plan.schedule is not None and "schedule" in posted:
+            schedule_state = _object(posted["schedule"], "schedule")
+            try:
+                plan.schedule.check(schedule_state)
+            except InvalidState as error:
+                error.where = ("optimizer_state", "schedule", *error.where[1:])
+                raise
+        if plan.early_stopping is not None and "early_stopping" in posted:
+            stopping_state = self._stopping_state(_object(posted["early_stopping"], "early_stopping"), network)
+        return fresh._replace(schedule_state=schedule_state, stopping_state=stopping_state)
+
+    def _stopping_state(self, posted: dict[str, Any], network: Network) -> dict[str, Any]:
+        here = ("optimizer_state", "early_stopping")
+        best, bad_epochs = posted.get("best"), posted.get("bad_epochs")
+        if type(best) not in (int, float, type(None)) or type(bad_epochs) is not int or bad_epochs < 0:
+            raise InvalidState(here, "This is not a state of early stopping.", expected=["best", "bad_epochs"])
+        state: dict[str, Any] = {"best": best, "bad_epochs": bad_epochs}
+        if "network" in posted:
+            restored = NetworkModel.model_validate(posted["network"]).to_engine(self.dtype, self.inputs.shape[1])
+            shapes = [
+                [{n: p.shape for n, p in layer.items()} for layer in net.parameters] for net in (restored, network)
+            ]
+            if shapes[0] != shapes[1]:
+                raise InvalidState((*here, "network"), "The best network so far has not the shapes of this one.")
+            state["network"] = network.with_parameters(restored.parameters)
+        return state
+
+    def wire_checkpoint(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """A checkpoint as the fields that continue from it."""
+        state = state_to_wire(checkpoint.state, self.optimizer, self.layout)
+        if checkpoint.schedule_state:
+            state["schedule"] = checkpoint.schedule_state
+        if checkpoint.stopping_state:
+            state["early_stopping"] = dict(checkpoint.stopping_state)
+            if "network" in checkpoint.stopping_state:
+                best = network_to_wire(checkpoint.stopping_state["network"], self.layout)
+                state["early_stopping"]["network"] = best
+        return {
+            "network": network_to_wire(checkpoint.network, self.layout),
+            "optimizer_state": state,
+            "completed_epochs": checkpoint.completed_epochs,
+        }
+
+    def work(self) -> int:
+        """An estimate of the multiplications: examples x parameters x epochs, three times (forward, and both products
+        of the backward pass), and once more for validation and for metrics."""
+        parameters = sum(layer.weights.size for layer in self.network.layers)
+        passes = 3 + bool(self.metrics) + (self.validation is not None)
+        return passes * len(self.inputs) * parameters * self.epochs
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if type(value) is not dict:
+        where = ("optimizer_state", name)
+        raise InvalidState(where, "An object was expected here.", expected="object", received=json_type(value))
+    return value
+
+
+def predictions(outputs: Array, takes_labels: bool, kind: str) -> Array | None:
+    """The class of each row for a loss of classes: its largest output, or for a single probability, above 1/2."""
+    if takes_labels and outputs.shape[1] > 1:
+        return outputs.argmax(axis=1)
+    if kind == "binary_cross_entropy" and outputs.shape[1] == 1:
+        return (outputs[:, 0] > 0.5).astype(np.int64)
+    return None
