@@ -26,16 +26,29 @@ PROGRESS_SECONDS = 0.1
 """At most one progress event in this time, so that short epochs do not flood the line."""
 
 
+WORK_SECONDS, REST_SECONDS = 0.005, 0.00005
+
+
 class Run:
     """A training run: its events one after the other, and the flag and the deadline that end it."""
 
     def __init__(self, asked: TrainRequest) -> None:
         self.asked = asked
         self.gone = Flag()
-        self.deadline = time.monotonic() + min(asked.max_seconds or settings().max_seconds, settings().max_seconds)
+        self.rested = time.monotonic()
+        self.deadline = self.rested + min(asked.max_seconds or settings().max_seconds, settings().max_seconds)
 
     def stop(self) -> bool:
-        return self.gone.is_set() or time.monotonic() > self.deadline
+        """Whether the run must end; asked before each batch.
+
+        A thread that enters and leaves NumPy all the time lets go of the interpreter's lock so briefly that no other
+        thread is awake in time to take it, and the event loop starves. A real rest, now and then, hands it over.
+        """
+        now = time.monotonic()
+        if now - self.rested > WORK_SECONDS:
+            time.sleep(REST_SECONDS)
+            self.rested = time.monotonic()
+        return self.gone.is_set() or now > self.deadline
 
     def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Name and content of each event; the last one is the result."""
@@ -56,7 +69,7 @@ class Run:
                 yield "result", only(answer, asked.include)
             elif isinstance(event, Checkpoint):
                 yield "checkpoint", asked.wire_checkpoint(event)
-            elif time.monotonic() - told >= PROGRESS_SECONDS:
+            elif event["epoch"] == epochs or time.monotonic() - told >= PROGRESS_SECONDS:
                 told = time.monotonic()
                 yield "progress", {**event, "epochs": epochs}
 

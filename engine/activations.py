@@ -1,9 +1,9 @@
 """The activations: each a frozen dataclass with its formula, and its derivative right beside it.
 
 `forward(z)` takes preactivations `[batch, units]`; `backward(grad, z, a)` gives the product of `grad` = dL/da with the
-derivative. Most work element by element, softmax and its kin row by row. Those made of straight
-pieces are in piecewise_activations.py. Callers silence NumPy's floating-point warnings: where a rule overflows inside,
-it ends in the right limit.
+derivative. Most work element by element, softmax and its kin row by row. Those made of straight pieces are in
+piecewise_activations.py. Callers silence NumPy's floating-point warnings: where a rule overflows inside, it ends in the
+right limit.
 """
 
 import math
@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from engine.erf import erfc
 from engine.piecewise_activations import (
     HardShrink,
     HardSigmoid,
@@ -37,8 +38,9 @@ def softmax(z: Array) -> Array:
 
 def normal_cdf(z: Array) -> Array:
     """The cumulative distribution of the standard normal; erfc keeps its digits in the lower tail."""
-    erfc = map(math.erfc, (z / -math.sqrt(2)).ravel().tolist())
-    return 0.5 * np.fromiter(erfc, z.dtype, z.size).reshape(z.shape)
+    # The tail magnifies the rounding of z / sqrt(2), so that float32 goes through float64.
+    wide = z.astype(np.float64, copy=False)
+    return (0.5 * erfc(wide / -math.sqrt(2))).astype(z.dtype, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Elu:
-    """z where z > 0, else alpha * (exp(z) - 1).
+    """z where z > 0, else alpha * (exp(z) - 1), with derivative alpha at z = 0.
 
     Source: Clevert et al. 2015, arXiv:1511.07289; torch.nn.ELU.
     """
@@ -113,6 +115,8 @@ class Celu:
 class Selu:
     """scale * z where z > 0, else scale * alpha * (exp(z) - 1), with alpha 1.67326... and scale 1.05070...
 
+    At z = 0 the derivative is scale * alpha.
+
     Source: Klambauer et al. 2017, arXiv:1706.02515; torch.nn.SELU.
     """
 
@@ -154,20 +158,19 @@ class Gelu:
     def forward(self, z: Array) -> Array:
         if self.approximate == "none":
             return z * normal_cdf(z)
-        return 0.5 * z * (1 + np.tanh(self._inner(z)))
+        return z * self._gate(z)
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
         if self.approximate == "none":
             return grad * (normal_cdf(z) + z * (np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)))
-        t = np.tanh(self._inner(z))
-        near = np.clip(z, -50, 50)
-        slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near * near)
-        return grad * 0.5 * (1 + t + near * (1 - t * t) * slope)
+        gate = self._gate(z)
+        # Beyond 50 the gate is 0 or 1 in every digit, and 0 times an overflow would be NaN.
+        near = np.minimum(np.maximum(z, -50), 50)
+        return grad * gate * (1 + near * (1 - gate) * (math.sqrt(8 / math.pi) * (1 + 0.134145 * near * near)))
 
-    def _inner(self, z: Array) -> Array:
-        # tanh is 1 in every digit long before the cube could overflow.
-        near = np.clip(z, -50, 50)
-        return math.sqrt(2 / math.pi) * (near + 0.044715 * near**3)
+    def _gate(self, z: Array) -> Array:
+        # (1 + tanh(u)) / 2 = sigmoid(2 * u), which keeps its digits in the lower tail.
+        return sigmoid(z * (math.sqrt(8 / math.pi) * (1 + 0.044715 * z * z)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +211,17 @@ class Mish:
         r"t + z \, \sigma(z) (1 - t^2), \quad t = \tanh(\log(1 + e^z))",
     )
 
+    # With e = exp(z), tanh(softplus(z)) = e * (e + 2) / (e * (e + 2) + 2), which is 1 in every digit from z = 20 on.
     def forward(self, z: Array) -> Array:
-        return z * np.tanh(np.logaddexp(0, z))
+        e = np.exp(np.minimum(z, 30))
+        n = e * (e + 2)
+        return z * (n / (n + 2))
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
-        t = np.tanh(np.logaddexp(0, z))
-        return grad * (t + z * sigmoid(z) * (1 - t * t))
+        near = np.minimum(z, 30)
+        e = np.exp(near)
+        n = e * (e + 2)
+        return grad * ((n + 4 * near * (e * (e + 1) / (n + 2))) / (n + 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +309,8 @@ class Softplus:
 
     def forward(self, z: Array) -> Array:
         scaled = z * self.beta
-        return np.where(scaled > self.threshold, z, np.log1p(np.exp(scaled)) / self.beta)
+        # Above 80 it is linear in every digit, and a high threshold would let exp overflow.
+        return np.where(scaled > min(self.threshold, 80), z, np.log1p(np.exp(scaled)) / self.beta)
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
         scaled = z * self.beta

@@ -13,7 +13,7 @@ class EngineError(ValueError):
     to do about it.
     """
 
-    code = "engine_error"
+    code = "invalid_value"
 
     def __init__(
         self, where: Where, detail: str, *, expected: Any = None, received: Any = None, hint: str | None = None

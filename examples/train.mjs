@@ -40,6 +40,7 @@ async function train(request) {
     }
     if (event.event === "problem") throw new Error(`${event.title}. ${event.detail}`);
     if (event.event === "result") {
+      if (event.stopped_because !== "epochs") throw new Error(`The training stopped: ${event.stopped_because}`);
       console.log(`after ${event.completed_epochs} epochs: loss ${event.history.at(-1).loss.toFixed(6)}`);
       return event.network;
     }

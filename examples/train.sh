@@ -38,8 +38,9 @@ jq -s 'add + {
   jq -r --unbuffered "$rounded"'
     if .event == "progress" then
       "epoch \(.epoch)/\(.epochs)  loss \(.loss | rounded)  accuracy \(.metrics.accuracy | rounded)"
-    elif .event == "result" then "trained \(.completed_epochs) epochs, loss \(.history[-1].loss | rounded)"
-    elif .event == "problem" or .event == null then "\(.title): \(.detail)\n" | halt_error
+    elif .stopped_because == "epochs" then "trained \(.completed_epochs) epochs, loss \(.history[-1].loss | rounded)"
+    elif .stopped_because then "The training stopped: \(.stopped_because)\n" | halt_error
+    elif .title then "\(.title): \(.detail)\n" | halt_error
     else empty end'
 
 # The last event is the result; its network goes straight into the next request.

@@ -82,6 +82,8 @@ def train(url: str, epochs: int) -> list[dict[str, Any]]:
                 shown = data["epoch"]
             elif name == "problem":
                 sys.exit(f"\nThe training failed: {data['title']}. {data['detail']}")
+            elif name == "result" and data["stopped_because"] != "epochs":
+                sys.exit(f"\nThe training stopped after {data['completed_epochs']} epochs: {data['stopped_because']}")
             elif name == "result":
                 # Fast epochs share a progress event, so the last one may have had none.
                 if shown < epochs:
