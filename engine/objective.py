@@ -1,6 +1,7 @@
 """What is differentiated: a loss of the outputs, or the product of the outputs with a given vector."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,14 @@ class Evaluation(NamedTuple):
     preactivation_gradients: Array | None
 
 
+@lru_cache(maxsize=256)
+def combination(loss: Loss, activation: str) -> tuple[LossOfProbabilities | None, int]:
+    """The loss on logits and their sign, where the loss combines with an activation; (None, 1) elsewhere."""
+    if isinstance(loss, LossOfProbabilities) and not loss.from_logits and activation in loss.combines_with:
+        return loss.on_logits(), loss.combines_with[activation]
+    return None, 1
+
+
 @dataclass(frozen=True, slots=True)
 class LossObjective:
     """A loss of the outputs against targets: `[batch, outputs]`, or `[batch]` class labels."""
@@ -33,34 +42,34 @@ class LossObjective:
     targets: Array
     sample_weights: Array | None = None
 
-    def evaluate(self, network: Network, trace: list[LayerTrace]) -> Evaluation:
-        """Where the loss combines with the last activation, both are taken together on the logits."""
+    def evaluate(self, network: Network, trace: list[LayerTrace], only_to_train: bool = False) -> Evaluation:
+        """Where the loss combines with the last activation, both are taken together on the logits.
+
+        With `only_to_train` targets must be prepared and checked already, and what an update does not need is left out:
+        the example losses, and the derivative by the outputs where the combined form stands in for it.
+        """
         loss = self.loss
-        activation = network.layers[-1].activation
         _, z, a = trace[-1]
-        targets = prepare_targets(loss, self.targets, a.shape, a.dtype)
-        by_preactivations = None
-        if isinstance(loss, LossOfProbabilities) and not loss.from_logits and activation.kind in loss.combines_with:
-            sign = loss.combines_with[activation.kind]
-            by_outputs = loss.probability_gradient(a, targets)
-            loss, y = loss.on_logits(), z if sign == 1 else -z
-            loss.check(y, targets)
-            by_logits = loss.logit_gradient(y, a, targets)
-            by_preactivations = by_logits if sign == 1 else -by_logits
-        else:
+        targets = self.targets if only_to_train else prepare_targets(loss, self.targets, a.shape, a.dtype)
+        on_logits, sign = combination(loss, network.layers[-1].activation.kind)
+        if on_logits is None:
             loss.check(a, targets)
-            y, by_outputs = a, loss.gradient(a, targets)
+            y, by_outputs, by_preactivations = a, loss.gradient(a, targets), None
+        else:
+            if not only_to_train:
+                on_logits.check(z, targets)
+            y = z if sign == 1 else -z
+            by_logits = on_logits.logit_gradient(y, a, targets)
+            by_preactivations = by_logits if sign == 1 else -by_logits
+            by_outputs = by_logits if only_to_train else on_logits.probability_gradient(a, targets)
+            loss = on_logits
         values = loss.values(y, targets)
         scales = row_scales(loss, targets, self.sample_weights, values)
-        plain = loss.unweighted()
-        own = values if plain is loss else plain.values(y, targets)
-        return Evaluation(
-            reduce(values, scales),
-            example_losses(loss, own),
-            scales,
-            by_outputs,
-            by_preactivations,
-        )
+        own = None
+        if not only_to_train:
+            plain = loss.unweighted()
+            own = example_losses(loss, values if plain is loss else plain.values(y, targets))
+        return Evaluation(reduce(values, scales), own, scales, by_outputs, by_preactivations)
 
     def own_scales(self, outputs: Array) -> Array:
         """The scales that each row would have if it were the only one in its batch.

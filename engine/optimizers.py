@@ -126,8 +126,8 @@ def adam_step(rule: "Adam | AdamW", g: Array, state: State, parameters: Array) -
     new = {"step": t, "exp_avg": m, "exp_avg_sq": v}
     if rule.amsgrad:
         v = new["max_exp_avg_sq"] = np.maximum(state["max_exp_avg_sq"], v)
-    denominator = np.sqrt(v) / math.sqrt(1 - beta2**t) + rule.eps
-    return parameters - rule.learning_rate / (1 - beta1**t) * (m / denominator), new
+    root = math.sqrt(1 - beta2**t)  # sqrt(v / c) + eps is (sqrt(v) + eps sqrt(c)) / sqrt(c): two numbers hold it all
+    return parameters - rule.learning_rate * root / (1 - beta1**t) * (m / (np.sqrt(v) + rule.eps * root)), new
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from engine.finite import is_finite, require_finite
 from engine.losses import Loss
 from engine.metrics import Metric
 from engine.network import Network, forward
-from engine.objective import LossObjective
+from engine.objective import LossObjective, combination
 from engine.optimizers import Optimizer
 from engine.regularization import Regularization
 from engine.rules import Array
@@ -87,10 +87,14 @@ def train(
 ) -> Iterator[Event]:
     """Yields a row after each epoch, a checkpoint after every `checkpoint_every` of them, and at last the outcome.
 
-    `stop` is asked before each batch; where it says so, or where numbers cease to be finite, the run ends with the last
-    whole epoch. An epoch's loss is the mean of its batches' losses (before their updates) by the weight of their
-    examples, their sum for the reduction sum; the penalty is part of it. The gradient norm is the mean over batches.
+    Targets are `[examples, outputs]`, labels as one-hot rows. `stop` is asked before each batch; where it says so, or
+    where numbers cease to be finite, the run ends with the last whole epoch. Its loss is the mean of its batches'
+    losses (before their updates) by the weight of their examples, their sum for the reduction sum; the penalty is part
+    of it. The gradient norm is the mean over batches.
     """
+    on_logits, _ = combination(plan.loss, start.network.layers[-1].activation.kind)
+    if on_logits is not None:
+        on_logits.check(data.targets, data.targets)
     history: list[Row] = []
     last = start
     for epoch in range(start.completed_epochs, start.completed_epochs + plan.epochs):
@@ -209,7 +213,7 @@ class _Epoch:
         plan, workspace = self.plan, self.workspace
         network = workspace.network
         trace = forward(network, batch.inputs)
-        evaluation = LossObjective(plan.loss, batch.targets, batch.weights).evaluate(network, trace)
+        evaluation = LossObjective(plan.loss, batch.targets, batch.weights).evaluate(network, trace, only_to_train=True)
         gradients = [
             g.parameters for g in scaled_backward(network, trace, evaluation, evaluation.scales, by_inputs=False).layers
         ]

@@ -297,6 +297,8 @@ def test_validation_data_of_its_own(post: Any) -> None:
         ("/optimizer_state", {"kind": "sgd", "layers": [], "schedule": 3}, "invalid-state", "/optimizer_state/layers"),
         ("/output_gradients", [[1]], "unknown-field", "/output_gradients"),
         ("/targets", ..., "missing", "/targets"),
+        ("/targets", [[0.5, 0.5, 1.5]] * 23, "invalid-target", "/targets/0/2"),
+        ("/loss", {"kind": "cross_entropy", "class_weights": [1]}, "shape-mismatch", "/loss/class_weights"),
     ],
 )
 def test_bad_requests(client: httpx.Client, post: Any, path: str, value: Any, name: str, pointer: str) -> None:

@@ -109,7 +109,7 @@ def test_values_and_gradients_are_pytorchs(rule: Any) -> None:
     a, gradient = quiet(rule, z, grad)
     # Where terms cancel both are right to the last digit of the larger one, hence the absolute part.
     np.testing.assert_allclose(a, y.detach().numpy(), rtol=1e-12, atol=1e-15)
-    # PyTorch's derivative of hardsigmoid holds 1/6 in float32, whatever the dtype; test_gradients_are_the_slopes has ours.
+    # PyTorch's derivative of hardsigmoid holds 1/6 in float32 whatever the dtype; ours is held to differences below.
     rtol = 4e-8 if rule.kind == "hard_sigmoid" else 1e-12
     np.testing.assert_allclose(gradient, x.grad.numpy(), rtol=rtol, atol=1e-14)
 
