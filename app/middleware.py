@@ -1,7 +1,7 @@
 """Plain ASGI middlewares: a request id on everything, HEAD wherever there is GET, a short way for the POSTs."""
 
 import re
-from uuid import uuid4
+from os import urandom
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,7 +22,7 @@ class RequestId:
             await self.app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if SENDABLE_ID.fullmatch(given) else uuid4().hex.encode()
+        request_id = given if SENDABLE_ID.fullmatch(given) else urandom(16).hex().encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
 
         async def send_with_id(message: Message) -> None:

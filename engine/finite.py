@@ -46,8 +46,13 @@ def _words(where: Where) -> str:
 
 
 def check_trace(trace: list[LayerTrace]) -> None:
-    """Raises NonFinite at the first number of the forward pass that is not finite."""
-    squares = sum([np.vdot(z, z) + np.vdot(a, a) for _, z, a in trace])
+    """Raises NonFinite at the first number of the forward pass that is not finite.
+
+    What is not finite among a layer's activations makes preactivations of the next layer that are not, so a quick look
+    at those and at the outputs is enough to know that all is well.
+    """
+    outputs = trace[-1].activations
+    squares = np.vdot(outputs, outputs) + sum([np.vdot(z, z) for _, z, _ in trace])
     if math.isfinite(squares):
         return
     for i, (_, z, a) in enumerate(trace):
@@ -55,12 +60,16 @@ def check_trace(trace: list[LayerTrace]) -> None:
         require_finite(("layers", i, "activations"), a)
 
 
-def check_gradients(gradients: Gradients) -> None:
-    """The same for the backward pass, from the last layer to the first."""
-    squares: Any = np.vdot(gradients.inputs, gradients.inputs)
-    for parameters, z, a in gradients.layers:
-        squares += np.vdot(z, z) + np.vdot(a, a) + sum([np.vdot(p, p) for p in parameters.values()])
-    if math.isfinite(squares):
+def check_gradients(gradients: Gradients, parameter_norm: float) -> None:
+    """The same for the backward pass, from the last layer to the first.
+
+    `parameter_norm` is the norm of the gradients by all parameters, frozen ones too. Gradients by activations that are
+    not finite make such gradients by preactivations, but for the last layer's, which a combined form passes by.
+    """
+    by_outputs = gradients.layers[-1].activations
+    squares: Any = np.vdot(gradients.inputs, gradients.inputs) + np.vdot(by_outputs, by_outputs)
+    squares += sum([np.vdot(layer.preactivations, layer.preactivations) for layer in gradients.layers])
+    if math.isfinite(squares) and math.isfinite(parameter_norm):
         return
     for where, array in _in_order(gradients):
         require_finite(where, array)

@@ -90,9 +90,10 @@ def _differentiate(
             layer_gradients.parameters["weights"] += regularization.gradient(layer.weights)
     if loss is not None and not math.isfinite(loss):
         require_finite(("loss",), np.asarray(loss))
-    check_gradients(gradients)
     places = trainable(network, gradients)
     gradient_norm = norm([g for _, _, g in places])
+    frozen = any(layer.frozen for layer in network.layers)
+    check_gradients(gradients, norm(all_parameters(gradients)) if frozen else gradient_norm)
     return Differentiation(objective, trace, evaluation, loss, penalty, gradients, places, gradient_norm)
 
 
@@ -156,6 +157,10 @@ def step(
         for i, name, _ in before.trainable:
             require_finite(("network", "layers", i, name), parameters[i][name])
     return Step(before, network.with_parameters(parameters), new_state, update_norm)
+
+
+def all_parameters(gradients: Gradients) -> list[Array]:
+    return [gradient for layer in gradients.layers for gradient in layer.parameters.values()]
 
 
 def trainable(network: Network, gradients: Gradients) -> list[tuple[int, str, Array]]:

@@ -29,6 +29,7 @@ class Group:
         self.shapes = [p.shape for p in parameters]
         self.vector = np.concatenate([p.ravel() for p in parameters])
         self.gradients = np.empty_like(self.vector)
+        self.gradient_views = self.views(self.gradients)
         self.scalars = {k: v for k, v in states[0].items() if not isinstance(v, np.ndarray)}
         self.slots = {k: np.concatenate([s[k].ravel() for s in states]) for k in states[0] if k not in self.scalars}
 
@@ -43,12 +44,12 @@ class Group:
             {**self.scalars, **{key: parts[i].copy() for key, parts in slots.items()}} for i in range(len(self.places))
         ]
 
-    def update(self, optimizer: Optimizer) -> None:
+    def update(self, optimizer: Optimizer, gradients: Array) -> None:
         scalars: dict[str, Any] = self.scalars
         for start in range(0, self.vector.size, BLOCK):
             block = slice(start, start + BLOCK)
             state = {**self.scalars, **{key: slot[block] for key, slot in self.slots.items()}}
-            self.vector[block], new = optimizer.update(self.gradients[block], state, self.vector[block])
+            self.vector[block], new = optimizer.update(gradients[block], state, self.vector[block])
             for key, slot in self.slots.items():
                 slot[block] = new[key]
             scalars = {key: new[key] for key in self.scalars}
@@ -79,14 +80,14 @@ class Workspace:
     def set_gradients(self, gradients: list[dict[str, Array]]) -> list[Array]:
         """Takes over the gradients of all layers; the vectors that hold those of the trainable parameters."""
         for group in self.groups:
-            np.concatenate([gradients[i][name].ravel() for i, name in group.places], out=group.gradients)
+            for view, (i, name) in zip(group.gradient_views, group.places, strict=True):
+                view[...] = gradients[i][name]
         return [group.gradients for group in self.groups]
 
     def update(self, optimizer: Optimizer, gradients: list[Array]) -> None:
         """One update of every trainable parameter from (clipped) gradients in the form of `set_gradients`."""
         for group, vector in zip(self.groups, gradients, strict=True):
-            group.gradients = vector
-            group.update(optimizer)
+            group.update(optimizer, vector)
 
     def snapshot(self) -> tuple[Network, NetworkState]:
         """A copy of the network and the state as they are now."""
