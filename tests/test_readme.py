@@ -24,7 +24,7 @@ def contains(answer: Any, part: Any) -> bool:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_commands_and_answers(server: Server) -> None:
     readme = (ROOT / "README.md").read_text()
-    pairs = re.findall(r"```sh\n(curl .*?)```.*?```json\n(.*?)```", readme, re.DOTALL)
+    pairs = re.findall(r"```sh\n(curl [^`]*?)```[^`]*```json\n(.*?)```", readme.replace("`gradients", ""), re.DOTALL)
     assert len(pairs) == 2
     for command, printed in pairs:
         words = shlex.split(command.replace("http://127.0.0.1:8000", server.url).replace("\\\n", " "))
@@ -34,3 +34,17 @@ def test_commands_and_answers(server: Server) -> None:
 
 def test_the_example_file_is_the_textbook_example(textbook: dict[str, Any]) -> None:
     assert json.loads((ROOT / "examples" / "textbook.json").read_text()) == textbook
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_training_command_streams(server: Server, client: Any) -> None:
+    readme = (ROOT / "README.md").read_text()
+    command = re.search(r"^curl -sN .*$", readme, re.MULTILINE)
+    assert command
+    words = shlex.split(command.group().replace("http://127.0.0.1:8000", server.url))
+    text = subprocess.run(words, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    assert text.startswith("event: progress\ndata: ")
+    result = json.loads(text.rsplit("event: result\ndata: ", 1)[1])
+    assert result["stopped_because"] == "target_loss"
+    example = client.get("/v1/examples/train_xor").json()["request"]
+    assert json.loads((ROOT / "examples" / "train_xor.json").read_text()) == example
