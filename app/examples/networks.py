@@ -1,18 +1,8 @@
-"""Ready requests: each can be posted as it is, and shows one thing about backpropagation."""
+"""Networks that each show one thing about backpropagation, the textbook's first."""
 
 from typing import Any
 
-INITIALIZE = "/v1/initialize"
-FORWARD = "/v1/forward"
-BACKWARD = "/v1/backward"
-STEP = "/v1/step"
-TRAIN = "/v1/train"
-EVALUATE = "/v1/evaluate"
-
-
-def layer(weights: list[list[float]], bias: list[float] | None, activation: str, name: str) -> dict[str, Any]:
-    return {"weights": weights, "bias": bias, "activation": activation, "name": name}
-
+from app.examples.form import BACKWARD, EVALUATE, FORWARD, INITIALIZE, STEP, TRAIN, layer
 
 TEXTBOOK: dict[str, Any] = {
     "network": {
@@ -214,28 +204,16 @@ def _mazur() -> dict[str, Any]:
     }
 
 
-EXAMPLES: dict[str, dict[str, Any]] = {
-    name: {"name": name, **example()}
-    for name, example in {
-        "textbook": _textbook,
-        "textbook_forward": _textbook_forward,
-        "random_network": _random_network,
-        "xor": _xor,
-        "train_xor": _train_xor,
-        "evaluate_xor": _evaluate_xor,
-        "batch": _batch,
-        "vanishing_gradients": _vanishing,
-        "symmetric_weights": _symmetric,
-        "delta_rule": _delta_rule,
-        "mazur": _mazur,
-    }.items()
+NETWORKS = {
+    "textbook": _textbook,
+    "textbook_forward": _textbook_forward,
+    "random_network": _random_network,
+    "xor": _xor,
+    "train_xor": _train_xor,
+    "evaluate_xor": _evaluate_xor,
+    "batch": _batch,
+    "vanishing_gradients": _vanishing,
+    "symmetric_weights": _symmetric,
+    "delta_rule": _delta_rule,
+    "mazur": _mazur,
 }
-
-
-def openapi_examples(endpoint: str) -> dict[str, Any]:
-    """The examples of an endpoint for the OpenAPI page, the textbook one first."""
-    return {
-        name: {"summary": example["title"], "description": example["notes"], "value": example["request"]}
-        for name, example in EXAMPLES.items()
-        if example["endpoint"] == endpoint
-    }

@@ -1,0 +1,16 @@
+"""Ready requests: each can be posted as it is, and shows one thing about backpropagation."""
+
+from typing import Any
+
+from app.examples.networks import NETWORKS
+
+EXAMPLES: dict[str, dict[str, Any]] = {name: {"name": name, **example()} for name, example in NETWORKS.items()}
+
+
+def openapi_examples(endpoint: str) -> dict[str, Any]:
+    """The examples of an endpoint for the OpenAPI page, the textbook one first."""
+    return {
+        name: {"summary": example["title"], "description": example["notes"], "value": example["request"]}
+        for name, example in EXAMPLES.items()
+        if example["endpoint"] == endpoint
+    }
