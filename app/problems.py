@@ -28,7 +28,7 @@ PROBLEMS = {
         406,
         "No representation that you accept",
         "The Accept header excludes every form that this answer has.",
-        "Accept application/json.",
+        "The detail lists what this path answers; application/json is always among it.",
     ),
     "payload-too-large": Problem(
         413,
@@ -39,8 +39,8 @@ PROBLEMS = {
     "unsupported-media-type": Problem(
         415,
         "The body's type or encoding is not taken",
-        "Bodies are application/json, without a content encoding such as gzip.",
-        "Send Content-Type: application/json and no Content-Encoding; with curl, use --json.",
+        "This path takes other media types, and no content encoding such as gzip.",
+        "The Accept header of the answer lists what is taken; with curl, --json sends application/json.",
     ),
     "validation-error": Problem(
         422,

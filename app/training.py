@@ -11,8 +11,9 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
-from app.compute import JSON, ComputeRoute, Headers, accepts, read_body, require_content, respond
+from app.compute import ComputeRoute, read_body, respond
 from app.errors import InvalidRequest, ProblemError, answer_error
+from app.forms import Headers, Writer, chosen, headers_of, reader
 from app.settings import settings
 from engine.errors import EngineError
 from engine.training import Checkpoint, Outcome, train
@@ -21,7 +22,7 @@ from schemas.training import TrainRequest
 
 SSE = b"text/event-stream"
 JSON_LINES = b"application/jsonl"
-FORMS = (JSON, SSE, JSON_LINES)
+STREAMS = (SSE, JSON_LINES)
 PROGRESS_SECONDS = 0.1
 """At most one progress event in this time, so that short epochs do not flood the line."""
 
@@ -73,8 +74,8 @@ class Run:
                 told = time.monotonic()
                 yield "progress", {**event, "epochs": epochs}
 
-    def result(self) -> bytes:
-        """The JSON answer."""
+    def result(self, write: Writer) -> bytes:
+        """The answer, which is the content of the last event."""
         for name, content in self.events():
             if name == "result":
                 return write(content, self.asked.encoding)
@@ -87,13 +88,13 @@ class TrainRoute(ComputeRoute):
     async def handle_post(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         try:
-            headers = dict(scope["headers"])
-            form = chosen_form(headers)
+            headers = headers_of(scope["headers"])
+            form = chosen(headers, (*self.answer_forms, *STREAMS))
             run = await self.read(headers, receive)
-            if form == JSON:
-                content = await until_gone(run, receive)
+            if form in self.answer_forms:
+                content = await until_gone(run, self.answer_forms[form], receive)
                 if content is not None:
-                    await respond(send, content)
+                    await respond(send, content, form)
                 return
         except (EngineError, InvalidRequest, ProblemError) as error:
             await answer_error(request, error)(scope, receive, send)
@@ -101,9 +102,9 @@ class TrainRoute(ComputeRoute):
         await self.stream(run, form, request, receive, send)
 
     async def read(self, headers: Headers, receive: Receive) -> Run:
-        require_content(headers)
+        read = reader(headers, self.request_forms)
         body = await read_body(headers, receive, settings().max_body_bytes)
-        asked, _ = await to_thread.run_sync(self.decode, body)
+        asked, _ = await to_thread.run_sync(self.decode, body, read)
         settings().limits.require_work(asked.work())
         return Run(asked)
 
@@ -129,17 +130,6 @@ class TrainRoute(ComputeRoute):
             watcher.cancel()
 
 
-def chosen_form(headers: Headers) -> bytes:
-    """The form of the answer that the client accepts: JSON where it has no wish."""
-    accept = headers.get(b"accept", b"*/*").decode("latin-1")
-    named = [form for form in FORMS if form.decode() in accept.lower()]
-    for form in [*named, *FORMS]:
-        if accepts(accept, form.decode()):
-            return form
-    forms = ", ".join(form.decode() for form in FORMS)
-    raise ProblemError("not-acceptable", f"This path answers {forms}.")
-
-
 _slots: CapacityLimiter | None = None
 
 
@@ -157,11 +147,11 @@ async def disconnected(receive: Receive, gone: Flag) -> None:
     gone.set()
 
 
-async def until_gone(run: Run, receive: Receive) -> bytes | None:
-    """The JSON answer, or None for a client that went away."""
+async def until_gone(run: Run, write: Writer, receive: Receive) -> bytes | None:
+    """The answer, or None for a client that went away."""
     watcher = asyncio.create_task(disconnected(receive, run.gone))
     try:
-        content = await to_thread.run_sync(run.result, limiter=slots())
+        content = await to_thread.run_sync(run.result, write, limiter=slots())
         return None if run.gone.is_set() else content
     finally:
         run.gone.set()

@@ -1,0 +1,110 @@
+"""The forms of requests and answers: which media types a path takes and gives, who reads and who writes them.
+
+A route has two tables, media type to reader and media type to writer. The first entry of each is what a client without
+a wish sends and gets. A key of the answers' table is sent as the Content-Type, parameters included.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from app.errors import ProblemError
+from schemas.answers import write
+
+JSON = b"application/json"
+Headers = Mapping[bytes, bytes]
+Reader = Callable[[bytes], Any]
+"""From a body to what JSON would decode it to; raises ProblemError where it is malformed."""
+Writer = Callable[[Any, str], bytes]
+"""From an answer, and the `encoding` that the request asked for, to bytes."""
+
+QUALITY = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
+
+
+def read_json(body: bytes) -> Any:
+    """The decoded body; raises the problem that says where it stops being JSON."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ProblemError(
+            "malformed-json", f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+        ) from None
+
+
+REQUEST_FORMS: dict[bytes, Reader] = {JSON: read_json}
+ANSWER_FORMS: dict[bytes, Writer] = {JSON: write}
+
+
+def headers_of(lines: list[tuple[bytes, bytes]]) -> Headers:
+    """A request's headers by name; an Accept that came in several lines is put together (RFC 9110, 5.2)."""
+    headers = dict(lines)
+    if len(headers) != len(lines):
+        headers[b"accept"] = b",".join(value for name, value in lines if name == b"accept") or b"*/*"
+    return headers
+
+
+def reader(headers: Headers, forms: Mapping[bytes, Reader]) -> Reader:
+    """Who reads the body; raises the problem with what is taken (RFC 9110, 15.5.16) where nobody does."""
+    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        detail = "Bodies are taken without a content encoding."
+        raise ProblemError("unsupported-media-type", detail, {"Accept-Encoding": "identity"})
+    media_type = headers.get(b"content-type", JSON)
+    if media_type not in forms:
+        media_type = name_of(media_type)
+        if media_type.startswith(b"application/") and media_type.endswith(b"+json"):
+            media_type = JSON
+        if media_type not in forms:
+            taken = names(forms)
+            hint = "with curl: --json, or -H 'Content-Type: application/json'"
+            raise ProblemError("unsupported-media-type", f"This path takes {taken} ({hint}).", {"Accept": taken})
+    return forms[media_type]
+
+
+def chosen(headers: Headers, forms: Iterable[bytes]) -> bytes:
+    """The form of the answer that the client likes best (RFC 9110, 12.5.1); raises where it accepts none.
+
+    Of forms that it likes equally, one that it names goes before one that a wildcard allows, then the first does.
+    """
+    accept = headers.get(b"accept", b"*/*")
+    if accept == b"*/*":
+        return next(iter(forms))
+    ranges = media_ranges(accept.decode("latin-1").lower())
+    best, liking = None, (0.0, 0)
+    for form in forms:
+        how_much = preference(name_of(form).decode(), ranges)
+        if how_much[0] and how_much > liking:
+            best, liking = form, how_much
+    if best is None:
+        raise ProblemError("not-acceptable", f"This path answers {names(forms)}.")
+    return best
+
+
+def media_ranges(accept: str) -> dict[str, float]:
+    """The quality of each media range of an Accept header; an empty one accepts everything."""
+    ranges = {}
+    for item in accept.split(","):
+        name, *parameters = (part.strip() for part in item.split(";"))
+        if name:
+            qualities = (QUALITY.fullmatch(parameter) for parameter in parameters)
+            ranges[name] = next((float(quality[1]) for quality in qualities if quality), 1.0)
+    return ranges or {"*/*": 1.0}
+
+
+def preference(media_type: str, ranges: Mapping[str, float]) -> tuple[float, int]:
+    """The quality of a media type, which the most specific range decides, and how specific that range is."""
+    kind = media_type.partition("/")[0]
+    for specificity, name in ((2, media_type), (1, f"{kind}/*"), (0, "*/*")):
+        if name in ranges:
+            return ranges[name], specificity
+    return 0.0, 0
+
+
+def name_of(media_type: bytes) -> bytes:
+    """A media type without its parameters."""
+    return media_type.partition(b";")[0].strip().lower()
+
+
+def names(forms: Iterable[bytes]) -> str:
+    return ", ".join(name_of(form).decode() for form in forms)
