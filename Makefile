@@ -1,7 +1,7 @@
 # The one door: `make run` serves, `make test` tests, `make check` is what CI runs. All live in .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup test lint types check bench golden clean
+.PHONY: help run setup test lint types check fuzz bench golden clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +34,9 @@ types: $(TEST_READY) ## check the types
 	$(BIN)/python -m mypy
 
 check: lint types test ## lint, types and tests
+
+fuzz: $(TEST_READY) ## search long for requests that break something
+	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=long
 
 bench: $(TEST_READY) ## print the benchmarks
 	$(BIN)/python -m benchmarks

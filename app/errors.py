@@ -116,11 +116,13 @@ def _refusal(request: Request, errors: list[dict[str, Any]], count: int) -> Resp
 
 def _engine_error(error: EngineError, where: tuple[str | int, ...] = ()) -> dict[str, Any]:
     detail = error.detail if error.hint is None else f"{error.detail} {error.hint}"
-    facts = {"pointer": pointer((*where, *error.where)), "code": error.code, "detail": detail}
+    facts: dict[str, Any] = {"pointer": pointer((*where, *error.where)), "code": error.code, "detail": detail}
     if error.expected is not None:
         facts["expected"] = error.expected
     if error.received is not None:
-        facts["received"] = error.received
+        # An estimate may be an integer longer than the 64 bits that orjson writes.
+        large = type(error.received) is int and error.received >= 2**63
+        facts["received"] = float(error.received) if large else error.received
     return facts
 
 

@@ -1,8 +1,10 @@
 """Plain ASGI middlewares: a request id on everything, HEAD wherever there is GET, a short way for the POSTs."""
 
 import re
+from contextlib import suppress
 from os import urandom
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SENDABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -65,4 +67,6 @@ class ShortWay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self.routes.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        await (app or self.app)(scope, receive, send)
+        # A client that went away in the middle of its body is nobody's mistake, and there is nobody to answer.
+        with suppress(ClientDisconnect):
+            await (app or self.app)(scope, receive, send)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import math
+from collections import Counter
 from itertools import chain
 from typing import Annotated, Any, NoReturn
 
@@ -60,7 +61,9 @@ def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
     of_lists = set(map(type, rows)) == {list} and len(set(map(len, rows))) == 1
     if of_lists and rows[0] and set(map(type, chain.from_iterable(rows))) <= NUMBERS:
         return np.array(rows, np.float64)
-    width = len(rows[0])
+    # The row that is unlike most others is the mistake, even where it stands first.
+    lengths = Counter(len(row) for row in rows if type(row) is list)
+    width = lengths.most_common(1)[0][0]
     if width == 0:
         raise InvalidValue(
             "empty_array", (0,), "The rows of this array are empty.", expected="at least one column", received=[0]
@@ -74,7 +77,7 @@ def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
             raise InvalidValue(
                 "ragged_array",
                 (i,),
-                f"The rows of an array must be equally long; row 0 has {width} items, row {i} has {len(row)}.",
+                f"The rows of an array must be equally long; most have {width} items, row {i} has {len(row)}.",
                 expected=[width],
                 received=[len(row)],
             )

@@ -53,6 +53,7 @@ CASES = {
     "label no integer": ("/targets", [0.5], "invalid-target", "/targets/0", None, 0.5),
     "target no probability": ("/targets", [[1.5, 0, 0]], "invalid-target", "/targets/0/0", None, 1.5),
     "ragged weights": (W, [[1, 2, 3], [1, 2], [1, 2, 3]], "ragged-array", W + "/1", [3], [2]),
+    "ragged first row": (W, [[1, 2, 3, 4], [1, 2, 3], [1, 2, 3]], "ragged-array", W + "/0", [3], [4]),
     "string in array": (W, [[1, 2, 3], [1, "2", 3], [1, 2, 3]], "not-a-number", W + "/1/1", "number", "string"),
     "boolean in array": (W, [[1, 2, True], [1, 2, 3], [1, 2, 3]], "not-a-number", W + "/0/2", "number", "boolean"),
     "null in array": (W, [[1, 2, 3], [1, 2, 3], [1, None, 3]], "not-a-number", W + "/2/1", "number", "null"),
@@ -215,6 +216,8 @@ def test_outputs_that_are_no_probabilities(client: httpx.Client, textbook: dict[
 
 def test_more_numbers_than_the_server_holds(client: httpx.Client) -> None:
     request = {"input_size": 100_000, "layers": [{"units": 100_000, "activation": "relu"}]}
+    refused(client.post("/v1/initialize", json=request), 422, "too-large")
+    request = {"input_size": 2**63, "layers": [{"units": 2**63, "activation": "relu"}]}
     refused(client.post("/v1/initialize", json=request), 422, "too-large")
     wide = {"weights": [[1.0] * 50_000], "bias": None, "activation": "relu"}
     request = {"network": {"layers": [wide]}, "inputs": [[1.0]] * 50_000}

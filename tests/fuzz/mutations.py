@@ -1,0 +1,107 @@
+"""Ways to spoil a valid request, each at one place that a test can point at."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+Path = tuple[str | int, ...]
+
+
+class Mutation(NamedTuple):
+    """A spoilt request: what was done to it, and where."""
+
+    name: str
+    path: Path
+    request: Any
+
+
+def places(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value of a request with its path; the request itself comes first."""
+    yield path, value
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+def replaced(request: Any, path: Path, value: Any) -> Any:
+    """A copy of the request with another value at `path`."""
+    if not path:
+        return value
+    result = copy.deepcopy(request)
+    place = result
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    return result
+
+
+def json_type(value: Any) -> type:
+    return float if type(value) is int else type(value)
+
+
+STRANGE = st.sampled_from(
+    [
+        None,
+        True,
+        "",
+        "relu",
+        "x" * 5000,
+        "\ud800",
+        0,
+        -1,
+        2.5,
+        [],
+        {},
+        [[]],
+        [None],
+        [[[1]]],
+        {"kind": 3},
+        {"kind": "x"},
+    ]
+)
+NUMBERS = st.sampled_from([1e308, -1e308, 5e-324, 0, -0.0, 1e10, -1e10, 2**53, 2**63, 2**64, -(2**63), 1e-30])
+FIELDS = st.sampled_from(["", "wieghts", "learning_rate", "a/b", "~", "kind", "__proto__", "n\u00fcll", "k" * 3000])
+
+
+@st.composite
+def mutations(draw: st.DrawFn, request: Any) -> Mutation:
+    """One of the ways, at a random place of the request."""
+    path, value = draw(st.sampled_from(list(places(request))))
+    ways = ["another type"]
+    if path:
+        ways.append("taken away")
+    if type(value) in (int, float):
+        ways.append("another number")
+    if isinstance(value, dict):
+        ways.append("a field more")
+    if isinstance(value, list) and value:
+        ways += ["an item twice", "very long", "nested deeper"]
+    if isinstance(value, str):
+        ways.append("misspelt")
+    name = draw(st.sampled_from(ways))
+    match name:
+        case "another type":
+            new = draw(STRANGE.filter(lambda other: json_type(other) is not json_type(value)))
+            return Mutation(name, path, replaced(request, path, new))
+        case "taken away":
+            parent = copy.deepcopy(request)
+            place = parent
+            for part in path[:-1]:
+                place = place[part]
+            del place[path[-1]]
+            return Mutation(name, path, parent)
+        case "another number":
+            return Mutation(name, path, replaced(request, path, draw(NUMBERS)))
+        case "a field more":
+            field = draw(FIELDS.filter(lambda f: f not in value))
+            return Mutation(name, (*path, field), replaced(request, path, {**value, field: 1}))
+        case "an item twice":
+            return Mutation(name, path, replaced(request, path, [*value, copy.deepcopy(value[-1])]))
+        case "very long":
+            return Mutation(name, path, replaced(request, path, value * draw(st.integers(2, 2000))))
+        case "nested deeper":
+            return Mutation(name, path, replaced(request, path, [value]))
+        case _:
+            return Mutation(name, path, replaced(request, path, value[:-1] + "q" if value else "q"))

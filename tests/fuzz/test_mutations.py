@@ -1,0 +1,94 @@
+"""Valid requests, each spoilt at one place: never a 500, always a small problem that points at the right place."""
+
+import json
+import time
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.examples import EXAMPLES
+from tests.fuzz.conftest import searching
+from tests.fuzz.mutations import Mutation, mutations
+
+MIB = 2**20
+ELSEWHERE = ("layers", "outputs", "loss", "example_losses", "input_gradients", "network", "optimizer_state", "metrics")
+"""Where the answer's own numbers stand: a result that is not finite is pointed at there."""
+OF_ONE_PLACE = {
+    "wrong_type", "not_a_number", "unknown_name", "unknown_field", "missing", "wrong_dimensions", "empty_array",
+    "ragged_array",
+}  # fmt: skip
+"""Mistakes that a spoilt value makes where it stands. The others show where two values do not fit together."""
+
+
+def parts(pointer: str) -> list[str]:
+    assert pointer == "" or pointer.startswith("/"), pointer
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def related(error: dict[str, Any], mutation: Mutation) -> bool:
+    """Whether an error points at the spoilt place: at it, into it, or at something that it is part of."""
+    found = parts(error["pointer"])
+    # What was taken away is missed by what stood beside it; of two rows of unlike length either may be the wrong one.
+    steps = len(mutation.path) - (mutation.name == "taken away") - (error["code"] == "ragged_array")
+    spoilt = [str(part)[:64] for part in mutation.path[:steps]]
+    shared = min(len(found), len(spoilt))
+    return [part.removesuffix("…") for part in found[:shared]] == spoilt[:shared]
+
+
+def resolves(pointer: str, request: Any) -> bool:
+    """Whether a pointer leads to a value of the request, or to a field that is missing there."""
+    value = request
+    for part in parts(pointer):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list):
+            if not part.isdigit() or int(part) >= len(value):
+                return False
+            value = value[int(part)]
+        else:
+            return part == parts(pointer)[-1]
+    return True
+
+
+def check(response: httpx.Response, mutation: Mutation) -> None:
+    told = (mutation.name, mutation.path, response.text[:2000])
+    assert response.status_code in (200, 400, 422), told
+    if response.status_code == 200:
+        json.loads(response.content)
+        return
+    assert response.headers["content-type"] == "application/problem+json", told
+    assert len(response.content) < 4096, told
+    problem = response.json()
+    assert problem["status"] == response.status_code and problem["title"] and problem["detail"], told
+    errors = problem.get("errors", [])
+    assert len(errors) <= 20, told
+    if response.status_code == 400:
+        return
+    assert errors, told
+    for error in errors:
+        pointer = error["pointer"]
+        assert resolves(pointer, mutation.request) or parts(pointer)[0] in ELSEWHERE, told
+    local = [error for error in errors if error["code"] in OF_ONE_PLACE]
+    assert not local or any(related(error, mutation) for error in local), told
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@settings(
+    max_examples=searching(15, 1500),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(data=st.data())
+def test_a_spoilt_request(client: httpx.Client, name: str, data: st.DataObject) -> None:
+    example = EXAMPLES[name]
+    mutation = data.draw(mutations(example["request"]))
+    body = json.dumps(mutation.request).encode()
+    start = time.monotonic()
+    response = client.post(example["endpoint"], content=body, headers={"Content-Type": "application/json"})
+    seconds = time.monotonic() - start
+    check(response, mutation)
+    if response.status_code != 200 and len(body) <= MIB:
+        assert seconds < 1, f"{len(body)} bytes were refused after {seconds:.1f} s"
