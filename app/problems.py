@@ -148,6 +148,12 @@ PROBLEMS = {
     "internal-error": Problem(
         500, "The server made a mistake", "This is our fault, not yours.", "Report it with the request_id."
     ),
+    "overloaded": Problem(
+        503,
+        "Too much at once",
+        "Everything that computes large requests is busy, and no more of them can wait; small ones still go through.",
+        "Send the same request again after the seconds that Retry-After names.",
+    ),
     "unavailable": Problem(503, "Not ready", "The server is starting or draining.", "Try again a little later."),
 }
 """By name; `/problems/{name}` explains each."""

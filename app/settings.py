@@ -15,6 +15,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", validation_alias=AliasChoices("CHAINRULE_HOST", "HOST"))
     port: int = Field(8000, ge=0, le=65535, validation_alias=AliasChoices("CHAINRULE_PORT", "PORT"))
+    workers: int = Field(1, ge=1, le=1024, description="How many processes serve.")
+    drain_seconds: float = Field(1.0, ge=0, description="How long a server that was told to stop goes on accepting.")
+    shutdown_seconds: float = Field(15.0, ge=1, description="How long it then finishes what it has accepted.")
     max_body_bytes: int = Field(64 * 2**20, ge=1, description="The largest body that is read.")
     max_layers: int = Field(1000, ge=1, description="The most layers of a network.")
     max_numbers: int = Field(2**25, ge=1, description="The most numbers that a request may make the server hold.")
@@ -22,6 +25,8 @@ class Settings(BaseSettings):
     max_seconds: float = Field(300.0, gt=0, description="How long a training run may take.")
     keep_alive_seconds: float = Field(15.0, gt=0, description="How long an event stream may be quiet.")
     max_threads: int = Field(2, ge=1, description="How many large requests are computed at once.")
+    max_queue: int = Field(16, ge=0, description="How many large requests wait for that.")
+    max_queue_seconds: float = Field(10.0, gt=0, description="How long a large request waits at most.")
 
     @cached_property
     def limits(self) -> Limits:

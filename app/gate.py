@@ -1,0 +1,166 @@
+"""The gates before everything that is too large for the event loop: so many slots, and a short queue before them.
+
+All of it happens on the event loop, each decision in one step without an await, so nobody slips in between a look and
+an entry. A slot is given back when the work in it has really ended, not when its client has gone.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import math
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+from time import monotonic
+from typing import Any, TypeVar
+
+from app.errors import ProblemError
+from app.settings import settings
+
+T = TypeVar("T")
+SHARE = 0.2
+"""What the newest visit counts in the mean time of a visit."""
+
+
+class Gate:
+    """`slots` at once; at most `places` waiting, none of them longer than `patience` seconds.
+
+    `in_use`, `waiting` and `refused` (so far) are for reading.
+    """
+
+    def __init__(self, slots: int, places: int, patience: float) -> None:
+        self.slots = slots
+        self.places = places
+        self.patience = patience
+        self.in_use = 0
+        self.refused = 0
+        self.visit_seconds = 0.0
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def wait_seconds(self) -> float:
+        """How long the next one would wait, by the time that visits took lately."""
+        if self.in_use < self.slots:
+            return 0.0
+        return self.visit_seconds * (self.waiting + 1) / self.slots
+
+    def require_place(self) -> None:
+        """Raises the 503 where one more would find no place, or would wait in vain."""
+        if self.in_use < self.slots:
+            return
+        if self.waiting >= self.places or (self.waiting and self.wait_seconds() > self.patience):
+            raise self.refusal()
+
+    def refusal(self) -> ProblemError:
+        self.refused += 1
+        detail = f"All {self.slots} slots for work of this size are taken, and {self.waiting} requests wait for one."
+        return ProblemError("overloaded", detail, {"Retry-After": str(max(1, math.ceil(self.wait_seconds())))})
+
+    async def enter(self) -> float:
+        """Takes a slot, after waiting in the queue if need be; raises the 503. To be followed by one `leave`.
+
+        Returns the time of entry. Whoever is cancelled while it waits is out of the queue.
+        """
+        self.require_place()
+        if self.in_use < self.slots:
+            self.in_use += 1
+            return monotonic()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            async with asyncio.timeout(self.patience):
+                await turn
+        except TimeoutError:
+            self._give_up(turn)
+            raise self.refusal() from None
+        except asyncio.CancelledError:
+            self._give_up(turn)
+            raise
+        return monotonic()
+
+    def leave(self, entered: float) -> None:
+        """Gives a slot back: to the first in the queue, if there is one."""
+        self.visit_seconds += SHARE * (monotonic() - entered - self.visit_seconds)
+        self._pass_on()
+
+    def _give_up(self, turn: asyncio.Future[None]) -> None:
+        if turn.done() and not turn.cancelled():
+            self._pass_on()
+        else:
+            with contextlib.suppress(ValueError):
+                self._queue.remove(turn)
+
+    def _pass_on(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.in_use -= 1
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises, from a thread of its own in a slot of this gate.
+
+        The slot is the thread's: whoever is cancelled while it waits for the result leaves the thread its slot until it
+        ends. The thread is a daemon, so that a server which must stop does not wait for it.
+        """
+        entered = await self.enter()
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+
+        def finish(error: BaseException | None, value: Any) -> None:
+            self.leave(entered)
+            if result.done():
+                return
+            if error is None:
+                result.set_result(value)
+            else:
+                result.set_exception(error)
+
+        def run() -> None:
+            error, value = None, None
+            try:
+                value = work()
+            except BaseException as caught:
+                error = caught
+            with contextlib.suppress(RuntimeError):  # The loop has closed: nobody waits any more.
+                loop.call_soon_threadsafe(finish, error, value)
+
+        threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
+        return await result
+
+
+class BodyBudget:
+    """The bytes of all bodies that are being read or wait for a slot: together at most `most`."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+
+    def take(self, size: int) -> None:
+        """Raises the 503 where so much more would be too much."""
+        if self.held + size > self.most:
+            detail = f"The bodies that this server is reading fill {self.held} bytes; it holds at most {self.most}."
+            raise ProblemError("overloaded", detail, {"Retry-After": "1", "Connection": "close"})
+        self.held += size
+
+    def give_back(self, size: int) -> None:
+        self.held -= size
+
+
+@cache
+def gates() -> dict[str, Gate]:
+    """The gates by name: `compute` for single answers, `training` for runs, so that neither starves the other."""
+    limits = settings()
+    return {
+        name: Gate(limits.max_threads, limits.max_queue, limits.max_queue_seconds) for name in ("compute", "training")
+    }
+
+
+@cache
+def body_budget() -> BodyBudget:
+    return BodyBudget(4 * settings().max_body_bytes)

@@ -1,0 +1,55 @@
+"""How a process serves: uvicorn with our protocol, drained before it stops, alone or as one of several workers."""
+
+import os
+import signal
+from functools import partial
+from socket import socket
+from types import FrameType
+
+import uvicorn
+
+from app.main import create_app
+from app.settings import settings
+from app.workers import Workers
+
+
+def serve(host: str, port: int, workers: int) -> None:
+    """Serves until SIGTERM or SIGINT, and returns when everything accepted has been answered."""
+    config = uvicorn.Config(
+        create_app(),
+        host=host,
+        port=port,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=int(settings().shutdown_seconds),
+    )
+    listener = config.bind_socket()
+    if workers == 1:
+        Server(config).run([listener])
+    else:
+        grace = settings().drain_seconds + settings().shutdown_seconds + 1
+        Workers(workers, partial(work, config, listener, os.getpid()), grace).run()
+
+
+def work(config: uvicorn.Config, listener: socket, parent: int) -> None:
+    Server(config, parent).run([listener])
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells the application when it begins to drain, and ends with its `parent`."""
+
+    def __init__(self, config: uvicorn.Config, parent: int | None = None) -> None:
+        super().__init__(config)
+        self.parent = parent
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+        self.config.app.state.draining = True  # type: ignore[union-attr]
+
+    async def on_tick(self, counter: int) -> bool:
+        if self.parent is not None and os.getppid() != self.parent:
+            self.handle_exit(signal.SIGTERM, None)
+        return await super().on_tick(counter)

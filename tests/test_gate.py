@@ -1,0 +1,162 @@
+"""The gate: slots, queue and deadline, counted without a gap."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from app.errors import ProblemError
+from app.gate import BodyBudget, Gate
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(coroutine)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_slots_then_places_then_503() -> None:
+    async def scenario() -> None:
+        gate = Gate(slots=2, places=1, patience=60)
+        first, _ = await gate.enter(), await gate.enter()
+        third = asyncio.create_task(gate.enter())
+        await settle()
+        assert (gate.in_use, gate.waiting, gate.refused) == (2, 1, 0)
+        with pytest.raises(ProblemError) as refusal:
+            await gate.enter()
+        assert refusal.value.name == "overloaded" and int(refusal.value.headers["Retry-After"]) >= 1  # type: ignore[index]
+        assert (gate.in_use, gate.waiting, gate.refused) == (2, 1, 1)
+        gate.leave(first)
+        await third
+        assert (gate.in_use, gate.waiting) == (2, 0)
+
+    run(scenario())
+
+
+def test_the_queue_is_first_come_first_served_and_nobody_overtakes() -> None:
+    async def scenario() -> None:
+        gate = Gate(slots=1, places=9, patience=60)
+        entered, order = await gate.enter(), []
+
+        async def visit(name: int) -> None:
+            at = await gate.enter()
+            order.append(name)
+            gate.leave(at)
+
+        visits = [asyncio.create_task(visit(name)) for name in range(5)]
+        await settle()
+        gate.leave(entered)
+        visits.append(asyncio.create_task(visit(99)))  # The slot has been handed on already.
+        await asyncio.gather(*visits)
+        assert order == [0, 1, 2, 3, 4, 99] and gate.in_use == 0
+
+    run(scenario())
+
+
+def test_whoever_waits_too_long_is_refused() -> None:
+    async def scenario() -> None:
+        gate = Gate(slots=1, places=1, patience=0.01)
+        entered = await gate.enter()
+        with pytest.raises(ProblemError):
+            await gate.enter()
+        assert (gate.in_use, gate.waiting, gate.refused) == (1, 0, 1)
+        gate.leave(entered)
+        assert gate.in_use == 0
+
+    run(scenario())
+
+
+def test_who_would_wait_in_vain_is_refused_at_once() -> None:
+    async def scenario() -> None:
+        gate = Gate(slots=1, places=100, patience=60)
+        gate.visit_seconds = 50
+        await gate.enter()
+        waiting = asyncio.create_task(gate.enter())
+        await settle()
+        with pytest.raises(ProblemError) as refusal:
+            gate.require_place()
+        assert refusal.value.headers == {"Retry-After": "100"}
+        waiting.cancel()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_whoever_goes_while_it_waits_costs_no_slot(handed_over: bool) -> None:
+    """Also where the slot was handed over in the very moment of going."""
+
+    async def scenario() -> None:
+        gate = Gate(slots=1, places=1, patience=60)
+        entered = await gate.enter()
+        waiting = asyncio.create_task(gate.enter())
+        await settle()
+        if handed_over:
+            gate.leave(entered)
+        waiting.cancel()
+        if not handed_over:
+            gate.leave(entered)
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert waiting.cancelled() and (gate.in_use, gate.waiting) == (0, 0)
+
+    run(scenario())
+
+
+def test_a_slot_is_the_threads_until_it_ends() -> None:
+    async def scenario() -> None:
+        gate = Gate(slots=1, places=0, patience=60)
+        end = threading.Event()
+        task = asyncio.create_task(gate.in_thread(end.wait))
+        await settle()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert gate.in_use == 1
+        end.set()
+        while gate.in_use:
+            await asyncio.sleep(0.001)
+        assert await gate.in_thread(lambda: 3) == 3
+        with pytest.raises(ZeroDivisionError):
+            await gate.in_thread(lambda: 1 / 0)
+        assert gate.in_use == 0
+
+    run(scenario())
+
+
+def test_a_thousand_visits_with_random_departures_leave_nothing_behind() -> None:
+    async def scenario() -> None:
+        gate = Gate(slots=3, places=20, patience=0.002)
+
+        async def visit(number: int) -> None:
+            entered = await gate.enter()
+            try:
+                assert gate.in_use <= gate.slots and gate.waiting <= gate.places
+                await asyncio.sleep(0.0001 * (number % 7))
+            finally:
+                gate.leave(entered)
+
+        tasks = []
+        for number in range(1000):
+            tasks.append(asyncio.create_task(visit(number)))
+            if number % 3 == 0:
+                tasks[number // 2].cancel()
+            if number % 10 == 0:
+                await asyncio.sleep(0)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(r) for r in results} == {type(None), ProblemError, asyncio.CancelledError}
+        assert (gate.in_use, gate.waiting) == (0, 0)
+
+    run(scenario())
+
+
+def test_bodies_fill_at_most_the_budget() -> None:
+    budget = BodyBudget(100)
+    budget.take(60)
+    with pytest.raises(ProblemError) as refusal:
+        budget.take(41)
+    assert refusal.value.name == "overloaded" and budget.held == 60
+    budget.give_back(60)
+    budget.take(100)
