@@ -11,9 +11,11 @@ from typing import Any
 import orjson
 
 from app.errors import ProblemError
+from schemas import safetensors
 from schemas.answers import write
 
 JSON = b"application/json"
+SAFETENSORS = b"application/vnd.safetensors"
 Headers = Mapping[bytes, bytes]
 Reader = Callable[[bytes], Any]
 """From a body to what JSON would decode it to; raises ProblemError where it is malformed."""
@@ -33,8 +35,16 @@ def read_json(body: bytes) -> Any:
         ) from None
 
 
-REQUEST_FORMS: dict[bytes, Reader] = {JSON: read_json}
-ANSWER_FORMS: dict[bytes, Writer] = {JSON: write}
+def read_safetensors(body: bytes) -> Any:
+    """The same of a safetensors file, with arrays where JSON has lists."""
+    try:
+        return safetensors.read(body)
+    except safetensors.MalformedTensors as error:
+        raise ProblemError("malformed-safetensors", f"The body is no safetensors file: {error}.") from None
+
+
+REQUEST_FORMS: dict[bytes, Reader] = {JSON: read_json, SAFETENSORS: read_safetensors}
+ANSWER_FORMS: dict[bytes, Writer] = {JSON: write, SAFETENSORS: safetensors.write}
 
 
 def headers_of(lines: list[tuple[bytes, bytes]]) -> Headers:

@@ -1,5 +1,6 @@
 """What the OpenAPI page says beyond the models."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi.routing import APIRoute
@@ -52,6 +53,25 @@ Post a network, inputs and targets; get back every activation, the loss, every g
 The service keeps nothing between requests: what comes back goes in. `GET /v1/examples/textbook` is a request to start
 with; its answer shows every number of one step of backpropagation on a network of three layers.
 """
+
+
+def other_forms(options: Mapping[str, Any], taken: Iterable[bytes], given: Iterable[bytes]) -> dict[str, Any]:
+    """A route's options, with what it takes and gives beside JSON."""
+    responses = dict(options.get("responses") or {})
+    responses[200] = {**responses.get(200, {}), "content": _contents(given) | responses.get(200, {}).get("content", {})}
+    extra = dict(options.get("openapi_extra") or {})
+    return {"responses": responses, "openapi_extra": {"requestBody": {"content": _contents(taken)}} | extra}
+
+
+def _contents(forms: Iterable[bytes]) -> dict[str, Any]:
+    """The media types of forms other than JSON; only text is shown as such."""
+    names = [form.decode().partition(";")[0] for form in forms]
+    text: dict[str, Any] = {"type": "string"}
+    return {
+        name: {"schema": text if name.startswith("text/") else text | {"format": "binary"}}
+        for name in names
+        if name != "application/json"
+    }
 
 
 def route_name(route: APIRoute) -> str:

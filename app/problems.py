@@ -20,6 +20,13 @@ PROBLEMS = {
         "1e999, trailing commas, comments and absurdly deep nesting are not JSON here.",
         "Write the body with a JSON library; the detail says where reading stopped.",
     ),
+    "malformed-safetensors": Problem(
+        400,
+        "The body is not a safetensors file",
+        "The body could not be read as safetensors: its header is cut, too long or no JSON, says something else than "
+        "the data, or the tensors overlap or leave holes.",
+        "Write the body with the safetensors library of your language; the detail says what is wrong with it.",
+    ),
     "not-found": Problem(404, "There is nothing here", "No such path.", "The paths are listed at /openapi.json."),
     "method-not-allowed": Problem(
         405, "This path has other methods", "The path exists, the method does not.", "See the Allow header."

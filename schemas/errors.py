@@ -28,8 +28,10 @@ def json_type(value: Any) -> str:
             return "string"
         case list() | tuple():
             return "array"
-        case _:
+        case dict():
             return "object"
+        case _:
+            return "tensor"
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import numpy as np
 from pydantic import PlainValidator, WithJsonSchema
 
+from engine.finite import is_finite
 from engine.rules import Array
 from schemas.errors import InvalidValue, json_type
 
@@ -22,8 +23,11 @@ NOT_A_NUMBER = "An array holds numbers only, and here is something else."
 def decode(value: Any, dimensions: tuple[int, ...]) -> Array:
     """The array of a wire value with one of `dimensions` axes; raises InvalidValue at the first bad item.
 
-    Lists become float64 (int64 where all are integers on one axis: they may be class labels), base64 keeps its dtype.
+    Lists become float64 (int64 where all are integers on one axis: they may be class labels); base64, and an array that
+    came as one, keep their dtype.
     """
+    if type(value) is np.ndarray:
+        return _checked(value, dimensions)
     if type(value) is dict:
         return _decode_base64(value, dimensions)
     if type(value) is not list:
@@ -156,18 +160,46 @@ def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
             expected=size,
             received=len(data),
         )
-    array: Array = np.frombuffer(data, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
-    if array.dtype.kind == "f" and not math.isfinite(np.vdot(array, array)):
-        finite = np.isfinite(array)
-        if not finite.all():
-            raise InvalidValue(
-                "not_a_number",
-                ("base64",),
-                f"Item {int(np.argmin(finite))} (in C order) is not a finite number.",
-                expected="finite numbers",
-                received="NaN or Infinity",
-            )
+    array: Array = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
+    first = _first_not_finite(array)
+    if first is not None:
+        raise InvalidValue(
+            "not_a_number",
+            ("base64",),
+            f"Item {first} (in C order) is not a finite number.",
+            expected="finite numbers",
+            received="NaN or Infinity",
+        )
     return array
+
+
+def _checked(array: Array, dimensions: tuple[int, ...]) -> Array:
+    """An array of numbers that came as one; raises InvalidValue where it has not the dimensions or is not finite."""
+    if array.ndim not in dimensions:
+        raise InvalidValue(
+            "wrong_dimensions",
+            (),
+            f"This array has {array.ndim} dimensions.",
+            expected=" or ".join(DIMENSIONS[n] for n in dimensions),
+            received=list(array.shape),
+        )
+    first = _first_not_finite(array)
+    if first is not None:
+        raise InvalidValue(
+            "not_a_number",
+            tuple(int(i) for i in np.unravel_index(first, array.shape)),
+            "This is not a finite number.",
+            expected="finite number",
+            received="NaN or Infinity",
+        )
+    return array
+
+
+def _first_not_finite(array: Array) -> int | None:
+    """Where in C order the first NaN or infinity stands."""
+    if array.dtype.kind != "f" or is_finite(array):
+        return None
+    return int(np.argmin(np.isfinite(array)))
 
 
 def as_dtype(array: Array, dtype: str, where: tuple[str | int, ...]) -> Array:
@@ -176,17 +208,15 @@ def as_dtype(array: Array, dtype: str, where: tuple[str | int, ...]) -> Array:
         return array
     with np.errstate(over="ignore"):
         cast = np.ascontiguousarray(array, dtype)
-    if dtype == "float32" and not math.isfinite(np.vdot(cast, cast)):
-        finite = np.isfinite(cast)
-        if not finite.all():
-            index = [int(i) for i in np.unravel_index(int(np.argmin(finite)), cast.shape)]
-            raise InvalidValue(
-                "out_of_range",
-                (*where, *index),
-                "This number is too large for float32.",
-                expected="at most 3.4028235e38 in magnitude",
-                hint="Compute in float64.",
-            )
+    first = _first_not_finite(cast) if dtype == "float32" else None
+    if first is not None:
+        raise InvalidValue(
+            "out_of_range",
+            (*where, *(int(i) for i in np.unravel_index(first, cast.shape))),
+            "This number is too large for float32.",
+            expected="at most 3.4028235e38 in magnitude",
+            hint="Compute in float64.",
+        )
     return cast
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.test_bad_input import refused
 
 JSON, SSE, LINES = "application/json", "text/event-stream", "application/jsonl"
+FILE = "application/vnd.safetensors"
 RUN = {
     "network": {"layers": [{"weights": [[0.5]], "bias": [0.0], "activation": "tanh"}]},
     "inputs": [[1.0]],
@@ -33,9 +34,9 @@ RUN = {
         ("text/event-stream, application/json", JSON),
         ("application/json;q=0.5, text/event-stream;q=0.6", SSE),
         ("application/json;q=0.5, application/jsonl;q=0.501, text/event-stream;q=0.1", LINES),
-        ("application/json;q=0, */*", SSE),
+        ("application/json;q=0, text/*", SSE),
         ("application/*;q=0.2, text/*;q=0.1", JSON),
-        ("application/*;q=0.9, application/json;q=0.1, text/*;q=0.5", LINES),
+        ("application/*;q=0.9, application/json;q=0.1, text/*;q=0.5", FILE),
         ("text/html, application/xhtml+xml, application/xml;q=0.9, */*;q=0.8", JSON),
         ("application/jsonl; profile=x ; q = 0.3", LINES),
         ("application/json; q=nonsense", JSON),
