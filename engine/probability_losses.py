@@ -105,7 +105,8 @@ class CrossEntropy:
     def values(self, y: Array, t: Array) -> Array:
         t = self._weighted(t)
         terms = t * log_softmax(y) if self.from_logits else product(t, log(y))
-        return -np.add.reduce(terms, axis=1)
+        # 0 minus it: a loss of 0 has no sign.
+        return 0 - np.add.reduce(terms, axis=1)
 
     def gradient(self, y: Array, t: Array) -> Array:
         return self.logit_gradient(y, softmax(y), t) if self.from_logits else self.probability_gradient(y, t)

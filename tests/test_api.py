@@ -361,6 +361,13 @@ def test_logits_of_a_thousand(post: Any, client: httpx.Client) -> None:
             assert other["layers"][0]["gradients"][name] == answer["layers"][0]["gradients"][name]
 
 
+def test_a_loss_of_zero_has_no_sign(post: Any) -> None:
+    layer = {"weights": [[1, 0], [0, 1]], "bias": None, "activation": "softmax"}
+    asked = {"network": {"layers": [layer]}, "inputs": [[-1000, 1000]], "targets": [1], "loss": "cross_entropy"}
+    answer = post("/v1/forward", asked)
+    assert str(answer["loss"]) == str(answer["example_losses"][0]) == "0.0"
+
+
 def test_initialize(client: httpx.Client, post: Any) -> None:
     catalog = client.get("/v1/catalog").json()
     for entry in catalog["initializers"]:
