@@ -38,8 +38,8 @@ check: lint types test ## lint, types and tests
 fuzz: $(TEST_READY) ## search long for requests that break something
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=long
 
-bench: $(TEST_READY) ## print the benchmarks
-	$(BIN)/python -m benchmarks
+bench: $(TEST_READY) ## measure, and write docs/benchmarks.md; QUICK=1 prints short runs in two minutes
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 golden: $(TEST_READY) ## write the golden files anew (needs torch in .venv)
 	$(BIN)/python tests/golden/make.py
