@@ -7,13 +7,14 @@ from starlette.exceptions import HTTPException
 
 from app import page, reference, routes
 from app.compute import ComputeRoute
+from app.document import Application
 from app.errors import ProblemError, answer_error
 from app.middleware import AnswerHead, RequestId, ShortWay
 from app.openapi import DESCRIPTION, TAGS
 
 
 def create_app() -> FastAPI:
-    app = FastAPI(
+    app = Application(
         title="Chainrule",
         version=reference.VERSION,
         summary="Backpropagation over HTTP: every gradient of a network, exact and explained.",
@@ -22,6 +23,8 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        separate_input_output_schemas=False,
+        license_info={"name": "MIT", "identifier": "MIT"},
     )
     for router in (routes.router, routes.training_router, reference.router, page.router):
         # Included routers are matched one inside the other at every request; a flat list costs half as much.

@@ -24,42 +24,46 @@ LIBRARIES = ("fastapi", "pydantic", "numpy", "orjson", "uvicorn")
 class Example(BaseModel):
     """A ready request: post `request` to `endpoint` as it is."""
 
-    name: str
-    title: str
+    name: str = Field(description="What /v1/examples/{name} calls it.")
+    title: str = Field(description="What it shows, in a few words.")
     endpoint: str = Field(description="The path to post it to.")
-    request: dict[str, Any]
+    request: dict[str, Any] = Field(description="The body to post, as it is.")
     notes: str = Field(description="What to look at in the answer.")
 
 
 class ProblemPage(BaseModel):
     """What a problem type means, and what to do about it."""
 
-    type: str
-    title: str
-    status: int
-    meaning: str
-    remedy: str
+    type: str = Field(description="The path of this page, which problems give as their type.")
+    title: str = Field(description="The kind of error in a few words.")
+    status: int = Field(description="The HTTP status that it comes with.")
+    meaning: str = Field(description="What happened.")
+    remedy: str = Field(description="What to do about it.")
 
 
 class Health(BaseModel):
-    status: str
+    """How the process is."""
+
+    status: str = Field(description="alive, or ready.")
 
 
 class LimitsInForce(BaseModel):
-    max_body_bytes: int
-    max_layers: int
-    max_numbers: int
-    max_work: int
-    max_seconds: float
+    """What one request may ask for here."""
+
+    max_body_bytes: int = Field(description="The largest body that is read, in bytes.")
+    max_layers: int = Field(description="The most layers of a network.")
+    max_numbers: int = Field(description="The most numbers that a request may make the server hold at once.")
+    max_work: int = Field(description="The most multiplications of a training run, as estimated before it starts.")
+    max_seconds: float = Field(description="How long a training run may take, in seconds.")
 
 
 class Version(BaseModel):
     """Versions, and the limits in force."""
 
-    version: str
-    python: str
-    libraries: dict[str, str]
-    limits: LimitsInForce
+    version: str = Field(description="Of this service.")
+    python: str = Field(description="Of the Python that runs it.")
+    libraries: dict[str, str] = Field(description="The version of each library, by name.")
+    limits: LimitsInForce = Field(description="The limits in force here.")
 
 
 def _json(content: Any) -> Response:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body
 
 from app.compute import ComputeRoute
 from app.examples import openapi_examples
-from app.openapi import PROBLEM_RESPONSES, route_name
+from app.openapi import route_name
 from app.training import Run, TrainRoute
 from engine import step as training_step
 from engine.objective import LossObjective
@@ -24,9 +24,7 @@ from schemas.network import TRAINING_STATE, network_to_wire, state_to_wire
 from schemas.requests import BackwardRequest, ForwardRequest, InitializeRequest, StepRequest
 from schemas.training import EvaluateAnswer, EvaluateRequest, TrainAnswer, TrainRequest, predictions
 
-router = APIRouter(
-    prefix="/v1", route_class=ComputeRoute, generate_unique_id_function=route_name, responses=PROBLEM_RESPONSES
-)
+router = APIRouter(prefix="/v1", route_class=ComputeRoute, generate_unique_id_function=route_name)
 
 
 @router.post("/initialize", response_model=InitializeAnswer, tags=["networks"], summary="Make a network")
@@ -109,9 +107,7 @@ def evaluate(
     return only(answer if classes is None else answer | {"predictions": classes}, request.include)
 
 
-training_router = APIRouter(
-    prefix="/v1", route_class=TrainRoute, generate_unique_id_function=route_name, responses=PROBLEM_RESPONSES
-)
+training_router = APIRouter(prefix="/v1", route_class=TrainRoute, generate_unique_id_function=route_name)
 
 
 @training_router.post("/train", response_model=TrainAnswer, tags=["training"], summary="A whole training run")

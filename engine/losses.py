@@ -9,7 +9,7 @@ Every loss has
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from engine.errors import InvalidTarget
 from engine.probability_losses import WEIGHTS, BinaryCrossEntropy, CrossEntropy, Focal, KlDivergence
 from engine.rules import About, Array, column, hyper
 from engine.targets import (
+    REDUCTION,
     ClassWeights,
     Reduction,
     label_weights,
@@ -53,7 +54,7 @@ class NegativeLogLikelihood(_OfOutputs):
     """
 
     kind: Literal["negative_log_likelihood"] = "negative_log_likelihood"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     class_weights: ClassWeights = hyper(None, description=WEIGHTS)
     takes_labels: ClassVar[bool] = True
     about: ClassVar = About("Negative log-likelihood", r"-\sum_c w_c t_c y_c", "-w_c t_c", r"-w_c t_c")
@@ -87,7 +88,7 @@ class Mse(_OfOutputs):
     """
 
     kind: Literal["mse"] = "mse"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About("Mean squared error", r"(y - t)^2", "2 (y - t)", r"2 (y - t)")
 
     def values(self, y: Array, t: Array) -> Array:
@@ -105,7 +106,7 @@ class Mae(_OfOutputs):
     """
 
     kind: Literal["mae"] = "mae"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About("Mean absolute error", r"|y - t|", "sign(y - t)", r"\operatorname{sign}(y - t)")
 
     def values(self, y: Array, t: Array) -> Array:
@@ -125,7 +126,7 @@ class HalfSquaredError(_OfOutputs):
     """
 
     kind: Literal["half_squared_error"] = "half_squared_error"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About("Half the squared error", r"\tfrac12 \sum_j (y_j - t_j)^2", "y - t", r"y - t")
 
     def values(self, y: Array, t: Array) -> Array:
@@ -144,7 +145,7 @@ class Huber(_OfOutputs):
     """
 
     kind: Literal["huber"] = "huber"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     delta: float = hyper(1.0, gt=0.0, description="Where the parabola becomes a line.")
     about: ClassVar = About(
         "Huber loss",
@@ -169,7 +170,7 @@ class SmoothL1(_OfOutputs):
     """
 
     kind: Literal["smooth_l1"] = "smooth_l1"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     beta: float = hyper(1.0, ge=0.0, description="Where the parabola becomes a line.")
     about: ClassVar = About(
         "Smooth L1 loss",
@@ -197,7 +198,7 @@ class LogCosh(_OfOutputs):
     """
 
     kind: Literal["log_cosh"] = "log_cosh"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About("Log-cosh loss", r"\log \cosh (y - t)", "tanh(y - t)", r"\tanh(y - t)")
 
     def values(self, y: Array, t: Array) -> Array:
@@ -221,7 +222,7 @@ class Poisson(_OfOutputs):
     """
 
     kind: Literal["poisson"] = "poisson"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     log_input: bool = hyper(True, description="The outputs are logarithms of rates.")
     full: bool = hyper(False, description="Add the term that does not depend on the outputs.")
     eps: float = hyper(1e-8, gt=0.0, description="Keeps the logarithm finite at a rate of 0.")
@@ -267,7 +268,7 @@ class Hinge(_OfSigns):
     """
 
     kind: Literal["hinge"] = "hinge"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About("Hinge loss", r"\max(0, 1 - t y)", "-t where t y < 1, else 0", r"-t \, [t y < 1]")
 
     def values(self, y: Array, t: Array) -> Array:
@@ -286,7 +287,7 @@ class SquaredHinge(_OfSigns):
     """
 
     kind: Literal["squared_hinge"] = "squared_hinge"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About(
         "Squared hinge loss", r"\max(0, 1 - t y)^2", "-2 t max(0, 1 - t y)", r"-2 t \max(0, 1 - t y)"
     )
@@ -307,7 +308,7 @@ class CategoricalHinge(_OfOutputs):
     """
 
     kind: Literal["categorical_hinge"] = "categorical_hinge"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     takes_labels: ClassVar[bool] = True
     about: ClassVar = About(
         "Categorical hinge loss",
@@ -339,8 +340,8 @@ class MultiMargin(_OfOutputs):
     """
 
     kind: Literal["multi_margin"] = "multi_margin"
-    reduction: Reduction = "mean"
-    p: Literal[1, 2] = 1
+    reduction: Reduction = hyper("mean", description=REDUCTION)
+    p: Literal[1, 2] = field(default=1, metadata={"description": "The power of each margin: 1, or 2."})
     margin: float = hyper(1.0, description="How far the label's output must be above the others.")
     class_weights: ClassWeights = hyper(None, description=WEIGHTS)
     takes_labels: ClassVar[bool] = True
@@ -394,7 +395,7 @@ class CosineSimilarity(_OfOutputs):
     """
 
     kind: Literal["cosine_similarity"] = "cosine_similarity"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     eps: float = hyper(1e-12, gt=0.0, description="The least squared length of outputs and targets.")
     about: ClassVar = About(
         "Cosine similarity",

@@ -23,7 +23,7 @@ RATE = "How far a step goes."
 DECAY = "Decays weights by this much: added to the gradient as weight_decay * w."
 DECOUPLED = "Decays weights directly, by learning_rate * weight_decay * w, beside the gradient's step."
 MAXIMIZE = "Ascend instead of descending."
-BETAS = "How much of the running averages of the gradient and of its square is kept at each step."
+BETAS = "`[2]`: how much of the running averages of the gradient and of its square is kept at each step."
 EPS = "Added to a denominator, so that it is never 0."
 
 
@@ -404,8 +404,8 @@ class Rprop:
 
     kind: Literal["rprop"] = "rprop"
     learning_rate: float = rate(1e-2)
-    etas: tuple[float, float] = hyper((0.5, 1.2), description="What a size is multiplied by: below 1, and above 1.")
-    step_sizes: tuple[float, float] = hyper((1e-6, 50.0), description="The least and the largest size.")
+    etas: tuple[float, float] = hyper((0.5, 1.2), description="`[2]`: factors of a size, below and above 1.")
+    step_sizes: tuple[float, float] = hyper((1e-6, 50.0), description="`[2]`: the least and the largest size.")
     maximize: bool = hyper(False, description=MAXIMIZE)
     about: ClassVar = About("Rprop", r"w \leftarrow w - \operatorname{sign}(g) \, \Delta")
 
@@ -474,7 +474,7 @@ class Lion:
 
     kind: Literal["lion"] = "lion"
     learning_rate: float = rate(1e-4)
-    betas: tuple[float, float] = hyper((0.9, 0.99), description="How much of the average enters the step, and is kept.")
+    betas: tuple[float, float] = hyper((0.9, 0.99), description="`[2]`: the average's part in a step, and kept.")
     weight_decay: float = hyper(0.0, ge=0.0, description=DECOUPLED)
     maximize: bool = hyper(False, description=MAXIMIZE)
     about: ClassVar = About(

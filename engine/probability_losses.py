@@ -17,6 +17,7 @@ import numpy as np
 from engine.activations import sigmoid, softmax
 from engine.rules import About, Array, hyper, row_maxima, row_sums
 from engine.targets import (
+    REDUCTION,
     ClassWeights,
     Reduction,
     label_weights,
@@ -28,7 +29,7 @@ from engine.targets import (
 
 SOFTMAX = {"softmax": 1, "softmin": -1}
 SMOOTHING = "Moves this share of each target to all classes equally."
-WEIGHTS = "One weight >= 0 for each class, or null."
+WEIGHTS = "`[outputs]`: one weight >= 0 for each class, or null for all equal."
 FLOOR = {8: 1e-300, 4: 1e-30}
 """What a derivative by a probability divides by at least, for numbers of 8 and of 4 bytes: far enough above 0 that
 weights leave the quotient finite."""
@@ -66,7 +67,7 @@ class CrossEntropy:
     """
 
     kind: Literal["cross_entropy"] = "cross_entropy"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     from_logits: bool = hyper(False, description=FROM_LOGITS)
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description=SMOOTHING)
     class_weights: ClassWeights = hyper(None, description=WEIGHTS)
@@ -131,7 +132,7 @@ class BinaryCrossEntropy:
     """
 
     kind: Literal["binary_cross_entropy"] = "binary_cross_entropy"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     from_logits: bool = hyper(False, description=FROM_LOGITS)
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description="Moves each target this share of the way to 1/2.")
     class_weights: ClassWeights = hyper(None, description="One weight >= 0 for each output, or null.")
@@ -196,7 +197,7 @@ class Focal:
     """
 
     kind: Literal["focal"] = "focal"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     alpha: float = hyper(0.25, ge=0.0, description="Scales the whole loss.")
     gamma: float = hyper(2.0, ge=0.0, description="How strongly well-classified examples are discounted.")
     from_logits: bool = hyper(False, description=FROM_LOGITS)
@@ -273,7 +274,7 @@ class KlDivergence:
     """
 
     kind: Literal["kl_divergence"] = "kl_divergence"
-    reduction: Reduction = "mean"
+    reduction: Reduction = hyper("mean", description=REDUCTION)
     log_target: bool = hyper(False, description="The targets are logarithms of probabilities too.")
     from_logits: bool = hyper(False, description="The outputs are logits: their log_softmax is taken first.")
     takes_labels: ClassVar[bool] = False

@@ -112,7 +112,7 @@ class MultiStep(_Schedule):
 
     kind: Literal["multi_step"] = "multi_step"
     unit: Unit = hyper("epoch", description=UNIT)
-    milestones: tuple[int, ...] = hyper((30, 80), description="The indices where the rate changes.")
+    milestones: tuple[int, ...] = hyper((30, 80), description="`[n]`: the indices where the rate changes, in order.")
     gamma: float = hyper(0.1, gt=0.0, description=GAMMA)
     warmup: int = hyper(0, ge=0, description=WARMUP)
     warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)

@@ -9,6 +9,10 @@ from engine.errors import InvalidTarget, NotProbabilities, ShapeMismatch
 from engine.rules import Array
 
 Reduction = Literal["mean", "batch_mean", "sum"]
+REDUCTION = (
+    "How the losses of the examples become one number. mean: over all elements of an elementwise loss, over the batch "
+    "for others (PyTorch's); batch_mean: summed over a row's outputs, then the mean over the batch; sum: of everything."
+)
 ClassWeights = tuple[float, ...] | None
 SLACK = 1e-6
 """How far above 1 rounding may carry a probability."""

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from engine.network import LayerTrace, Network
 from engine.objective import Evaluation
 from engine.rules import Array
 from engine.step import Differentiation, example_gradients
-from schemas.network import Layout, NetworkModel
+from schemas.network import Layout, NetworkModel, OptimizerState
 from schemas.tensors import encode_base64, tensor_schema
 
 Weights = Annotated[Any, WithJsonSchema(tensor_schema((2,), "`[inputs, units], or as weights_layout says`"))]
@@ -30,55 +30,69 @@ BatchFeatures = Annotated[Any, WithJsonSchema(tensor_schema((2,), "`[batch, feat
 class ParameterGradients(BaseModel):
     """The derivatives of the loss by a layer's parameters, each in the shape of what it is taken by."""
 
-    weights: Weights
-    bias: Units | None = Field(description="null for a layer without bias.")
+    weights: Weights = Field(description="`[inputs, units]` (or as weights_layout says): by each weight.")
+    bias: Units | None = Field(description="`[units]`: by each bias; null for a layer without.")
 
 
 class LayerGradients(ParameterGradients):
     """A layer's gradients: by its parameters, and by its preactivations and activations."""
 
-    preactivations: BatchUnits
+    preactivations: BatchUnits = Field(description="`[batch, units]`: by what goes into the activation (delta).")
     activations: BatchUnits = Field(
-        description="By the layer's activations. Where softmax, softmin or sigmoid combine with their loss and an "
-        "output underflowed to 0, the derivative of its logarithm is taken at 1e-300, in float32 1e-30 (for "
-        "binary_cross_entropy at p(1-p) = 1e-12, as PyTorch does), so that it stays finite."
+        description="`[batch, units]`: by what comes out of it. Where softmax, softmin or sigmoid combine with their "
+        "loss and an output underflowed to 0, the derivative of its logarithm is taken at 1e-300, in float32 1e-30 "
+        "(for binary_cross_entropy at p(1-p) = 1e-12, as PyTorch does), so that it stays finite."
     )
 
 
 class PerExampleGradients(BaseModel):
     """Each example's own gradients, as posting it alone would give them, without the penalty."""
 
-    weights: BatchWeights
-    bias: BatchUnits | None
+    weights: BatchWeights = Field(description="`[batch, inputs, units]` (or as weights_layout says).")
+    bias: BatchUnits | None = Field(description="`[batch, units]`; null for a layer without bias.")
 
 
-class ForwardLayer(BaseModel):
+class Selectable(BaseModel):
+    """What `include` chooses from: no field is sure to be there."""
+
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
+
+
+class ForwardLayer(Selectable):
+    """What a layer computed."""
+
     name: str = Field(description="The layer's name, or layers.<index>.")
-    preactivations: BatchUnits
-    activations: BatchUnits
+    preactivations: BatchUnits = Field(description="`[batch, units]`: inputs @ weights + bias.")
+    activations: BatchUnits = Field(description="`[batch, units]`: the activation of them; the next layer's inputs.")
 
 
 class BackwardLayer(ForwardLayer):
-    gradients: LayerGradients
-    per_example_gradients: PerExampleGradients | None = Field(None, description="Where per_example asks for them.")
+    """What a layer computed, and the derivatives of the loss by it."""
+
+    gradients: LayerGradients = Field(description="The derivatives of the loss; gradients.X has X's shape.")
+    per_example_gradients: PerExampleGradients | None = Field(
+        None, description="Each example's own, where per_example asks for them."
+    )
 
 
-class ForwardAnswer(BaseModel):
+class ForwardAnswer(Selectable):
     """Every number of the forward pass. Fields that `include` leaves out are absent."""
 
-    outputs: BatchOutputs
-    loss: float | None = Field(description="The reduced loss; null where no loss was given.")
+    outputs: BatchOutputs = Field(description="`[batch, outputs]`: the last layer's activations.")
+    loss: float | None = Field(description="The reduced loss, one number; null where no loss was given.")
     example_losses: Batch | None = Field(
-        description="Each example's own loss before reduction, unweighted; null where no loss was given."
+        description="`[batch]`: each example's own loss before reduction, unweighted; null where no loss was given."
     )
-    layers: list[ForwardLayer]
+    layers: list[ForwardLayer] = Field(description="What each layer computed, from the inputs to the outputs.")
 
 
 class BackwardAnswer(ForwardAnswer):
     """The forward pass and all gradients."""
 
-    layers: list[BackwardLayer]  # type: ignore[assignment]
-    input_gradients: BatchFeatures
+    layers: list[BackwardLayer] = Field(  # type: ignore[assignment]
+        description="What each layer computed and its gradients, from the inputs to the outputs."
+    )
+    input_gradients: BatchFeatures = Field(description="`[batch, features]`: the derivative of the loss by the inputs.")
     gradient_norm: float = Field(description="The Euclidean norm of all gradients by parameters that are not frozen.")
 
 
@@ -86,13 +100,15 @@ class StepAnswer(BackwardAnswer):
     """Losses and gradients before the update, and the network after it."""
 
     penalty: float = Field(description="The part of the loss that regularization adds; 0 without it.")
-    network: NetworkModel
-    optimizer_state: dict[str, Any] = Field(description="Post it back with the next step.")
+    network: NetworkModel = Field(description="The network after the update; post it back with the next step.")
+    optimizer_state: OptimizerState = Field(description="Post it back with the next step.")
     update_norm: float = Field(description="The Euclidean norm of the change of all parameters.")
 
 
 class InitializeAnswer(BaseModel):
-    network: NetworkModel
+    """A network that was made."""
+
+    network: NetworkModel = Field(description="Ready to be posted to the other paths.")
 
 
 def forward_answer(network: Network, trace: list[LayerTrace], evaluation: Evaluation | None) -> dict[str, Any]:

@@ -25,33 +25,33 @@ UNIONS: dict[str, Any] = {
 class Formula(BaseModel):
     """A formula twice: in plain text, and in LaTeX."""
 
-    text: str
-    latex: str
+    text: str = Field(description="In plain text.")
+    latex: str = Field(description="In LaTeX, without the dollar signs.")
 
 
 class Entry(BaseModel):
     """One rule: what it computes, its hyperparameters with defaults and bounds, and where it comes from."""
 
     kind: str = Field(description="The name that requests use.")
-    title: str
-    formula: Formula
+    title: str = Field(description="The name that people use.")
+    formula: Formula = Field(description="What the rule computes.")
     derivative: Formula | None = Field(None, description="The rule's derivative, where it has one.")
     parameters: dict[str, Any] = Field(description="JSON schema of the object form.")
-    source: str
+    source: str = Field(description="The paper or program that the rule follows.")
     notes: str | None = Field(None, description="What surprises.")
 
 
 class Catalog(BaseModel):
     """Every rule there is, by noun."""
 
-    activations: list[Entry]
-    losses: list[Entry]
-    optimizers: list[Entry]
-    initializers: list[Entry]
-    layers: list[Entry]
-    schedules: list[Entry]
-    metrics: list[Entry]
-    gradient_clippings: list[Entry]
+    activations: list[Entry] = Field(description="The functions of layers, `[batch, units]` to the same shape.")
+    losses: list[Entry] = Field(description="What training minimizes.")
+    optimizers: list[Entry] = Field(description="How parameters are updated.")
+    initializers: list[Entry] = Field(description="How parameters are drawn.")
+    layers: list[Entry] = Field(description="The kinds of layers.")
+    schedules: list[Entry] = Field(description="How the learning rate changes.")
+    metrics: list[Entry] = Field(description="What is measured beside the loss.")
+    gradient_clippings: list[Entry] = Field(description="How gradients are limited before an update.")
 
 
 def describe(rule: Any) -> dict[str, Any]:

@@ -15,23 +15,28 @@ from schemas.errors import InvalidValue, json_type
 from schemas.limits import WithinLimits
 from schemas.model import Model
 from schemas.rules import Activation
+from schemas.shapes import shape
 from schemas.tensors import Matrix, Vector, as_dtype, decode
 
-WeightsLayout = Literal["inputs_by_units", "units_by_inputs"]
-DType = Literal["float64", "float32"]
+WeightsLayout = Annotated[Literal["inputs_by_units", "units_by_inputs"], shape("WeightsLayout")]
+DType = Annotated[Literal["float64", "float32"], shape("DType")]
+OptimizerState = Annotated[dict[str, Any], shape("OptimizerState")]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 
 
 class LayerModel(Model):
     """A dense layer: preactivations = inputs @ weights + bias, activations = activation(preactivations)."""
 
-    kind: Literal["dense"] = "dense"
+    kind: Literal["dense"] = Field("dense", description="The kind of layer.")
     weights: Matrix = Field(description="`[inputs, units]`, or `[units, inputs]` with weights_layout units_by_inputs.")
-    bias: Vector | None = Field(description="`[units]`, or null for a layer without bias.")
-    activation: Activation = Field(description="A name, or an object with hyperparameters.")
+    bias: Vector | None = Field(description="`[units]`: one number for each unit, or null for a layer without bias.")
+    activation: Activation = Field(
+        description="The function of the preactivations: a name, or an object with hyperparameters. Answers always "
+        "have the object."
+    )
     name: Name | None = Field(None, description="Answers call the layer by it; layers.<index> without one.")
     frozen: tuple[Literal["weights", "bias"], ...] = Field(
-        (), description="Parameters that an update leaves as they are."
+        (), description="The names of parameters that an update leaves as they are; their gradients are still answered."
     )
 
 

@@ -1,7 +1,7 @@
 """The requests: what a client may post, and the crossing to the engine."""
 
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel as AnswerModel
@@ -19,11 +19,12 @@ from schemas.answers import BackwardAnswer, ForwardAnswer, InitializeAnswer, Ste
 from schemas.errors import InvalidValue, nearest
 from schemas.limits import WithinLimits
 from schemas.model import Model
-from schemas.network import DType, Layout, Name, NetworkModel, WeightsLayout, state_to_engine
+from schemas.network import DType, Layout, Name, NetworkModel, OptimizerState, WeightsLayout, state_to_engine
 from schemas.rules import Activation, Clipping, Initializer, Loss, Optimizer
+from schemas.shapes import shape
 from schemas.tensors import Matrix, Targets, Vector, as_dtype
 
-Encoding = Literal["json", "base64"]
+Encoding = Annotated[Literal["json", "base64"], shape("Encoding")]
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 
 
@@ -32,7 +33,7 @@ class ForwardRequest(Model):
 
     answer: ClassVar[type[AnswerModel]] = ForwardAnswer
 
-    network: NetworkModel
+    network: NetworkModel = Field(description="The layers with their weights, biases and activations.")
     inputs: Matrix = Field(description="`[batch, features]`: one row for each example.")
     targets: Targets | None = Field(
         None, description="`[batch, outputs]` numbers, or `[batch]` integer class labels for the classification losses."
@@ -44,7 +45,8 @@ class ForwardRequest(Model):
     dtype: DType = Field("float64", description="What the engine computes in.")
     encoding: Encoding = Field("json", description="How the answer writes arrays: nested lists, or base64.")
     include: list[StrictStr] | None = Field(
-        None, description="The fields of the answer, or of its layers, that are wanted; all others are left out."
+        None,
+        description="Names of fields of the answer, or of its layers, that are wanted; the others are left out.",
     )
 
     @field_validator("include")
@@ -132,7 +134,9 @@ class BackwardRequest(ForwardRequest):
         None,
         description="`[batch, outputs]`: the vector of a vector-Jacobian product, in place of targets and loss.",
     )
-    per_example: StrictBool = Field(False, description="Add each example's own gradients.")
+    per_example: StrictBool = Field(
+        False, description="Add each example's own gradients, `[batch, ...]`, beside those of the whole batch."
+    )
 
     def objective(self) -> Objective:
         if self.output_gradients is None:
@@ -173,7 +177,7 @@ class UpdateFields(Model):
     """How to update the parameters."""
 
     optimizer: Optimizer = Field(description="A name, or an object with hyperparameters; PyTorch's names and defaults.")
-    optimizer_state: dict[str, Any] | None = Field(None, description="null at first, then what the last answer gave.")
+    optimizer_state: OptimizerState | None = Field(None, description="null at first, then what the last answer gave.")
     regularization: Regularization | None = Field(
         None, description="Adds l1 * sum|w| + l2/2 * sum(w^2) over the weights, not the biases, to the loss."
     )
@@ -198,14 +202,16 @@ class InitializeLayer(Model):
     """A layer to be made."""
 
     units: StrictInt = Field(ge=1, description="How many units the layer has.")
-    activation: Activation
+    activation: Activation = Field(description="A name, or an object with hyperparameters.")
     weights_initializer: Initializer = Field(
-        default_factory=lambda: PytorchLinear(), description="Default: PyTorch's for linear layers."
+        default_factory=lambda: PytorchLinear(),
+        description="How its weights are drawn. Default: PyTorch's for linear layers.",
     )
     bias_initializer: Initializer | None = Field(
-        default_factory=lambda: PytorchLinear(), description="null for a layer without bias."
+        default_factory=lambda: PytorchLinear(),
+        description="How its bias is drawn; null for a layer without bias. Default: PyTorch's for linear layers.",
     )
-    name: Name | None = None
+    name: Name | None = Field(None, description="Answers call the layer by it; layers.<index> without one.")
 
 
 class InitializeRequest(Model):
@@ -214,11 +220,13 @@ class InitializeRequest(Model):
     answer: ClassVar[type[AnswerModel]] = InitializeAnswer
 
     input_size: StrictInt = Field(ge=1, description="How many features an example has.")
-    layers: Annotated[list[InitializeLayer], WithinLimits] = Field(min_length=1)
-    weights_layout: WeightsLayout = "inputs_by_units"
+    layers: Annotated[list[InitializeLayer], WithinLimits] = Field(
+        min_length=1, description="From the first hidden layer to the outputs."
+    )
+    weights_layout: WeightsLayout = Field("inputs_by_units", description="The layout of the weights in the answer.")
     seed: Seed = Field(0, description="All randomness comes from it.")
-    dtype: DType = "float64"
-    encoding: Encoding = "json"
+    dtype: DType = Field("float64", description="The precision that the numbers are drawn in.")
+    encoding: Encoding = Field("json", description="How the answer writes arrays: nested lists, or base64.")
 
     @property
     def layout(self) -> Layout:

@@ -44,24 +44,28 @@ def _as_object(value: Any) -> Any:
 
 
 class _NameOrObject:
-    def __init__(self, union: Any) -> None:
+    def __init__(self, union: Any, name: str) -> None:
         self.names = [kind_of(member) for member in get_args(union)]
+        self.name = name
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string", "enum": self.names}, handler(schema)]}
+        return {"anyOf": [{"type": "string", "enum": self.names}, handler(schema)], "x-name": self.name}
 
 
-def named(union: Any) -> Any:
-    """The annotation of a field that takes one of a union of rules, by name or as an object."""
-    return Annotated[union, Field(discriminator="kind"), BeforeValidator(_as_object), _NameOrObject(union)]
+def named(union: Any, name: str) -> Any:
+    """The annotation of a field that takes one of a union of rules, by name or as an object.
+
+    `name` is what the OpenAPI page calls the union.
+    """
+    return Annotated[union, Field(discriminator="kind"), BeforeValidator(_as_object), _NameOrObject(union, name)]
 
 
-Activation = named(activations.Activation)
-Loss = named(losses.Loss)
-Optimizer = named(optimizers.Optimizer)
-Initializer = named(initializers.Initializer)
-Clipping = named(clipping.Clipping)
-Schedule = named(schedules.Schedule)
-Metric = named(metrics.Metric)
+Activation = named(activations.Activation, "Activation")
+Loss = named(losses.Loss, "Loss")
+Optimizer = named(optimizers.Optimizer, "Optimizer")
+Initializer = named(initializers.Initializer, "Initializer")
+Clipping = named(clipping.Clipping, "Clipping")
+Schedule = named(schedules.Schedule, "Schedule")
+Metric = named(metrics.Metric, "Metric")

@@ -227,32 +227,45 @@ def encode_base64(array: Array) -> dict[str, Any]:
     return {"dtype": data.dtype.name, "shape": list(data.shape), "base64": text}
 
 
+NAMES = {(1,): "Vector", (2,): "Matrix", (3,): "Tensor3", (1, 2): "Targets"}
+
+
 def tensor_schema(dimensions: tuple[int, ...], description: str) -> dict[str, Any]:
-    """The JSON schema of a tensor: nested lists of numbers, or the base64 object."""
+    """The JSON schema of a tensor: nested lists of numbers, or the base64 object.
+
+    `x-name` is the name by which the OpenAPI page knows a shape that stands in many places.
+    """
     lists: dict[str, Any] = {"type": "number"}
     forms = []
     for n in range(1, max(dimensions) + 1):
         lists = {"type": "array", "minItems": 1, "items": lists}
         if n in dimensions:
             forms.append(lists)
-    shape = {
-        "type": "array",
-        "items": {"type": "integer", "minimum": 1},
-        "minItems": min(dimensions),
-        "maxItems": max(dimensions),
-    }
-    encoded = {
-        "type": "object",
-        "title": "Base64 tensor",
-        "properties": {
-            "dtype": {"type": "string", "enum": list(DTYPES)},
-            "shape": shape,
-            "base64": {"type": "string", "contentEncoding": "base64"},
+    return {"description": description, "anyOf": [*forms, BASE64], "x-name": NAMES[dimensions]}
+
+
+BASE64 = {
+    "type": "object",
+    "x-name": "Base64Tensor",
+    "properties": {
+        "dtype": {"type": "string", "enum": list(DTYPES), "description": "What each number is."},
+        "shape": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1},
+            "minItems": 1,
+            "maxItems": 3,
+            "description": "The length of each axis: `[batch, features]`, for instance.",
         },
-        "required": ["dtype", "shape", "base64"],
-        "additionalProperties": False,
-    }
-    return {"description": description, "anyOf": [*forms, encoded]}
+        "base64": {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "The bytes of the numbers, little-endian, in C order: 8 a number for float64 and int64, "
+            "else 4.",
+        },
+    },
+    "required": ["dtype", "shape", "base64"],
+    "additionalProperties": False,
+}
 
 
 def tensor(dimensions: tuple[int, ...], description: str) -> Any:

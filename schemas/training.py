@@ -12,9 +12,10 @@ from engine.reduction import prepare_targets
 from engine.rules import Array
 from engine.stopping import EarlyStopping
 from engine.training import Checkpoint, Plan, begin
+from schemas.answers import Batch, BatchOutputs, Selectable
 from schemas.errors import InvalidValue, json_type
 from schemas.model import Model
-from schemas.network import NetworkModel, network_to_wire, state_to_engine, state_to_wire
+from schemas.network import NetworkModel, OptimizerState, network_to_wire, state_to_engine, state_to_wire
 from schemas.requests import ForwardRequest, Seed, UpdateFields
 from schemas.rules import Loss, Metric, Schedule
 from schemas.tensors import Matrix, Targets, Vector, as_dtype
@@ -52,24 +53,46 @@ class Validation(Model):
         return self
 
 
-class EvaluateAnswer(BaseModel):
+class EvaluateAnswer(Selectable):
     """The loss and the metrics of a network on data."""
 
-    loss: float
-    example_losses: Any = Field(description="`[batch]`: each example's own loss, unweighted.")
-    metrics: dict[str, Any] = Field(description="By kind.")
-    outputs: Any = Field(description="`[batch, outputs]`")
-    predictions: list[int] | None = Field(None, description="The class of each example, where the loss is of classes.")
+    loss: float = Field(description="The reduced loss, one number.")
+    example_losses: Batch = Field(description="`[batch]`: each example's own loss, unweighted.")
+    metrics: dict[str, Any] = Field(description="What was measured, by the metric's kind.")
+    outputs: BatchOutputs = Field(description="`[batch, outputs]`: the last layer's activations.")
+    predictions: Batch | None = Field(
+        None, description="`[batch]`: the class of each example, an integer, where the loss is one of classes."
+    )
 
 
-class TrainAnswer(BaseModel):
+class Measured(BaseModel):
+    """Loss and metrics on one set of data."""
+
+    loss: float = Field(description="The reduced loss, one number.")
+    metrics: dict[str, Any] | None = Field(None, description="What was measured, by the metric's kind.")
+
+
+class Epoch(Measured):
+    """How one epoch went."""
+
+    epoch: int = Field(description="Its number, from 1, over all calls of a run.")
+    validation: Measured | None = Field(None, description="The same on the validation data, after the epoch.")
+    learning_rate: float | None = Field(None, description="The learning rate of its last step.")
+    gradient_norm: float | None = Field(None, description="The mean of its batches' gradient norms, before clipping.")
+
+
+class TrainAnswer(Selectable):
     """What a training run ended with; `network`, `optimizer_state` and `completed_epochs` continue it."""
 
-    network: NetworkModel
-    optimizer_state: dict[str, Any] = Field(description="The state of schedule and early stopping is in it too.")
-    completed_epochs: int
-    stopped_because: Literal["epochs", "early_stopping", "target_loss", "diverged", "deadline"]
-    history: list[dict[str, Any]] = Field(description="One row for each epoch of this call.")
+    network: NetworkModel = Field(description="The network as it is now.")
+    optimizer_state: OptimizerState = Field(
+        description="The optimizer's memory, with the state of schedule and early stopping; post it back to go on."
+    )
+    completed_epochs: int = Field(description="How many epochs this run has in all; post it back to go on.")
+    stopped_because: Literal["epochs", "early_stopping", "target_loss", "diverged", "deadline"] = Field(
+        description="What ended the call: all epochs asked for are done, or one of the others came first."
+    )
+    history: list[Epoch] = Field(description="One row for each epoch of this call.")
 
 
 class EvaluateRequest(ForwardRequest):
@@ -79,7 +102,7 @@ class EvaluateRequest(ForwardRequest):
 
     targets: Targets = Field(description="`[batch, outputs]` numbers, or `[batch]` class labels.")
     loss: Loss = Field(description="A name, or an object with reduction and hyperparameters.")
-    metrics: Metrics = Field([], description="Names, or objects with hyperparameters.")
+    metrics: Metrics = Field([], description="What to measure beside the loss: names, or objects with hyperparameters.")
 
     _no_metric_twice = field_validator("metrics")(_distinct)
 
@@ -113,12 +136,12 @@ class TrainRequest(EvaluateRequest, UpdateFields):
     seed: Seed = Field(0, description="Of the order of the examples and of the validation split.")
     completed_epochs: StrictInt = Field(0, ge=0, le=2**31, description="What the last answer gave.")
     learning_rate_schedule: Schedule | None = Field(None, description="A name, or an object with hyperparameters.")
-    validation: Validation | None = None
-    early_stopping: EarlyStopping | None = None
+    validation: Validation | None = Field(None, description="Data to measure on after each epoch, not to train on.")
+    early_stopping: EarlyStopping | None = Field(None, description="End when a quantity no longer improves.")
     target_loss: float | None = Field(None, strict=True, allow_inf_nan=False, description="Stop at this loss.")
     checkpoint_every: StrictInt = Field(0, ge=0, description="Streams send a checkpoint after so many epochs; 0: none.")
     max_seconds: float | None = Field(
-        None, gt=0, strict=True, allow_inf_nan=False, description="Stop after this time, with what was reached."
+        None, gt=0, strict=True, allow_inf_nan=False, description="Stop after so many seconds, with what was reached."
     )
 
     def plan(self) -> Plan:

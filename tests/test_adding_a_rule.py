@@ -42,7 +42,7 @@ layer = {"weights": [[1.0]], "bias": None, "activation": {"kind": "squareplus", 
 request = {"network": {"layers": [layer]}, "inputs": [[0.0]], "targets": [[0.0]], "loss": "mse"}
 print(json.dumps({
     "catalog": "squareplus" in [entry["kind"] for entry in catalog()["activations"]],
-    "openapi": "Squareplus" in create_app().openapi()["components"]["schemas"],
+    "openapi": "SquareplusActivation" in create_app().openapi()["components"]["schemas"],
     "output": float(backward(BackwardRequest.model_validate(request))["outputs"][0, 0]),
 }))
 """

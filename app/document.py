@@ -1,0 +1,146 @@
+"""The OpenAPI document: what FastAPI reads off the routes, with shapes by name and every error shown.
+
+FastAPI writes a shape out wherever it stands; here each becomes one component, with a name that reads well in a
+generated client. The examples of answers and errors are what the routes answer to their first example, and to it with
+a mistake in it, so they cannot drift from the service.
+"""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from app.compute import ComputeRoute
+from app.errors import MEDIA_TYPE
+from app.examples.answers import example_answer, example_problems, plain_problem
+from app.forms import JSON, name_of
+from app.openapi import COMPONENTS, FORMS, STATUSES, Problem
+from app.problems import PROBLEMS
+from schemas.catalog import UNIONS, members
+
+Schema = dict[str, Any]
+SCHEMAS = "#/components/schemas/"
+OF_PLACE = ("description", "default", "examples")
+"""What belongs to the place where a shape stands, and not to the shape."""
+VERBATIM = ("const", "default", "enum", "example", "examples")
+NOUNS = {
+    "activations": "Activation",
+    "losses": "Loss",
+    "optimizers": "Optimizer",
+    "initializers": "Initializer",
+    "schedules": "Schedule",
+    "metrics": "Metric",
+    "gradient_clippings": "Clipping",
+}
+
+
+class Application(FastAPI):
+    """FastAPI with this document."""
+
+    def openapi(self) -> Schema:
+        if self.openapi_schema is None:
+            self.openapi_schema = _finished(super().openapi(), self)
+        return self.openapi_schema
+
+
+def _finished(page: Schema, app: FastAPI) -> Schema:
+    problem = Problem.model_json_schema(ref_template=SCHEMAS + "{model}")
+    schemas = page["components"]["schemas"] | problem.pop("$defs") | {"Problem": problem}
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    names = _new_names(schemas)
+    schemas = {names.get(name, name): _renamed(schema, names) for name, schema in schemas.items()}
+    shapes: Schema = {}
+    schemas = {name: _with_shapes(schema, shapes) for name, schema in schemas.items()} | shapes
+    for name, schema in schemas.items():
+        schema.pop("title", None)
+        if name in COMPONENTS:
+            schema["description"] = COMPONENTS[name]
+    page["components"]["schemas"] = dict(sorted(schemas.items()))
+    page["paths"] = _with_shapes(_renamed(page["paths"], names), {})
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in route.methods or ():
+                _complete(page["paths"][route.path][method.lower()], route)
+    return page
+
+
+def _new_names(schemas: Schema) -> dict[str, str]:
+    """Rules are called by what they are (ReluActivation); models lose the suffix that tells them from the engine's."""
+    names = {name: name.removesuffix("Model") for name in schemas if name.endswith("Model")}
+    for noun, suffix in NOUNS.items():
+        for rule in members(UNIONS[noun]):
+            long = f"{rule.__module__}.{rule.__name__}".replace(".", "__")
+            name = long if long in schemas else rule.__name__
+            names[name] = rule.__name__ + suffix
+            schemas[name]["properties"]["kind"]["description"] = f"The name of this {suffix.lower()}."
+            schemas[name]["required"] = ["kind", *schemas[name].get("required", [])]
+    return names
+
+
+def _renamed(node: Any, names: dict[str, str]) -> Any:
+    match node:
+        case dict():
+            return {key: _renamed(value, names) for key, value in node.items()}
+        case list():
+            return [_renamed(item, names) for item in node]
+        case str() if node.startswith(SCHEMAS):
+            name = node.removeprefix(SCHEMAS)
+            return SCHEMAS + names.get(name, name)
+        case _:
+            return node
+
+
+def _with_shapes(node: Any, shapes: Schema) -> Any:
+    """`node` with references in place of the shapes that have a name, which go to `shapes`; titles made of the names of
+    fields say nothing, and go."""
+    if isinstance(node, list):
+        return [_with_shapes(item, shapes) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: value if key in VERBATIM else _with_shapes(value, shapes) for key, value in node.items()}
+    for field in node.get("properties", {}).values():
+        field.pop("title", None)
+    name = node.pop("x-name", None)
+    if name is None:
+        return node
+    shapes[name] = {key: value for key, value in node.items() if key not in (*OF_PLACE, "title")}
+    return {"$ref": SCHEMAS + name} | {key: node[key] for key in OF_PLACE if key in node}
+
+
+def _complete(operation: Schema, route: APIRoute) -> None:
+    """Adds what FastAPI does not know: other forms of request and answer, an example answer, every error."""
+    answer: Schema = operation["responses"]["200"]
+    problems: list[Schema] = []
+    if isinstance(route, ComputeRoute):
+        asked = operation["requestBody"]["content"]
+        first = next(iter(asked[JSON.decode()]["examples"].values()))["value"]
+        for form in route.request_forms:
+            asked.setdefault(form.decode(), FORMS.get(form, {}))
+        for form in route.answer_forms:
+            answer["content"].setdefault(name_of(form).decode(), FORMS.get(name_of(form), {}))
+        answer["content"][JSON.decode()]["example"] = example_answer(route, first)
+        problems += example_problems(route, first)
+    shown = {problem["status"] for problem in problems}
+    wanted = STATUSES.get(route.path, STATUSES["POST" if isinstance(route, ComputeRoute) else "GET"])
+    problems += [
+        plain_problem(name)
+        for name, problem in PROBLEMS.items()
+        if problem.status in wanted and problem.status not in shown
+    ]
+    operation["responses"] = {"200": answer} | _responses(problems)
+
+
+def _responses(problems: list[Schema]) -> Schema:
+    """The error responses, with these problems as their examples."""
+    responses: Schema = {}
+    for problem in sorted(problems, key=lambda problem: int(problem["status"])):
+        name = problem["type"].rpartition("/")[2]
+        content = {"schema": {"$ref": SCHEMAS + "Problem"}, "examples": {}}
+        response = responses.setdefault(
+            str(problem["status"]), {"description": PROBLEMS[name].meaning, "content": {MEDIA_TYPE: content}}
+        )
+        if examples := response["content"][MEDIA_TYPE]["examples"]:
+            response["description"] = "The request is JSON and wrong; `errors` says where, and what was expected."
+        examples[name] = {"summary": problem["title"], "value": problem}
+    return responses

@@ -1,0 +1,89 @@
+"""What the routes answer to an example, and to it with a mistake in it, for the OpenAPI page."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+from fastapi import Request
+
+from app.compute import ComputeRoute, too_large
+from app.errors import InvalidRequest, ProblemError, answer_error
+from app.forms import chosen, read_json, reader
+from app.problems import PROBLEMS
+from app.settings import Settings
+from engine.errors import EngineError
+from schemas.answers import write
+
+REQUEST_ID = "6f1d3c0e5b7a4d2f9c8e1a0b3d5f7e92"
+DIGITS = 6
+"""The numbers of an example answer are cut to so many: enough to compare with, and no wall of digits."""
+MISTAKES: dict[str, Callable[[Any], Any]] = {
+    "missing": lambda request: request.pop("inputs" if "inputs" in request else "input_size"),
+    "unknown-field": lambda request: request.update(learning_rate=0.1),
+    "unknown-name": lambda request: _first_layer(request).update(activation="rellu"),
+    "wrong-type": lambda request: request.update(seed="42") if "seed" in request else request.update(inputs="0.1 0.2"),
+    "shape-mismatch": lambda request: _first_layer(request).update(bias=[1.0, 1.0]),
+    "not-a-number": lambda request: request.update(inputs=[[0.1, "0.2", 0.7]]),
+    "non-finite": lambda request: request.update(inputs=[[1e308, 1e308, 1e308]]),
+}
+"""What a first request may get wrong, by the problem that it brings."""
+
+
+def _first_layer(request: Any) -> Any:
+    return request.get("network", request)["layers"][0]
+
+
+def example_answer(route: ComputeRoute, request: Any) -> Any:
+    """The JSON answer to an example."""
+    return _shortened(orjson.loads(_ask(route, request)))
+
+
+def example_problems(route: ComputeRoute, request: Any) -> Iterator[Any]:
+    """The problems that a route answers to bodies and headers that are not what it takes."""
+    largest = Settings.model_fields["max_body_bytes"].default
+    yield _caught(lambda: read_json(b'{"inputs": [[0.1, NaN, 0.7]]}'))
+    yield _caught(lambda: chosen({b"accept": b"image/png"}, route.answer_forms))
+    yield _caught(lambda: reader({b"content-type": b"text/plain"}, route.request_forms))
+    yield _problem(too_large(largest))
+    for name, spoil in MISTAKES.items():
+        spoiled = copy.deepcopy(request)
+        spoil(spoiled)
+        problem = _caught(lambda spoiled=spoiled: _ask(route, spoiled))  # type: ignore[misc]
+        if problem is not None and problem["type"] == f"/problems/{name}":
+            yield problem
+
+
+def plain_problem(name: str) -> Any:
+    """A problem without a request that brings it: its meaning says what happened."""
+    return _problem(ProblemError(name, PROBLEMS[name].meaning))
+
+
+def _ask(route: ComputeRoute, request: Any) -> bytes:
+    asked, _ = route.decode(orjson.dumps(request), read_json)
+    return route.answer(asked, write)
+
+
+def _caught(act: Callable[[], Any]) -> Any:
+    try:
+        act()
+    except (EngineError, InvalidRequest, ProblemError) as error:
+        return _problem(error)
+    return None
+
+
+def _problem(error: Exception) -> Any:
+    scope = {"type": "http", "state": {"request_id": REQUEST_ID}}
+    return orjson.loads(bytes(answer_error(Request(scope), error).body))
+
+
+def _shortened(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.{DIGITS}g}")
+        case dict():
+            return {key: _shortened(item) for key, item in value.items()}
+        case list():
+            return [_shortened(item) for item in value]
+        case _:
+            return value
