@@ -1,7 +1,7 @@
 # The one door: `make run` serves, `make test` tests, `make check` is what CI runs. All live in .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup test lint types check fuzz bench golden clean
+.PHONY: help run setup test lint types check fuzz bench openapi golden clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,6 +40,10 @@ fuzz: $(TEST_READY) ## search long for requests that break something
 
 bench: $(TEST_READY) ## measure, and write docs/benchmarks.md; QUICK=1 prints short runs in two minutes
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+openapi: $(TEST_READY) ## write docs/openapi.json anew
+	$(BIN)/python -c 'import json; from app.main import create_app; \
+		print(json.dumps(create_app().openapi(), indent=1, ensure_ascii=False))' >docs/openapi.json
 
 golden: $(TEST_READY) ## write the golden files anew (needs torch in .venv)
 	$(BIN)/python tests/golden/make.py

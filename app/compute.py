@@ -16,7 +16,6 @@ from starlette.types import Receive, Scope, Send
 
 from app.errors import InvalidRequest, ProblemError, answer_error
 from app.forms import ANSWER_FORMS, REQUEST_FORMS, Headers, Reader, Writer, chosen, headers_of, reader
-from app.openapi import other_forms
 from app.settings import settings
 from engine.errors import EngineError
 
@@ -33,9 +32,10 @@ class ComputeRoute(APIRoute):
 
     request_forms: Mapping[bytes, Reader] = REQUEST_FORMS
     answer_forms: Mapping[bytes, Writer] = ANSWER_FORMS
+    stream_forms: tuple[bytes, ...] = ()
+    """Media types beside those, in which the answer comes bit by bit."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        options |= other_forms(options, self.request_forms, self.answer_forms)
         super().__init__(*arguments, **options)
         assert self.body_field is not None, f"{self.path} takes no body"
         self.model: Any = self.body_field.field_info.annotation

@@ -12,9 +12,10 @@ from fastapi.routing import APIRoute
 
 from app.compute import ComputeRoute
 from app.errors import MEDIA_TYPE
+from app.examples import openapi_examples
 from app.examples.answers import example_answer, example_problems, plain_problem
 from app.forms import JSON, name_of
-from app.openapi import COMPONENTS, FORMS, STATUSES, Problem
+from app.openapi import COMPONENTS, FORMS, PROBLEMS_OF, STATUSES, Problem
 from app.problems import PROBLEMS
 from schemas.catalog import UNIONS, members
 
@@ -30,8 +31,9 @@ NOUNS = {
     "initializers": "Initializer",
     "schedules": "Schedule",
     "metrics": "Metric",
-    "gradient_clippings": "Clipping",
+    "gradient_clippings": "",
 }
+"""What the names of a union's classes end in."""
 
 
 class Application(FastAPI):
@@ -54,8 +56,8 @@ def _finished(page: Schema, app: FastAPI) -> Schema:
     schemas = {name: _with_shapes(schema, shapes) for name, schema in schemas.items()} | shapes
     for name, schema in schemas.items():
         schema.pop("title", None)
-        if name in COMPONENTS:
-            schema["description"] = COMPONENTS[name]
+        if "description" not in schema:
+            schema["description"] = COMPONENTS.get(name, "A name; GET /v1/catalog tells what it stands for.")
     page["components"]["schemas"] = dict(sorted(schemas.items()))
     page["paths"] = _with_shapes(_renamed(page["paths"], names), {})
     for route in app.routes:
@@ -73,7 +75,7 @@ def _new_names(schemas: Schema) -> dict[str, str]:
             long = f"{rule.__module__}.{rule.__name__}".replace(".", "__")
             name = long if long in schemas else rule.__name__
             names[name] = rule.__name__ + suffix
-            schemas[name]["properties"]["kind"]["description"] = f"The name of this {suffix.lower()}."
+            schemas[name]["properties"]["kind"]["description"] = "The name of this rule."
             schemas[name]["required"] = ["kind", *schemas[name].get("required", [])]
     return names
 
@@ -114,20 +116,22 @@ def _complete(operation: Schema, route: APIRoute) -> None:
     problems: list[Schema] = []
     if isinstance(route, ComputeRoute):
         asked = operation["requestBody"]["content"]
-        first = next(iter(asked[JSON.decode()]["examples"].values()))["value"]
-        for form in route.request_forms:
-            asked.setdefault(form.decode(), FORMS.get(form, {}))
-        for form in route.answer_forms:
-            answer["content"].setdefault(name_of(form).decode(), FORMS.get(name_of(form), {}))
+        examples = openapi_examples(route.path)
+        asked[JSON.decode()]["examples"] = examples  # FastAPI leaves out what is null in them
+        for forms, content in (
+            (route.request_forms, asked),
+            ((*route.answer_forms, *route.stream_forms), answer["content"]),
+        ):
+            for form in (name_of(form).decode() for form in forms):
+                content.setdefault(form, FORMS.get(form))
+        first = next(iter(examples.values()))["value"]
         answer["content"][JSON.decode()]["example"] = example_answer(route, first)
         problems += example_problems(route, first)
-    shown = {problem["status"] for problem in problems}
-    wanted = STATUSES.get(route.path, STATUSES["POST" if isinstance(route, ComputeRoute) else "GET"])
-    problems += [
-        plain_problem(name)
-        for name, problem in PROBLEMS.items()
-        if problem.status in wanted and problem.status not in shown
-    ]
+    shown = {problem["type"] for problem in problems}
+    wanted = PROBLEMS_OF.get(route.path, PROBLEMS_OF["POST" if isinstance(route, ComputeRoute) else "GET"])
+    for name, kind in PROBLEMS.items():
+        if (name in wanted or kind.status in wanted) and f"/problems/{name}" not in shown:
+            problems.append(plain_problem(name))
     operation["responses"] = {"200": answer} | _responses(problems)
 
 
@@ -135,12 +139,11 @@ def _responses(problems: list[Schema]) -> Schema:
     """The error responses, with these problems as their examples."""
     responses: Schema = {}
     for problem in sorted(problems, key=lambda problem: int(problem["status"])):
-        name = problem["type"].rpartition("/")[2]
+        status = problem["status"]
         content = {"schema": {"$ref": SCHEMAS + "Problem"}, "examples": {}}
         response = responses.setdefault(
-            str(problem["status"]), {"description": PROBLEMS[name].meaning, "content": {MEDIA_TYPE: content}}
+            str(status), {"description": STATUSES[status], "content": {MEDIA_TYPE: content}}
         )
-        if examples := response["content"][MEDIA_TYPE]["examples"]:
-            response["description"] = "The request is JSON and wrong; `errors` says where, and what was expected."
-        examples[name] = {"summary": problem["title"], "value": problem}
+        name = problem["type"].rpartition("/")[2]
+        response["content"][MEDIA_TYPE]["examples"][name] = {"summary": problem["title"], "value": problem}
     return responses

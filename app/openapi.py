@@ -1,6 +1,5 @@
 """What the OpenAPI page says beyond the models of requests and answers."""
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastapi.routing import APIRoute
@@ -82,44 +81,52 @@ COMPONENTS = {
     "WeightsLayout": "Which axis of a weight matrix stands first: inputs (textbooks, Keras) or units (PyTorch).",
 }
 """What the shapes are that have a name; a field that takes one says what it stands for there."""
-STATUSES = {
-    "POST": (400, 401, 406, 408, 413, 415, 422, 429, 431, 500, 503),
-    "GET": (401, 429, 431, 500),
-    "/v1/examples/{name}": (401, 404, 429, 431, 500),
-    "/problems/{name}": (401, 404, 429, 431, 500),
-    "/readyz": (431, 500, 503),
+PROBLEMS_OF: dict[str, set[int | str]] = {
+    "POST": {400, 401, 406, 408, 413, 415, 429, 431, 500, 503},
+    "GET": {401, 429, 431, 500},
+    "/v1/examples/{name}": {"not-found", 401, 429, 431, 500},
+    "/problems/{name}": {"not-found", 401, 429, 431, 500},
+    "/livez": {431, 500},
+    "/readyz": {431, 500, "unavailable"},
 }
-"""The errors of an operation, by its path or its method; those that the service does not know are left out."""
-FORMS: dict[bytes, dict[str, Any]] = {
-    b"text/event-stream": {
+"""The problems that an operation may answer, by name or status, for its path or else for its method; 422 is seen from
+its examples."""
+STATUSES = {
+    400: "The body is not JSON, or not what its content type says.",
+    401: "This server asks for an API key, and the request has none that it knows.",
+    404: "There is nothing of this name; the detail lists the names there are.",
+    406: "The client accepts no form that this answer has.",
+    408: "The request came too slowly.",
+    413: "The body is too large.",
+    415: "The body's content type or encoding is not taken.",
+    422: "The request is well-formed and wrong: each of `errors` says where, what was expected and what was received.",
+    429: "Too many requests from here; `Retry-After` says when to go on.",
+    431: "The headers are too large.",
+    500: "The server made a mistake; never because of what a client sent.",
+    503: "The server cannot take the request now; `Retry-After` says when to try again.",
+}
+"""What each status of an error means here."""
+FORMS: dict[str, dict[str, Any]] = {
+    "text/event-stream": {
         "schema": {"type": "string", "description": "Server-sent events: progress, checkpoint, result or problem."},
         "example": 'event: progress\ndata: {"epoch": 1, "loss": 0.7, "learning_rate": 0.1, "epochs": 200}\n\n',
     },
-    b"application/jsonl": {
+    "application/jsonl": {
         "schema": {"type": "string", "description": "One JSON object a line; its first field, event, names it."},
         "example": '{"event": "progress", "epoch": 1, "loss": 0.7, "learning_rate": 0.1, "epochs": 200}\n',
     },
+    "application/vnd.safetensors": {
+        "schema": {
+            "type": "string",
+            "format": "binary",
+            "description": "A safetensors file: each array a tensor named by its path (network.layers.0.weights), and "
+            "everything else one JSON text, the entry json of the metadata.",
+        },
+    },
+    "text/markdown": {"schema": {"type": "string", "description": "The same as a Markdown document."}},
+    "text/html": {"schema": {"type": "string", "description": "The same as a page."}},
 }
-"""The forms of an answer beside JSON."""
-
-
-def other_forms(options: Mapping[str, Any], taken: Iterable[bytes], given: Iterable[bytes]) -> dict[str, Any]:
-    """A route's options, with what it takes and gives beside JSON."""
-    responses = dict(options.get("responses") or {})
-    responses[200] = {**responses.get(200, {}), "content": _contents(given) | responses.get(200, {}).get("content", {})}
-    extra = dict(options.get("openapi_extra") or {})
-    return {"responses": responses, "openapi_extra": {"requestBody": {"content": _contents(taken)}} | extra}
-
-
-def _contents(forms: Iterable[bytes]) -> dict[str, Any]:
-    """The media types of forms other than JSON; only text is shown as such."""
-    names = [form.decode().partition(";")[0] for form in forms]
-    text: dict[str, Any] = {"type": "string"}
-    return {
-        name: {"schema": text if name.startswith("text/") else text | {"format": "binary"}}
-        for name in names
-        if name != "application/json"
-    }
+"""The forms of requests and answers beside JSON."""
 
 
 def route_name(route: APIRoute) -> str:

@@ -2,10 +2,10 @@
 
 import platform
 from importlib import metadata
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 
 from app.errors import ProblemError
@@ -19,6 +19,14 @@ from schemas.errors import nearest
 router = APIRouter(generate_unique_id_function=route_name)
 VERSION = "0.1.0"
 LIBRARIES = ("fastapi", "pydantic", "numpy", "orjson", "uvicorn")
+EXAMPLE_NAME = Path(
+    description="The name of an example, as GET /v1/examples lists it.",
+    openapi_examples={name: {"value": name} for name in ("textbook", "xor", "vanishing_gradients")},
+)
+PROBLEM_NAME = Path(
+    description="The last part of a problem's type: shape-mismatch of /problems/shape-mismatch.",
+    openapi_examples={name: {"value": name} for name in ("shape-mismatch", "unknown-name", "non-finite")},
+)
 
 
 class Example(BaseModel):
@@ -77,27 +85,34 @@ def _unknown(noun: str, name: str, names: list[str]) -> ProblemError:
 
 @router.get("/v1/catalog", response_model=Catalog, tags=["reference"], summary="Every rule there is")
 def get_catalog() -> Response:
-    """All activations, losses, optimizers and the rest: formulas, derivatives, hyperparameters with bounds, sources."""
+    """All activations, losses, optimizers, initializers, schedules and metrics.
+
+    Each has its formula and derivative as text and as LaTeX, its hyperparameters with defaults and bounds as a JSON
+    schema, and the paper or program that it follows.
+    """
     return _json(catalog())
 
 
 @router.get("/v1/examples", response_model=list[Example], tags=["reference"], summary="Ready requests")
 def list_examples() -> Response:
-    """All examples, each with a request that can be posted as it is."""
+    """All examples: each a request to post as it is to its `endpoint`, with what to look at in the answer.
+
+    They are those of the lists on this page.
+    """
     return _json(list(EXAMPLES.values()))
 
 
 @router.get("/v1/examples/{name}", response_model=Example, tags=["reference"], summary="One ready request")
-def get_example(name: str) -> Response:
-    """The textbook network is `textbook`."""
+def get_example(name: Annotated[str, EXAMPLE_NAME]) -> Response:
+    """One example by its name: `textbook` is the network that textbooks compute by hand, with one step of training."""
     if name not in EXAMPLES:
         raise _unknown("example", name, list(EXAMPLES))
     return _json(EXAMPLES[name])
 
 
 @router.get("/problems/{name}", response_model=ProblemPage, tags=["reference"], summary="What an error means")
-def get_problem(name: str) -> Response:
-    """Explains a problem type; the `type` of every error is this path."""
+def get_problem(name: Annotated[str, PROBLEM_NAME]) -> Response:
+    """Explains a kind of error: what it means, and what to do about it. The `type` of every error is this path."""
     if name not in PROBLEMS:
         raise _unknown("problem", name, list(PROBLEMS))
     return _json({"type": f"/problems/{name}", **PROBLEMS[name]._asdict()})
@@ -105,13 +120,13 @@ def get_problem(name: str) -> Response:
 
 @router.get("/livez", response_model=Health, tags=["service"], summary="Is the process alive?")
 async def livez() -> Response:
-    """Answers as long as the event loop turns."""
+    """Answers as long as the process can answer anything: for a probe that restarts it otherwise."""
     return _json({"status": "alive"})
 
 
 @router.get("/readyz", response_model=Health, tags=["service"], summary="May requests be sent here?")
 async def readyz(request: Request) -> Response:
-    """503 while the server drains before it stops."""
+    """200 where requests are welcome, 503 while the server drains before it stops: for a load balancer's probe."""
     if getattr(request.app.state, "draining", False):
         raise ProblemError("unavailable", "The server is draining and takes no new requests.", {"Retry-After": "1"})
     return _json({"status": "ready"})

@@ -31,7 +31,15 @@ router = APIRouter(prefix="/v1", route_class=ComputeRoute, generate_unique_id_fu
 def initialize(
     request: Annotated[InitializeRequest, Body(openapi_examples=openapi_examples("/v1/initialize"))],
 ) -> dict[str, Any]:
-    """Weights and biases drawn by each layer's initializers; the same seed gives the same bytes."""
+    """Draws the weights and biases of a network, each layer's by its own initializers.
+
+    Why at random: units that start equal receive equal gradients and stay copies of each other (the example
+    `symmetric_weights` of `POST /v1/step` shows it). How large: He's initializers keep the size of the signals
+    through relu layers, Glorot's through tanh and sigmoid. Everything follows from `seed`: the same request gives
+    the same bytes.
+
+    The answer's `network` can be posted to every other path as it is.
+    """
     return {"network": network_to_wire(request.engine_network(), request.layout)}
 
 
@@ -39,7 +47,12 @@ def initialize(
 def forward(
     request: Annotated[ForwardRequest, Body(openapi_examples=openapi_examples("/v1/forward"))],
 ) -> dict[str, Any]:
-    """Every layer's preactivations and activations, the outputs and, with targets and a loss, the loss."""
+    """Runs the inputs through the layers and shows what each one computes.
+
+    A dense layer computes `preactivations = inputs @ weights + bias`, and its activation of them, which it hands to the
+    next layer; the activations of the last layer are the `outputs`. With `targets` and a `loss` the answer has the loss
+    too: each example's own in `example_losses`, and their mean (or what `reduction` says) in `loss`.
+    """
     network, inputs, objective = request.engine_network(), request.engine_inputs(), request.objective()
     if objective is None:
         trace, evaluation = training_step.checked_forward(network, inputs), None
@@ -52,9 +65,19 @@ def forward(
 def backward(
     request: Annotated[BackwardRequest, Body(openapi_examples=openapi_examples("/v1/backward"))],
 ) -> dict[str, Any]:
-    """Backpropagation: the derivative of the loss by every layer's weights, bias, preactivations and activations.
+    """Backpropagation: the derivative of the loss by everything that it depends on.
 
-    With `output_gradients` in place of targets and loss, the answers are vector-Jacobian products.
+    Read the answer from the last layer to the first, as the chain rule goes. In each layer
+
+    - `gradients.activations` comes from the layer after it, or from the loss;
+    - `gradients.preactivations` is that times the derivative of the activation (textbooks call it delta);
+    - `gradients.weights` is the layer's inputs, transposed, times delta; `gradients.bias` is delta summed over the
+      batch;
+    - delta times the weights, transposed, is `gradients.activations` of the layer before, and at last
+      `input_gradients`.
+
+    `gradients.X` always has the shape of X. `per_example` adds each example's own gradients. With
+    `output_gradients` in place of targets and loss the answers are vector-Jacobian products.
     """
     network = request.engine_network()
     result = training_step.differentiate(network, request.engine_inputs(), request.objective())
@@ -63,9 +86,14 @@ def backward(
 
 @router.post("/step", response_model=StepAnswer, tags=["networks"], summary="One step of training")
 def step(request: Annotated[StepRequest, Body(openapi_examples=openapi_examples("/v1/step"))]) -> dict[str, Any]:
-    """Forward pass, loss, all gradients, and the network after one update; losses and gradients are those before it.
+    """One step of gradient descent with every number of it: the forward pass, the loss, all gradients, and the network
+    after the update.
 
-    `network` and `optimizer_state` of the answer can be posted unchanged in the next step.
+    Plain gradient descent moves each parameter against its gradient, `weights - learning_rate * gradients.weights`;
+    the other optimizers also use what they remember of earlier steps. Loss and gradients are those before the
+    update, `network` is the one after it.
+
+    To go on training, post back `network` and `optimizer_state` of the answer: the server remembers nothing.
     """
     network = request.engine_network()
     result = training_step.step(
@@ -90,7 +118,11 @@ def step(request: Annotated[StepRequest, Body(openapi_examples=openapi_examples(
 def evaluate(
     request: Annotated[EvaluateRequest, Body(openapi_examples=openapi_examples("/v1/evaluate"))],
 ) -> dict[str, Any]:
-    """The loss, each example's own loss, the metrics, the outputs and, for classes, the predictions."""
+    """Measures a network on data that it is not trained on here: loss, metrics, outputs and, for classes, predictions.
+
+    A loss is what training makes small, a metric is what you want to know: `accuracy`, `confusion_matrix`, `r2` and
+    others, which `GET /v1/catalog` lists. `example_losses` shows which examples the network finds hard.
+    """
     network = request.engine_network()
     data = request.data(network)
     trace, evaluation = training_step.evaluate(
@@ -112,10 +144,13 @@ training_router = APIRouter(prefix="/v1", route_class=TrainRoute, generate_uniqu
 
 @training_router.post("/train", response_model=TrainAnswer, tags=["training"], summary="A whole training run")
 def train(request: Annotated[TrainRequest, Body(openapi_examples=openapi_examples("/v1/train"))]) -> dict[str, Any]:
-    """Epochs of steps over batches, as one answer or, with `Accept: text/event-stream` or `application/jsonl`, watched
-    as events: `progress`, `checkpoint`, `result`, `problem`.
+    """Trains a network: `epochs` passes over the examples, one step for each batch of `batch_size`.
 
-    Post back `network`, `optimizer_state` and `completed_epochs` to go on: ten calls of one epoch end, to the bit,
-    where one call of ten does.
+    `history` has a row for each epoch. Schedules change the learning rate, validation data show what the network
+    has not merely learned by heart, early stopping ends the run when that no longer improves.
+
+    To go on, post back `network`, `optimizer_state` and `completed_epochs`: ten calls of one epoch end, to the bit,
+    where one call of ten does. With `Accept: text/event-stream` or `application/jsonl` the run is watched as it
+    goes: events `progress`, `checkpoint`, `result`, or `problem`.
     """
     return dict(Run(request).events())["result"]

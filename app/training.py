@@ -85,11 +85,13 @@ class Run:
 class TrainRoute(ComputeRoute):
     """The route of training: its work is always a thread's, and a client that goes away ends it."""
 
+    stream_forms = STREAMS
+
     async def handle_post(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         try:
             headers = headers_of(scope["headers"])
-            form = chosen(headers, (*self.answer_forms, *STREAMS))
+            form = chosen(headers, (*self.answer_forms, *self.stream_forms))
             run = await self.read(headers, receive)
             if form in self.answer_forms:
                 content = await until_gone(run, self.answer_forms[form], receive)

@@ -135,7 +135,7 @@ class BinaryCrossEntropy:
     reduction: Reduction = hyper("mean", description=REDUCTION)
     from_logits: bool = hyper(False, description=FROM_LOGITS)
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description="Moves each target this share of the way to 1/2.")
-    class_weights: ClassWeights = hyper(None, description="One weight >= 0 for each output, or null.")
+    class_weights: ClassWeights = hyper(None, description="`[outputs]`: one weight >= 0 for each, or null.")
     takes_labels: ClassVar[bool] = False
     combines_with: ClassVar[Mapping[str, int]] = {"sigmoid": 1}
     about: ClassVar = About(

@@ -51,7 +51,10 @@ class _NameOrObject:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"anyOf": [{"type": "string", "enum": self.names}, handler(schema)], "x-name": self.name}
+        return {
+            "anyOf": [{"type": "string", "enum": self.names, "x-name": f"{self.name}Name"}, handler(schema)],
+            "x-name": self.name,
+        }
 
 
 def named(union: Any, name: str) -> Any:

@@ -35,7 +35,7 @@ class Validation(Model):
     """Data of its own, or a fraction of the training data, drawn by seed and then left out of the training."""
 
     inputs: Matrix | None = Field(None, description="`[examples, features]`")
-    targets: Targets | None = Field(None, description="As the training's targets.")
+    targets: Targets | None = Field(None, description="`[examples, outputs]` numbers, or `[examples]` class labels.")
     sample_weights: Vector | None = Field(None, description="`[examples]` numbers >= 0.")
     fraction: float | None = Field(None, gt=0, lt=1, strict=True, description="In place of inputs and targets.")
     stratify: StrictBool = Field(False, description="Take the fraction of each class.")
@@ -134,7 +134,9 @@ class TrainRequest(EvaluateRequest, UpdateFields):
     batch_size: Count | None = Field(32, description="Examples in a batch; the last one may be smaller. null: all.")
     shuffle: StrictBool = Field(True, description="Draw the order of each epoch from (seed, epoch).")
     seed: Seed = Field(0, description="Of the order of the examples and of the validation split.")
-    completed_epochs: StrictInt = Field(0, ge=0, le=2**31, description="What the last answer gave.")
+    completed_epochs: StrictInt = Field(
+        0, ge=0, le=2**31, description="How many epochs came before: what the last answer gave, 0 at first."
+    )
     learning_rate_schedule: Schedule | None = Field(None, description="A name, or an object with hyperparameters.")
     validation: Validation | None = Field(None, description="Data to measure on after each epoch, not to train on.")
     early_stopping: EarlyStopping | None = Field(None, description="End when a quantity no longer improves.")

@@ -3,8 +3,11 @@
 from typing import Any
 
 from app.examples.networks import NETWORKS
+from app.examples.textbook import TEXTBOOKS
 
-EXAMPLES: dict[str, dict[str, Any]] = {name: {"name": name, **example()} for name, example in NETWORKS.items()}
+EXAMPLES: dict[str, dict[str, Any]] = {
+    name: {"name": name, **example()} for name, example in {**TEXTBOOKS, **NETWORKS}.items()
+}
 
 
 def openapi_examples(endpoint: str) -> dict[str, Any]:

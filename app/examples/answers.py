@@ -43,7 +43,7 @@ def example_problems(route: ComputeRoute, request: Any) -> Iterator[Any]:
     """The problems that a route answers to bodies and headers that are not what it takes."""
     largest = Settings.model_fields["max_body_bytes"].default
     yield _caught(lambda: read_json(b'{"inputs": [[0.1, NaN, 0.7]]}'))
-    yield _caught(lambda: chosen({b"accept": b"image/png"}, route.answer_forms))
+    yield _caught(lambda: chosen({b"accept": b"image/png"}, (*route.answer_forms, *route.stream_forms)))
     yield _caught(lambda: reader({b"content-type": b"text/plain"}, route.request_forms))
     yield _problem(too_large(largest))
     for name, spoil in MISTAKES.items():

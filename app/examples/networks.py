@@ -1,42 +1,9 @@
-"""Networks that each show one thing about backpropagation, the textbook's first."""
+"""Networks that each show one thing about backpropagation."""
 
 from typing import Any
 
-from app.examples.form import BACKWARD, EVALUATE, FORWARD, INITIALIZE, STEP, TRAIN, layer
-
-TEXTBOOK: dict[str, Any] = {
-    "network": {
-        "layers": [
-            layer([[0.1, 0.2, 0.3], [0.3, 0.2, 0.7], [0.4, 0.3, 0.9]], [1.0, 1.0, 1.0], "relu", "hidden1"),
-            layer([[0.2, 0.3, 0.5], [0.3, 0.5, 0.7], [0.6, 0.4, 0.8]], [1.0, 1.0, 1.0], "sigmoid", "hidden2"),
-            layer([[0.1, 0.4, 0.8], [0.3, 0.7, 0.2], [0.5, 0.2, 0.9]], [1.0, 1.0, 1.0], "softmax", "output"),
-        ]
-    },
-    "inputs": [[0.1, 0.2, 0.7]],
-    "targets": [[1.0, 0.0, 0.0]],
-    "loss": "cross_entropy",
-    "optimizer": {"kind": "sgd", "learning_rate": 0.01},
-}
-
-
-def _textbook() -> dict[str, Any]:
-    return {
-        "title": "The textbook network: one step, every number",
-        "endpoint": STEP,
-        "request": TEXTBOOK,
-        "notes": "Three inputs; relu, sigmoid and softmax layers of three units; cross-entropy; one step of gradient "
-        "descent. The loss is 1.6172337500003393. Follow the chain rule from `gradients.preactivations` of the output "
-        "layer (the outputs minus the target) backwards.",
-    }
-
-
-def _textbook_forward() -> dict[str, Any]:
-    return {
-        "title": "The textbook network: the forward pass alone",
-        "endpoint": FORWARD,
-        "request": {name: TEXTBOOK[name] for name in ("network", "inputs")},
-        "notes": "Preactivations are inputs @ weights + bias; a layer's activations are what the next one takes.",
-    }
+from app.examples.form import BACKWARD, EVALUATE, INITIALIZE, STEP, TRAIN, layer
+from app.examples.textbook import TEXTBOOK
 
 
 def _random_network() -> dict[str, Any]:
@@ -57,6 +24,24 @@ def _random_network() -> dict[str, Any]:
             "seed": 42,
         },
         "notes": "The answer's `network` can be posted elsewhere as it is. The same seed gives the same bytes.",
+    }
+
+
+def _autoencoder() -> dict[str, Any]:
+    return {
+        "title": "An autoencoder: 8 features through 3 units, in PyTorch's layout",
+        "endpoint": INITIALIZE,
+        "request": {
+            "input_size": 8,
+            "layers": [
+                {"units": 3, "activation": "tanh", "weights_initializer": "orthogonal", "name": "code"},
+                {"units": 8, "activation": "identity", "weights_initializer": "lecun_normal", "bias_initializer": None},
+            ],
+            "weights_layout": "units_by_inputs",
+            "seed": 1,
+        },
+        "notes": "With units_by_inputs weights are [units, inputs], as torch.nn.Linear keeps them. A bias_initializer "
+        "of null makes a layer without bias.",
     }
 
 
@@ -103,6 +88,45 @@ def _evaluate_xor() -> dict[str, Any]:
             "metrics": ["accuracy", "roc_auc"],
         },
         "notes": "An untrained network is right about as often as a coin.",
+    }
+
+
+def _train_line() -> dict[str, Any]:
+    return {
+        "title": "A line through points: regression that stops in time",
+        "endpoint": TRAIN,
+        "request": {
+            "network": {"layers": [layer([[0.0]], [0.0], "identity", "line")]},
+            "inputs": [[-2], [-1.5], [-1], [-0.5], [0], [0.5], [1], [1.5], [2], [2.5]],
+            "targets": [[-3.1], [-1.9], [-1.05], [0.1], [0.95], [1.9], [3.1], [3.9], [5.05], [6.1]],
+            "loss": "mse",
+            "optimizer": {"kind": "sgd", "learning_rate": 0.05},
+            "epochs": 200,
+            "batch_size": 4,
+            "learning_rate_schedule": {"kind": "cosine", "t_max": 200},
+            "validation": {"fraction": 0.2},
+            "early_stopping": {"patience": 20, "restore_best": True},
+            "metrics": ["r2"],
+            "seed": 3,
+        },
+        "notes": "The points lie near y = 2x + 1: weight and bias end near 2 and 1. Two points are for validation; "
+        "when their loss has not improved for 20 epochs, the run ends with the best network.",
+    }
+
+
+def _evaluate_classes() -> dict[str, Any]:
+    return {
+        "title": "Three classes: what is taken for what",
+        "endpoint": EVALUATE,
+        "request": {
+            "network": {"layers": [layer([[2.0, 0.0, -2.0], [0.0, 1.0, 0.0]], [0.0, 0.0, 0.0], "softmax", "output")]},
+            "inputs": [[1.0, 0.2], [0.8, -0.5], [-0.1, 0.9], [0.9, 1.2], [-1.2, 0.1], [-0.4, 0.3]],
+            "targets": [0, 0, 1, 1, 2, 2],
+            "loss": "cross_entropy",
+            "metrics": ["accuracy", "confusion_matrix", {"kind": "f1", "average": "macro"}],
+        },
+        "notes": "Row i of the confusion matrix counts what examples of class i were taken for: the fourth example, "
+        "of class 1, is taken for class 0.",
     }
 
 
@@ -205,12 +229,13 @@ def _mazur() -> dict[str, Any]:
 
 
 NETWORKS = {
-    "textbook": _textbook,
-    "textbook_forward": _textbook_forward,
     "random_network": _random_network,
+    "autoencoder": _autoencoder,
     "xor": _xor,
     "train_xor": _train_xor,
+    "train_line": _train_line,
     "evaluate_xor": _evaluate_xor,
+    "evaluate_classes": _evaluate_classes,
     "batch": _batch,
     "vanishing_gradients": _vanishing,
     "symmetric_weights": _symmetric,
