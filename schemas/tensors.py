@@ -1,6 +1,5 @@
 """Arrays on the wire: nested lists of numbers, or little-endian base64 in C order; both ways."""
 
-import base64
 import binascii
 import math
 from collections import Counter
@@ -8,6 +7,7 @@ from itertools import chain
 from typing import Annotated, Any, NoReturn
 
 import numpy as np
+import pybase64
 from pydantic import PlainValidator, WithJsonSchema
 
 from engine.finite import is_finite
@@ -141,7 +141,7 @@ def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
             "wrong_type", ("base64",), "The bytes are a string.", expected="string", received=json_type(text)
         )
     try:
-        data = base64.b64decode(text, validate=True)
+        data = pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidValue(
             "invalid_base64",
@@ -222,9 +222,8 @@ def as_dtype(array: Array, dtype: str, where: tuple[str | int, ...]) -> Array:
 
 def encode_base64(array: Array) -> dict[str, Any]:
     """The base64 form of an array; an integer or float array keeps its dtype."""
-    data = np.ascontiguousarray(array)
-    text = base64.b64encode(data.astype(data.dtype.newbyteorder("<"), copy=False).tobytes()).decode("ascii")
-    return {"dtype": data.dtype.name, "shape": list(data.shape), "base64": text}
+    data = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "base64": pybase64.b64encode_as_string(data.data)}
 
 
 NAMES = {(1,): "Vector", (2,): "Matrix", (3,): "Tensor3", (1, 2): "Targets"}
