@@ -83,7 +83,9 @@ def problem_response(
     }
     if errors:
         content["errors"] = errors
-    content["request_id"] = request.scope.get("state", {}).get("request_id", "")
+    state = request.scope.setdefault("state", {})
+    state["problem"] = name  # for the log
+    content["request_id"] = state.get("request_id", "")
     return Response(orjson.dumps(content), problem.status, headers, MEDIA_TYPE)
 
 

@@ -5,18 +5,19 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from app import page, reference, routes
+from app import VERSION, page, reference, routes
 from app.compute import ComputeRoute
 from app.document import Application
 from app.errors import ProblemError, answer_error
-from app.middleware import AnswerHead, RequestId, ShortWay
+from app.middleware import AnswerHead, ShortWay
+from app.observation import Observe
 from app.openapi import DESCRIPTION, TAGS
 
 
 def create_app() -> FastAPI:
     app = Application(
         title="Chainrule",
-        version=reference.VERSION,
+        version=VERSION,
         summary="Backpropagation over HTTP: every gradient of a network, exact and explained.",
         description=DESCRIPTION,
         openapi_tags=TAGS,
@@ -30,12 +31,12 @@ def create_app() -> FastAPI:
         # Included routers are matched one inside the other at every request; a flat list costs half as much.
         app.router.routes.extend(router.routes)
     app.mount("/assets", page.ASSETS, name="assets")
-    for error in (ProblemError, HTTPException, Exception):
+    for error in (ProblemError, HTTPException):
         app.add_exception_handler(error, _answer)
     posts = {route.path: route.app for route in app.router.routes if isinstance(route, ComputeRoute)}
     app.add_middleware(ShortWay, routes=posts)
     app.add_middleware(AnswerHead)
-    app.add_middleware(RequestId)
+    app.add_middleware(Observe, routes=app.router.routes)
     return app
 
 

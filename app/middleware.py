@@ -1,38 +1,9 @@
-"""Plain ASGI middlewares: a request id on everything, HEAD wherever there is GET, a short way for the POSTs."""
+"""Plain ASGI middlewares: HEAD wherever there is GET, a short way for the POSTs."""
 
-import re
 from contextlib import suppress
-from os import urandom
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-SENDABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-
-
-class RequestId:
-    """Takes X-Request-ID where it is short and plain, makes one otherwise, and sends it back.
-
-    An error that nothing else answered has been answered by the application with a 500 by then.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if SENDABLE_ID.fullmatch(given) else urandom(16).hex().encode()
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-            await send(message)
-
-        await self.app(scope, receive, send_with_id)
 
 
 class AnswerHead:

@@ -5,11 +5,14 @@ from importlib import metadata
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
+from app import VERSION
 from app.errors import ProblemError
 from app.examples import EXAMPLES
+from app.metrics import exposition
 from app.openapi import route_name
 from app.problems import PROBLEMS
 from app.settings import settings
@@ -17,7 +20,6 @@ from schemas.catalog import Catalog, catalog
 from schemas.errors import nearest
 
 router = APIRouter(generate_unique_id_function=route_name)
-VERSION = "0.1.0"
 LIBRARIES = ("fastapi", "pydantic", "numpy", "orjson", "uvicorn")
 EXAMPLE_NAME = Path(
     description="The name of an example, as GET /v1/examples lists it.",
@@ -138,3 +140,16 @@ async def get_version() -> Response:
     limits = settings().model_dump(include=set(LimitsInForce.model_fields))
     libraries = {name: metadata.version(name) for name in LIBRARIES}
     return _json({"version": VERSION, "python": platform.python_version(), "libraries": libraries, "limits": limits})
+
+
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    tags=["service"],
+    summary="Counts and times for Prometheus",
+)
+def get_metrics(accept: Annotated[str, Header(include_in_schema=False)] = "") -> Response:
+    """Requests, latencies, sizes, the queue and what was computed, of all workers together, in Prometheus's text format
+    (or OpenMetrics, where the client accepts it)."""
+    content, media_type = exposition(accept)
+    return Response(content, media_type=media_type)

@@ -3,12 +3,16 @@
 import os
 import signal
 from functools import partial
+from pathlib import Path
 from socket import socket
 from types import FrameType
 
 import uvicorn
 
+from app.cells import shared_directory
+from app.logs import log_config, log_thread
 from app.main import create_app
+from app.metrics import share
 from app.settings import settings
 from app.workers import Workers
 
@@ -20,20 +24,25 @@ def serve(host: str, port: int, workers: int) -> None:
         host=host,
         port=port,
         access_log=False,
+        log_config=log_config(),
         server_header=False,
         ws="none",
         timeout_graceful_shutdown=int(settings().shutdown_seconds),
     )
     listener = config.bind_socket()
     if workers == 1:
-        Server(config).run([listener])
+        with log_thread():
+            Server(config).run([listener])
     else:
         grace = settings().drain_seconds + settings().shutdown_seconds + 1
-        Workers(workers, partial(work, config, listener, os.getpid()), grace).run()
+        with shared_directory() as directory:
+            Workers(workers, partial(work, config, listener, os.getpid(), directory), grace).run()
 
 
-def work(config: uvicorn.Config, listener: socket, parent: int) -> None:
-    Server(config, parent).run([listener])
+def work(config: uvicorn.Config, listener: socket, parent: int, counts: Path | None) -> None:
+    share(counts)
+    with log_thread():
+        Server(config, parent).run([listener])
 
 
 class Server(uvicorn.Server):

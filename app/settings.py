@@ -1,6 +1,7 @@
 """The settings, from the environment; everything about mathematics belongs in the request."""
 
 from functools import cache, cached_property
+from typing import Literal
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,6 +28,13 @@ class Settings(BaseSettings):
     max_threads: int = Field(2, ge=1, description="How many large requests are computed at once.")
     max_queue: int = Field(16, ge=0, description="How many large requests wait for that.")
     max_queue_seconds: float = Field(10.0, gt=0, description="How long a large request waits at most.")
+
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="How log lines are written: text on a terminal and JSON elsewhere, or always one of them."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least level that is written; requests are info, of probes debug, answered 500 error."
+    )
 
     @cached_property
     def limits(self) -> Limits:

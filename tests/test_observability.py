@@ -1,0 +1,267 @@
+"""What operators see: metrics of one worker and of several, log lines, trace context."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.cells import SharedCells, shared_directory
+from app.logs import MOST_WAITING
+from app.main import create_app
+from app.metrics import BYTES, FAMILIES, FIRST, MOST_ROUTES, NUMBERS, SECONDS, SIZE, SLOTS_IN_USE, Metrics
+from app.observation import route_names
+from tests.conftest import ROOT, Server
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
+    """The value of every series, by its name and the values of its labels."""
+    text = client.get("/metrics").text
+    found: dict[tuple[str, ...], float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            key = (sample.name, *(value for _, value in sorted(sample.labels.items())))
+            assert key not in found, key
+            found[key] = sample.value
+    return found
+
+
+class Logged(Server):
+    """A server whose log lines are kept."""
+
+    def stopped(self) -> list[dict[str, Any]]:
+        self.process.terminate()
+        _, text = self.process.communicate(timeout=20)
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def alone() -> Iterator[tuple[Logged, httpx.Client]]:
+    server = Logged(CHAINRULE_LOG_FORMAT="json")
+    with httpx.Client(base_url=server.url) as client:
+        yield server, client
+    if server.process.poll() is None:
+        server.stop()
+
+
+def test_a_request_is_counted_by_route_and_status(alone: tuple[Logged, httpx.Client], textbook: dict[str, Any]) -> None:
+    _, client = alone
+    body = json.dumps(textbook).encode()
+    answers = [client.post("/v1/step", content=body) for _ in range(3)]
+    client.post("/v1/step", content=b"{")
+    client.get("/v1/examples/textbook")
+    client.get("/nowhere/123")
+    client.get("/nowhere/456")
+    client.head("/livez")
+    seen = samples(client)
+    assert {key[1:]: value for key, value in seen.items() if key[0] == "chainrule_requests_total"} == {
+        ("/v1/step", "200"): 3,
+        ("/v1/step", "400"): 1,
+        ("/v1/examples/{name}", "200"): 1,
+        ("/livez", "200"): 1,
+        ("other", "404"): 2,
+    }
+    assert seen["chainrule_request_size_bytes_sum", "/v1/step"] == 3 * len(body) + 1
+    assert seen["chainrule_request_size_bytes_count", "/v1/step"] == 4
+    assert seen["chainrule_response_size_bytes_sum", "/v1/examples/{name}"] > len(body)
+    assert seen["chainrule_response_size_bytes_sum", "/v1/step"] > sum(len(answer.content) for answer in answers)
+    assert seen["chainrule_response_size_bytes_sum", "/livez"] == 0
+    assert 0 < seen["chainrule_request_duration_seconds_sum", "/v1/step"] < 4
+    assert seen["chainrule_requests_in_progress",] == 1
+    assert seen["chainrule_workers",] == 1
+    assert seen["process_resident_memory_bytes", "0"] > 2**20
+
+
+def test_the_buckets_of_a_histogram_add_up(client: httpx.Client) -> None:
+    client.get("/version")
+    seen = samples(client)
+    for name, bounds in (("duration_seconds", SECONDS), ("size_bytes", BYTES)):
+        rows = [v for key, v in seen.items() if key[0] == f"chainrule_request_{name}_bucket" and key[2] == "/version"]
+        assert len(rows) == len(bounds) + 1
+        assert rows == sorted(rows)
+        assert rows[-1] == seen[f"chainrule_request_{name}_count", "/version"] >= 1
+
+
+def test_openmetrics_where_it_is_accepted(client: httpx.Client) -> None:
+    plain = client.get("/metrics")
+    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+    new = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert new.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert new.text.endswith("# EOF\n")
+    for odd in (
+        "application/openmetrics-text; version=abc",
+        "text/plain; version=",
+        "application/openmetrics-text;q=x",
+    ):
+        assert client.get("/metrics", headers={"Accept": odd}).status_code == 200
+
+
+def test_there_is_room_for_every_route() -> None:
+    names = route_names(create_app().router.routes)
+    assert "/v1/step" in names and names[-1] == "other" and len(names) < MOST_ROUTES
+    assert len(set(FIRST.values())) == len(FAMILIES)
+
+
+def test_workers_are_added_up_and_the_counts_of_the_dead_stay() -> None:
+    with shared_directory() as directory:
+        assert directory is not None
+        one, two = Metrics(SharedCells(directory, SIZE)), Metrics(SharedCells(directory, SIZE))
+        one.add(NUMBERS, 10)
+        two.add(NUMBERS, 32)
+        one.set(SLOTS_IN_USE, 1)
+        two.set(SLOTS_IN_USE, 2)
+        assert total(one, "chainrule_numbers") == total(two, "chainrule_numbers") == 42
+        assert total(one, "chainrule_slots_in_use") == 3 and total(one, "chainrule_workers") == 2
+        del two  # its map goes, and with it the lock, as at the end of a process
+        assert total(one, "chainrule_numbers") == 42
+        assert total(one, "chainrule_slots_in_use") == 1 and total(one, "chainrule_workers") == 1
+        three = Metrics(SharedCells(directory, SIZE))
+        three.add(NUMBERS, 100)
+        assert total(one, "chainrule_numbers") == 142
+        assert total(one, "chainrule_slots_in_use") == 1 and total(one, "chainrule_workers") == 2
+        assert len(list(directory.iterdir())) == 2
+    assert not directory.exists()
+
+
+def total(metrics: Metrics, name: str) -> float:
+    family = next(family for family in metrics.collect() if family.name == name)
+    return sum(sample.value for sample in family.samples)
+
+
+def test_without_a_writable_folder_there_is_none() -> None:
+    program = """
+import resource
+from app.cells import SharedCells, shared_directory
+from app.metrics import SIZE, metrics, share, NUMBERS
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+with shared_directory() as directory:
+    try:
+        SharedCells(directory, SIZE)
+    except OSError as error:
+        print(type(error).__name__)
+    share(directory)
+    metrics().add(NUMBERS, 1)
+    print(len(metrics().cells.everyone()))
+"""
+    finished = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert finished.stdout == "OSError\n1\n"
+
+
+def test_one_line_for_each_request(alone: tuple[Logged, httpx.Client], textbook: dict[str, Any]) -> None:
+    server, client = alone
+    client.post("/v1/step", json=textbook, headers={"X-Request-ID": "mine-1", "traceparent": PARENT})
+    client.post("/v1/step?key=secret", content=b'{"network": "secret"')
+    client.get("/livez")
+    lines = server.stopped()
+    step, broken = [line for line in lines if line["event"] == "request"]
+    assert (step["request_id"], step["method"], step["route"], step["status"]) == ("mine-1", "POST", "/v1/step", 200)
+    assert step["request_bytes"] == len(json.dumps(textbook, separators=(",", ":"))) and step["response_bytes"] > 2000
+    assert 0 < step["first_byte_seconds"] <= step["seconds"] < 2
+    assert step["client"] == "127.0.0.1" and step["level"] == "info" and step["timestamp"].endswith("Z")
+    assert (step["trace_id"], step["parent_id"]) == ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+    assert (broken["status"], broken["problem"], broken["path"]) == (400, "malformed-json", "/v1/step")
+    assert "trace_id" not in broken and "secret" not in json.dumps(lines)
+    assert "Shutting down" in [line["event"] for line in lines]  # uvicorn's own lines have the same form
+    assert all(set(line) >= {"event", "level", "timestamp"} for line in lines)
+
+
+def test_text_for_people() -> None:
+    server = Server(CHAINRULE_LOG_FORMAT="text", CHAINRULE_LOG_LEVEL="debug")
+    httpx.get(f"{server.url}/livez", headers={"X-Request-ID": "mine-2"})
+    server.process.terminate()
+    _, text = server.process.communicate(timeout=20)
+    line = next(line for line in text.splitlines() if "mine-2" in line)
+    assert re.match(r"\d{4}-\d\d-\d\dT\S+Z \[debug +\] request ", line) and "route=/livez" in line
+
+
+def test_only_warnings_where_only_they_are_wanted() -> None:
+    port = free_port()
+    settings = {"PORT": str(port), "CHAINRULE_LOG_LEVEL": "warning", "CHAINRULE_LOG_FORMAT": "json"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app"], cwd=ROOT, env={**os.environ, **settings}, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: answers(f"http://127.0.0.1:{port}"))
+    httpx.get(f"http://127.0.0.1:{port}/version")
+    process.terminate()
+    assert process.communicate(timeout=20)[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("header", "continued"),
+    [
+        (PARENT, True),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", True),
+        ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-later", True),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-later", False),
+        ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", False),
+        ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", False),
+        ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", False),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", False),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7", False),
+        ("", False),
+    ],
+)
+def test_trace_context(client: httpx.Client, header: str, continued: bool) -> None:
+    answer = client.get("/livez", headers={"traceparent": header})
+    assert answer.status_code == 200 and ("traceresponse" in answer.headers) == continued
+    if continued:
+        _, trace_id, span_id, flags = answer.headers["traceresponse"].split("-")
+        assert (trace_id, flags) == (header.split("-")[1], header.split("-")[3])
+        assert re.fullmatch("[0-9a-f]{16}", span_id) and span_id != header.split("-")[2]
+
+
+def test_two_traceparents_name_no_trace(client: httpx.Client) -> None:
+    answer = client.get("/livez", headers=[("traceparent", PARENT), ("traceparent", PARENT.replace("4bf", "5bf"))])
+    assert "traceresponse" not in answer.headers
+
+
+def test_a_reader_that_stalls_costs_lines_not_answers() -> None:
+    server = Server(CHAINRULE_LOG_FORMAT="json", CHAINRULE_LOG_LEVEL="debug")  # nobody reads its pipe from here on
+    host, port = server.url.removeprefix("http://").split(":")
+    many = MOST_WAITING + 1000
+    with socket.create_connection((host, int(port)), timeout=30) as line:
+        for _ in range(0, many, 50):
+            line.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+            answered = b""
+            while answered.count(b'"alive"') < 50:
+                answered += line.recv(1 << 16)
+    with httpx.Client(base_url=server.url) as client:
+        seen = samples(client)
+        assert seen["chainrule_requests_total", "/livez", "200"] == many
+        dropped = seen["chainrule_log_lines_dropped_total",]
+    began = time.monotonic()
+    server.process.terminate()
+    server.process.wait(timeout=20)
+    assert time.monotonic() - began < 10
+    written = len(server.process.communicate()[1].splitlines())
+    assert 0 < dropped <= many - written
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/livez").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.05)
