@@ -36,8 +36,8 @@ TOGETHER = 4096
 class LineWriter:
     """Writes lines to a descriptor.
 
-    While it has a thread, that one waits for the reader, and whoever has a line does not. Without (a process that is yet
-    to fork has none), a line that there is no room for is dropped.
+    While it has a thread, that one waits for the reader, and whoever has a line does not. Without (a process that is
+    yet to fork has none), a line that there is no room for is dropped.
     """
 
     def __init__(self, descriptor: int) -> None:

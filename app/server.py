@@ -4,17 +4,19 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
-from socket import socket
+from socket import AF_INET, AF_INET6, create_server, socket
 from types import FrameType
 
 import uvicorn
 
 from app.cells import shared_directory
-from app.logs import log_config, log_thread
+from app.logs import log, log_config, log_thread
 from app.main import create_app
 from app.metrics import share
 from app.settings import settings
 from app.workers import Workers
+
+BACKLOG = 2048
 
 
 def serve(host: str, port: int, workers: int) -> None:
@@ -29,7 +31,7 @@ def serve(host: str, port: int, workers: int) -> None:
         ws="none",
         timeout_graceful_shutdown=int(settings().shutdown_seconds),
     )
-    listener = config.bind_socket()
+    listener = listen(host, port)
     if workers == 1:
         with log_thread():
             Server(config).run([listener])
@@ -37,6 +39,17 @@ def serve(host: str, port: int, workers: int) -> None:
         grace = settings().drain_seconds + settings().shutdown_seconds + 1
         with shared_directory() as directory:
             Workers(workers, partial(work, config, listener, os.getpid(), directory), grace).run()
+
+
+def listen(host: str, port: int) -> socket:
+    """A listening socket, of which the log tells only when one can connect to it."""
+    try:
+        listener = create_server((host, port), family=AF_INET6 if ":" in host else AF_INET, backlog=BACKLOG)
+    except OSError as error:
+        raise SystemExit(f"Cannot listen on {host}, port {port}: {error.strerror}.") from None
+    name = f"[{host}]" if ":" in host else host
+    log.info(f"running on http://{name}:{listener.getsockname()[1]} (end it with Ctrl+C)")
+    return listener
 
 
 def work(config: uvicorn.Config, listener: socket, parent: int, counts: Path | None) -> None:

@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -136,6 +138,26 @@ def test_workers_are_added_up_and_the_counts_of_the_dead_stay() -> None:
 def total(metrics: Metrics, name: str) -> float:
     family = next(family for family in metrics.collect() if family.name == name)
     return sum(sample.value for sample in family.samples)
+
+
+def test_several_workers_and_one_that_is_killed() -> None:
+    server = Server(CHAINRULE_WORKERS="3")
+
+    def seen() -> dict[tuple[str, ...], float]:
+        with httpx.Client(base_url=server.url) as client:
+            return samples(client)
+
+    until(lambda: seen()["chainrule_workers",] == 3)
+    for _ in range(30):
+        httpx.get(f"{server.url}/version")  # a connection each, so that several workers are asked
+    assert seen()["chainrule_requests_total", "/version", "200"] == 30
+    started = [key for key in seen() if key[0] == "process_start_time_seconds"]
+    assert started == [("process_start_time_seconds", worker) for worker in "012"]
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    until(lambda: seen()["chainrule_workers",] == 3)
+    assert seen()["chainrule_requests_total", "/version", "200"] == 30
+    server.stop()
 
 
 def test_without_a_writable_folder_there_is_none() -> None:
