@@ -1,19 +1,8 @@
-"""Serves Chainrule: `python -m app`, with HOST and PORT from the environment."""
+"""Serves Chainrule: `python -m app` is `chainrule serve`, with HOST and PORT from the environment."""
 
-import os
+import sys
 
-# BLAS reads these when NumPy is imported; small matrices lose more by threads than they gain, and the requests that are
-# computed at the same time are the threads.
-for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
-
-from app.server import serve  # noqa: E402
-from app.settings import settings  # noqa: E402
-
-
-def main() -> None:
-    serve(settings().host, settings().port, settings().workers)
-
+from app.cli import main
 
 if __name__ == "__main__":
-    main()
+    main(["serve", *sys.argv[1:]], prog_name="python -m app")

@@ -1,0 +1,142 @@
+"""The command: its help, its subcommands against a real server, and completion in real shells."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app import VERSION
+from app.examples import EXAMPLES
+from tests.conftest import ROOT, Server
+
+SOURCED = {
+    "bash": 'eval "$(chainrule completion bash)"; COMP_WORDS=({words}); COMP_CWORD={last}; '
+    '_chainrule_completion chainrule; printf "%s\\n" "${{COMPREPLY[@]}}"',
+    "zsh": None,
+    "fish": 'chainrule completion fish | source; complete -C "{line}"',
+}
+
+
+def chainrule(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_help_names_every_subcommand() -> None:
+    for arguments in ((), ("--help",), ("-h",)):
+        finished = chainrule(*arguments)
+        shown = finished.stdout + finished.stderr
+        listed = shown.partition("Commands:\n")[2]
+        assert re.findall(r"^  (\w+) +\S.*$", listed, re.MULTILINE) == [
+            "completion",
+            "example",
+            "openapi",
+            "serve",
+            "version",
+        ]
+    for command, option in (("serve", "--workers"), ("example", "--run"), ("completion", "~/.bashrc")):
+        assert option in chainrule(command, "--help").stdout
+
+
+def test_version() -> None:
+    assert chainrule("version").stdout == f"{VERSION}\n"
+
+
+def test_openapi_is_what_the_service_says(client: httpx.Client) -> None:
+    assert json.loads(chainrule("openapi").stdout) == client.get("/openapi.json").json()
+
+
+@pytest.mark.parametrize("name", list(EXAMPLES))
+def test_every_example_reads_back(name: str) -> None:
+    from app.cli import readable
+
+    assert json.loads(readable(EXAMPLES[name]["request"])) == EXAMPLES[name]["request"]
+
+
+def test_an_example_is_printed_and_run(server: Server, post: Any) -> None:
+    printed = chainrule("example", "textbook").stdout
+    assert json.loads(printed) == EXAMPLES["textbook"]["request"]
+    assert '"inputs": [\n    [0.1, 0.2, 0.7]\n  ]' in printed
+    answer = chainrule("example", "textbook", "--run", "--url", server.url + "/")
+    assert answer.returncode == 0
+    assert json.loads(answer.stdout) == post("/v1/step", EXAMPLES["textbook"]["request"])
+
+
+def test_examples_are_listed_and_nearly_right_names_corrected() -> None:
+    assert [line.split()[0] for line in chainrule("example").stdout.splitlines()] == list(EXAMPLES)
+    wrong = chainrule("example", "textbok")
+    assert wrong.returncode == 2 and "textbook" in wrong.stderr
+
+
+def test_without_a_service_it_says_so() -> None:
+    refused = chainrule("example", "xor", "--run", "--url", "http://127.0.0.1:9")
+    assert (
+        refused.returncode == 1
+        and refused.stdout == ""
+        and "No answer from http://127.0.0.1:9/v1/step" in refused.stderr
+    )
+
+
+def test_a_problem_is_printed(server: Server) -> None:
+    refused = chainrule("example", "xor", "--run", "--url", server.url + "/elsewhere")
+    assert refused.returncode == 1 and json.loads(refused.stdout)["status"] == 404 and "answered 404" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["--port", "70000"], {}, "70000"),
+        (["--workers", "0"], {}, "0"),
+        ([], {"PORT": "http"}, "PORT"),
+        ([], {"CHAINRULE_LOG_LEVEL": "loud"}, "log_level"),
+    ],
+)
+def test_serve_refuses_what_is_wrong(arguments: list[str], environment: dict[str, str], said: str) -> None:
+    refused = chainrule("serve", *arguments, **environment)
+    assert refused.returncode != 0 and said in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_options_go_before_the_environment() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app", "--port", "0", "--host", "127.0.0.1"],
+        cwd=ROOT,
+        env={**os.environ, "PORT": "1", "HOST": "192.0.2.1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert re.search(r"running on http://127\.0\.0\.1:\d+", process.stderr.readline())
+    process.terminate()
+    process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str, tmp_path: Path) -> None:
+    program = tmp_path / "chainrule"
+    program.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m app.cli "$@"\n')
+    program.chmod(0o755)
+    script = chainrule("completion", shell).stdout
+    assert "_CHAINRULE_COMPLETE" in script
+    form = SOURCED[shell]
+    if form is None or shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed, or has no completion without a terminal")
+    textbooks = [name for name in EXAMPLES if name.startswith("text")]
+    for words, expected in (("chainrule exa", ["example"]), ("chainrule example text", textbooks)):
+        text = form.format(words=words, last=len(words.split()) - 1, line=words)
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        said = subprocess.run([shell, "-c", text], env={**os.environ, "PATH": path}, capture_output=True, text=True)
+        assert [line.split("\t")[0] for line in said.stdout.splitlines()] == expected, said
