@@ -24,8 +24,12 @@ class Data:
         return len(self.inputs)
 
     def take(self, rows: Array | slice) -> Self:
-        weights = None if self.weights is None else self.weights[rows]
-        return type(self)(self.inputs[rows], self.targets[rows], weights)
+        """Some of the examples: views for a slice, copies for indices."""
+        if isinstance(rows, slice):
+            weights = None if self.weights is None else self.weights[rows]
+            return type(self)(self.inputs[rows], self.targets[rows], weights)
+        weights = None if self.weights is None else self.weights.take(rows)
+        return type(self)(self.inputs.take(rows, axis=0), self.targets.take(rows, axis=0), weights)
 
 
 def order(seed: int, epoch: int, examples: int) -> Array:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from engine.blocks import by_rows
 from engine.layers import Layer
 from engine.rules import Array
 
@@ -44,13 +45,17 @@ class Gradients(NamedTuple):
     inputs: Array
 
 
-def forward(network: Network, inputs: Array) -> list[LayerTrace]:
-    """The forward pass of `inputs` `[batch, features]`; the last trace's activations are the network's outputs."""
+def forward(network: Network, inputs: Array, out: Sequence[tuple[Array, Array]] | None = None) -> list[LayerTrace]:
+    """The forward pass of `inputs` `[batch, features]`; the last trace's activations are the network's outputs.
+
+    `out`, where given, is memory for z and a of each layer, which the trace may then consist of.
+    """
     trace = []
     x = inputs
-    for layer in network.layers:
-        z = layer.preactivations(x)
-        a = layer.activation.forward(z)
+    for i, layer in enumerate(network.layers):
+        z_out, a_out = (None, None) if out is None else out[i]
+        z = layer.preactivations(x, z_out)
+        a = by_rows(layer.activation.forward, z, out=a_out)
         trace.append(LayerTrace(x, z, a))
         x = a
     return trace
@@ -62,21 +67,28 @@ def backward(
     output_gradients: Array,
     preactivation_gradients: Array | None = None,
     by_inputs: bool = True,
+    out: Sequence[LayerGradients] | None = None,
 ) -> Gradients:
     """Backpropagation: from the derivative by the outputs `[batch, outputs]` to all the others.
 
     `preactivation_gradients`, where given, is the derivative by the last layer's z in its combined, stable form; the
     last activation's own derivative is then not used. Without `by_inputs` the derivative by the network's inputs is
-    left out, and what stands in its place means nothing.
+    left out, and what stands in its place means nothing. `out`, where given, is memory for the gradients of each layer:
+    those by a layer's z may take the place of its z, and those by a may share theirs with other layers'.
     """
     layers = []
     grad = output_gradients
     delta = preactivation_gradients
-    for layer, (x, z, a) in zip(reversed(network.layers), reversed(trace), strict=True):
+    for i in range(len(network.layers) - 1, -1, -1):
+        layer, (x, z, a) = network.layers[i], trace[i]
+        here = None if out is None else out[i]
         if delta is None:
-            delta = layer.activation.backward(grad, z, a)
-        layers.append(LayerGradients(layer.parameter_gradients(delta, x), delta, grad))
-        if by_inputs or len(layers) < len(network.layers):
+            delta = by_rows(layer.activation.backward, grad, z, a, out=here and here.preactivations)
+        parameters = layer.parameter_gradients(delta, x, here and here.parameters)
+        layers.append(LayerGradients(parameters, delta, grad))
+        if i:
+            grad = layer.input_gradients(delta, None if out is None else out[i - 1].activations)
+        elif by_inputs:
             grad = layer.input_gradients(delta)
         delta = None
     layers.reverse()

@@ -42,33 +42,26 @@ class LossObjective:
     targets: Array
     sample_weights: Array | None = None
 
-    def evaluate(self, network: Network, trace: list[LayerTrace], only_to_train: bool = False) -> Evaluation:
-        """Where the loss combines with the last activation, both are taken together on the logits.
-
-        With `only_to_train` targets must be prepared and checked already, and what an update does not need is left out:
-        the example losses, and the derivative by the outputs where the combined form stands in for it.
-        """
+    def evaluate(self, network: Network, trace: list[LayerTrace]) -> Evaluation:
+        """Where the loss combines with the last activation, both are taken together on the logits."""
         loss = self.loss
         _, z, a = trace[-1]
-        targets = self.targets if only_to_train else prepare_targets(loss, self.targets, a.shape, a.dtype)
+        targets = prepare_targets(loss, self.targets, a.shape, a.dtype)
         on_logits, sign = combination(loss, network.layers[-1].activation.kind)
         if on_logits is None:
             loss.check(a, targets)
             y, by_outputs, by_preactivations = a, loss.gradient(a, targets), None
         else:
-            if not only_to_train:
-                on_logits.check(z, targets)
+            on_logits.check(z, targets)
             y = z if sign == 1 else -z
             by_logits = on_logits.logit_gradient(y, a, targets)
             by_preactivations = by_logits if sign == 1 else -by_logits
-            by_outputs = by_logits if only_to_train else on_logits.probability_gradient(a, targets)
+            by_outputs = on_logits.probability_gradient(a, targets)
             loss = on_logits
         values = loss.values(y, targets)
-        scales = row_scales(loss, targets, self.sample_weights, values)
-        own = None
-        if not only_to_train:
-            plain = loss.unweighted()
-            own = example_losses(loss, values if plain is loss else plain.values(y, targets))
+        scales = row_scales(loss, targets, self.sample_weights, values.shape, values.dtype)
+        plain = loss.unweighted()
+        own = example_losses(loss, values if plain is loss else plain.values(y, targets))
         return Evaluation(reduce(values, scales), own, scales, by_outputs, by_preactivations)
 
     def own_scales(self, outputs: Array) -> Array:

@@ -24,10 +24,10 @@ class Relu:
     )
 
     def forward(self, z: Array) -> Array:
-        return np.maximum(z, 0)
+        return np.maximum(z, 0.0)
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
-        return grad * (z > 0)
+        return grad * np.sign(a)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """From an example's loss to the batch's: targets, weights, reductions."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -46,21 +47,24 @@ def prepare_targets(loss: Loss, targets: Array, shape: tuple[int, ...], dtype: A
     return targets.astype(dtype, copy=False)
 
 
-def row_scales(loss: Loss, targets: Array, sample_weights: Array | None, values: Array) -> Array:
-    """The factor of each row, so that the reduced loss is the sum of all `values` times their row's factor `[batch]`.
+def row_scales(loss: Loss, targets: Array, sample_weights: Array | None, shape: tuple[int, ...], dtype: Any) -> Array:
+    """The factor of each row, so that the reduced loss is the sum of all values times their row's factor `[batch]`.
 
-    Raises InvalidWeights where the weights of a mean add up to 0, or to more than the largest number.
+    `shape` and `dtype` are those of the loss's values: `[batch, outputs]`, or `[batch]`. Raises InvalidWeights where
+    the weights of a mean add up to 0, or to more than the largest number.
     """
     divisors = None if loss.reduction == "sum" else loss.row_weights(targets)
     if sample_weights is None and divisors is None:
-        divisor = 1 if loss.reduction == "sum" else values.size if loss.reduction == "mean" else len(values)
-        return np.full(len(values), 1 / divisor, values.dtype)
-    weights = np.ones(len(values), values.dtype) if sample_weights is None else sample_weights
+        divisor = 1 if loss.reduction == "sum" else math.prod(shape) if loss.reduction == "mean" else shape[0]
+        scales = np.empty(shape[0], dtype)
+        scales.fill(1 / divisor)
+        return scales
+    weights = np.ones(shape[0], dtype) if sample_weights is None else sample_weights
     if loss.reduction == "sum":
         return weights
     total = weights.sum() if divisors is None else np.vdot(weights, divisors)
-    if values.ndim == 2 and loss.reduction == "mean":
-        total = total * values.shape[1]
+    if len(shape) == 2 and loss.reduction == "mean":
+        total = total * shape[1]
     if not 0 < total < np.inf:
         where = ("sample_weights",) if divisors is None or not weights.any() else ("loss", "class_weights")
         detail = "These weights add up to 0, so there is no mean."

@@ -97,15 +97,13 @@ def _differentiate(
     return Differentiation(objective, trace, evaluation, loss, penalty, gradients, places, gradient_norm)
 
 
-def scaled_backward(
-    network: Network, trace: list[LayerTrace], evaluation: Evaluation, scales: Array, by_inputs: bool = True
-) -> Gradients:
+def scaled_backward(network: Network, trace: list[LayerTrace], evaluation: Evaluation, scales: Array) -> Gradients:
     """Backpropagation of the rows' own losses, each times its scale."""
     factors = column(scales)
     by_preactivations = evaluation.preactivation_gradients
     if by_preactivations is not None:
         by_preactivations = by_preactivations * factors
-    return backward(network, trace, evaluation.output_gradients * factors, by_preactivations, by_inputs)
+    return backward(network, trace, evaluation.output_gradients * factors, by_preactivations)
 
 
 @np.errstate(all="ignore")

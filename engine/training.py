@@ -11,16 +11,17 @@ import numpy as np
 from engine.clipping import Clipping, norm
 from engine.data import Data, order
 from engine.errors import EngineError, NonFinite
-from engine.finite import is_finite, require_finite
+from engine.finite import require_finite
 from engine.losses import Loss
 from engine.metrics import Metric
-from engine.network import Network, forward
-from engine.objective import LossObjective, combination
+from engine.network import Network, backward, forward
+from engine.objective import LossObjective
 from engine.optimizers import Optimizer
 from engine.regularization import Regularization
 from engine.rules import Array
+from engine.running_loss import RunningLoss
 from engine.schedules import Schedule
-from engine.step import NetworkState, scaled_backward
+from engine.step import NetworkState
 from engine.stopping import EarlyStopping
 from engine.workspace import Workspace
 
@@ -92,19 +93,20 @@ def train(
     losses (before their updates) by the weight of their examples, their sum for the reduction sum; the penalty is part
     of it. The gradient norm is the mean over batches.
     """
-    on_logits, _ = combination(plan.loss, start.network.layers[-1].activation.kind)
-    if on_logits is not None:
-        on_logits.check(data.targets, data.targets)
+    loss = RunningLoss(plan.loss, start.network, data)
     history: list[Row] = []
     last = start
+    workspace = Workspace(start.network, start.state, min(plan.batch_size or len(data), len(data)))
     for epoch in range(start.completed_epochs, start.completed_epochs + plan.epochs):
-        run = _Epoch(last, plan, epoch)
+        if last is not start:
+            workspace.move()
+        run = _Epoch(workspace, loss, plan, epoch, last.schedule_state)
         with np.errstate(all="ignore"):
             reason = run.over(data, stop)
         if reason is not None:
             yield Outcome(last, reason, history)
             return
-        network, state = run.workspace.snapshot()
+        network, state = workspace.network, workspace.state()
         try:
             row = _row(run, network, data, validation)
         except NonFinite:
@@ -141,15 +143,23 @@ def _row(run: "_Epoch", network: Network, data: Data, validation: Data | None) -
     return {**row, "learning_rate": run.optimizer.learning_rate, "gradient_norm": run.gradient_norm}
 
 
-class _Epoch:
-    """One epoch's work, on buffers of its own."""
+class _Step(NamedTuple):
+    penalty: float
+    gradient_norm: float
 
-    def __init__(self, start: Checkpoint, plan: Plan, epoch: int) -> None:
-        self.workspace = Workspace(start.network, start.state)
+
+class _Epoch:
+    """One epoch's work."""
+
+    def __init__(
+        self, workspace: Workspace, running_loss: RunningLoss, plan: Plan, epoch: int, schedule_state: dict[str, Any]
+    ) -> None:
+        self.workspace = workspace
+        self.running_loss = running_loss
         self.plan = plan
         self.epoch = epoch
         self.optimizer = plan.optimizer
-        self.schedule_state = start.schedule_state
+        self.schedule_state = schedule_state
         self.loss = 0.0
         self.gradient_norm = 0.0
 
@@ -158,41 +168,26 @@ class _Epoch:
         plan, examples = self.plan, len(data)
         size = plan.batch_size or examples
         rows = order(plan.seed, self.epoch, examples) if plan.shuffle and size < examples else None
-        if rows is not None:
-            data = data.take(rows)
         batches = math.ceil(examples / size)
-        losses, norms, shares = [], [], []
+        steps = []
+        self.running_loss.reset()
         for k in range(batches):
             if stop():
                 return "deadline"
-            batch = data if batches == 1 else data.take(slice(k * size, (k + 1) * size))
-            if batch.weights is not None and not batch.weights.any() and plan.loss.reduction != "sum":
-                continue
+            part = slice(k * size, (k + 1) * size)
             self.schedule(self.epoch * batches + k)
-            loss, penalty, gradient_norm, share = self.step(batch)
-            if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+            made = self.step(data.take(part if rows is None else rows[part]))
+            if made is None:
+                continue
+            if not math.isfinite(made.gradient_norm):
                 return "diverged"
-            losses.append((loss, penalty))
-            norms.append(gradient_norm)
-            shares.append(share)
-        if not all(
-            is_finite(vector) for group in self.workspace.groups for vector in (group.vector, *group.slots.values())
-        ):
+            steps.append(made)
+        if not self.workspace.is_finite():
             return "diverged"
-        self._summarize(losses, norms, shares)
+        if steps:
+            self.loss = self.running_loss.value() + math.fsum(made.penalty for made in steps) / len(steps)
+            self.gradient_norm = math.fsum(made.gradient_norm for made in steps) / len(steps)
         return None if math.isfinite(self.loss) else "diverged"
-
-    def _summarize(self, losses: list[tuple[float, float]], norms: list[float], shares: list[float]) -> None:
-        if not losses:
-            return
-        total = math.fsum(shares)
-        if self.plan.loss.reduction == "sum":
-            data_loss = math.fsum(loss for loss, _ in losses)
-        else:
-            data_loss = math.fsum(loss * share for (loss, _), share in zip(losses, shares, strict=True)) / total
-        penalty = math.fsum(penalty for _, penalty in losses) / len(losses)
-        self.loss = data_loss + penalty
-        self.gradient_norm = math.fsum(norms) / len(norms)
 
     def schedule(self, step: int) -> None:
         """Sets the learning rate (and momentum) of this step's epoch or index."""
@@ -208,34 +203,27 @@ class _Epoch:
         if changes:
             self.optimizer = dataclasses.replace(self.optimizer, **changes)
 
-    def step(self, batch: Data) -> tuple[float, float, float, float]:
-        """One update; the loss and the penalty before it, the gradient norm, and what the batch counts in a mean."""
+    def step(self, batch: Data) -> "_Step | None":
+        """One update; None for a batch that counts nothing in a mean, which is passed over."""
         plan, workspace = self.plan, self.workspace
-        network = workspace.network
-        trace = forward(network, batch.inputs)
-        evaluation = LossObjective(plan.loss, batch.targets, batch.weights).evaluate(network, trace, only_to_train=True)
-        gradients = [
-            g.parameters for g in scaled_backward(network, trace, evaluation, evaluation.scales, by_inputs=False).layers
-        ]
+        if batch.weights is not None and plan.loss.reduction != "sum" and not batch.weights.any():
+            return None
+        network, room = workspace.network, workspace.room(len(batch))
+        trace = forward(network, batch.inputs, room.trace)
+        grad = self.running_loss.gradient(trace[-1], batch)
+        delta = None if self.running_loss.combined is None else grad
+        layers = backward(network, trace, grad, delta, by_inputs=False, out=room.gradients).layers
         penalty = 0.0
         if plan.regularization is not None:
-            for layer, by_parameters in zip(network.layers, gradients, strict=True):
+            for layer, gradients in zip(network.layers, layers, strict=True):
                 penalty += plan.regularization.penalty(layer.weights)
-                by_parameters["weights"] += plan.regularization.gradient(layer.weights)
-        vectors = workspace.set_gradients(gradients)
+                gradients.parameters["weights"] += plan.regularization.gradient(layer.weights)
+        vectors = workspace.gradients
         gradient_norm = norm(vectors)
         if plan.clipping is not None:
             vectors = plan.clipping.clip(vectors, gradient_norm)
         workspace.update(self.optimizer, vectors)
-        return float(evaluation.loss), penalty, gradient_norm, _share(plan.loss, batch)
-
-
-def _share(loss: Loss, batch: Data) -> float:
-    """What a batch's mean loss counts in the mean of all: its number of examples, or the sum of their weights."""
-    divisors = loss.row_weights(batch.targets)
-    if divisors is None:
-        return len(batch) if batch.weights is None else float(batch.weights.sum())
-    return float(divisors.sum() if batch.weights is None else np.vdot(divisors, batch.weights))
+        return _Step(penalty, gradient_norm)
 
 
 def with_momentum(optimizer: Optimizer, momentum: float) -> dict[str, Any]:

@@ -1,21 +1,21 @@
-"""The parameters of a network in one vector, so that an optimizer updates all of them at once.
+"""The memory of one training run: parameters in one vector, gradients in another, and room for a batch.
 
-Every optimizer works element by element, so one update of the vector gives the same bits as one of each array; for
-small networks it costs a fraction. The vectors are buffers of one training run, changed in place and seen by nothing
-else.
+Every optimizer works element by element, so one update of a vector gives the same bits as one of each array; for small
+networks it costs a fraction. All of it is changed in place by the run alone, until `move` leaves it to others.
 """
 
-from typing import Any
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.network import Network
+from engine.blocks import BLOCK
+from engine.finite import is_finite
+from engine.network import LayerGradients, Network
 from engine.optimizers import Optimizer, State
 from engine.rules import Array
 from engine.step import NetworkState
-
-BLOCK = 1 << 14
-"""An update goes block by block of this many numbers, so that its intermediate results stay in the cache."""
 
 Place = tuple[int, str]
 """A parameter: its layer's index and its name."""
@@ -27,24 +27,26 @@ class Group:
     def __init__(self, places: list[Place], parameters: list[Array], states: list[State]) -> None:
         self.places = places
         self.shapes = [p.shape for p in parameters]
-        self.vector = np.concatenate([p.ravel() for p in parameters])
+        self.vector = joined(parameters)
         self.gradients = np.empty_like(self.vector)
-        self.gradient_views = self.views(self.gradients)
         self.scalars = {k: v for k, v in states[0].items() if not isinstance(v, np.ndarray)}
-        self.slots = {k: np.concatenate([s[k].ravel() for s in states]) for k in states[0] if k not in self.scalars}
+        self.slots = {k: joined(s[k] for s in states) for k in states[0] if k not in self.scalars}
 
-    def views(self, vector: Array) -> list[Array]:
+    def views(self, vector: Array) -> dict[Place, Array]:
         """The parts of a vector in the parameters' shapes; they share its memory."""
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
-        return [part.reshape(shape) for part, shape in zip(np.split(vector, ends), self.shapes, strict=True)]
+        parts, start = {}, 0
+        for place, shape in zip(self.places, self.shapes, strict=True):
+            end = start + math.prod(shape)
+            parts[place] = vector[start:end].reshape(shape)
+            start = end
+        return parts
 
-    def states(self) -> list[State]:
+    def states(self) -> dict[Place, State]:
         slots = {key: self.views(slot) for key, slot in self.slots.items()}
-        return [
-            {**self.scalars, **{key: parts[i].copy() for key, parts in slots.items()}} for i in range(len(self.places))
-        ]
+        return {place: {**self.scalars, **{key: parts[place] for key, parts in slots.items()}} for place in self.places}
 
     def update(self, optimizer: Optimizer, gradients: Array) -> None:
+        """One update, block by block, so that its intermediate results stay in the cache."""
         scalars: dict[str, Any] = self.scalars
         for start in range(0, self.vector.size, BLOCK):
             block = slice(start, start + BLOCK)
@@ -55,13 +57,33 @@ class Group:
             scalars = {key: new[key] for key in self.scalars}
         self.scalars = scalars
 
+    def move(self) -> None:
+        """Goes on with copies, so that nobody's arrays change any more."""
+        self.vector = self.vector.copy()
+        self.slots = {key: slot.copy() for key, slot in self.slots.items()}
+
+
+def joined(arrays: Iterable[Array]) -> Array:
+    return np.concatenate([array.ravel() for array in arrays])
+
+
+class Room(NamedTuple):
+    """Where a step over a batch puts its arrays: z and a of each layer, and the gradients of each layer."""
+
+    trace: list[tuple[Array, Array]]
+    gradients: list[LayerGradients]
+
 
 class Workspace:
-    """A network and its optimizer's state during a training run; `network` always holds the current parameters."""
+    """A network and its optimizer's state during a training run; `network` always holds the current parameters.
 
-    def __init__(self, network: Network, state: NetworkState) -> None:
+    `gradients` are the vectors that backpropagation into `room` fills with the gradients of all trainable parameters.
+    """
+
+    def __init__(self, network: Network, state: NetworkState, batch: int) -> None:
+        """`batch` is how many rows a batch has at most."""
+        self.frozen_states = state
         grouped: dict[tuple[tuple[str, Any], ...], list[Place]] = {}
-        self.frozen_states = [dict(layer) for layer in state]
         for i, layer in enumerate(network.layers):
             for name in layer.parameters:
                 if name not in layer.frozen:
@@ -72,28 +94,59 @@ class Workspace:
             Group(places, [parameters[i][name] for i, name in places], [state[i][name] for i, name in places])
             for places in grouped.values()
         ]
-        for group in self.groups:
-            for (i, name), view in zip(group.places, group.views(group.vector), strict=True):
-                parameters[i][name] = view
-        self.network = network.with_parameters(parameters)
+        self.gradients = [group.gradients for group in self.groups]
+        by_place = {place: view for group in self.groups for place, view in group.views(group.gradients).items()}
+        self._by_parameters = [
+            {name: by_place[i, name] if (i, name) in by_place else np.empty_like(p) for name, p in layer.items()}
+            for i, layer in enumerate(parameters)
+        ]
+        self.network = self._on_vectors(network)
+        widths = [layer.weights.shape[1] for layer in network.layers]
+        dtype = network.layers[0].weights.dtype
+        self._memory = [(np.empty((batch, units), dtype), np.empty((batch, units), dtype)) for units in widths]
+        self._scratch = np.empty(batch * max(widths), dtype)
+        self._rooms: dict[int, Room] = {}
 
-    def set_gradients(self, gradients: list[dict[str, Array]]) -> list[Array]:
-        """Takes over the gradients of all layers; the vectors that hold those of the trainable parameters."""
+    def _on_vectors(self, network: Network) -> Network:
+        parameters = network.parameters
         for group in self.groups:
-            for view, (i, name) in zip(group.gradient_views, group.places, strict=True):
-                view[...] = gradients[i][name]
-        return [group.gradients for group in self.groups]
+            for (i, name), view in group.views(group.vector).items():
+                parameters[i][name] = view
+        return network.with_parameters(parameters)
+
+    def room(self, rows: int) -> Room:
+        """Room for a batch of `rows`; all rooms share their memory.
+
+        The gradients by a layer's z take the place of that z, and those by the activations of all layers one place.
+        """
+        if rows not in self._rooms:
+            trace = [(z[:rows], a[:rows]) for z, a in self._memory]
+            gradients = [
+                LayerGradients(by_parameters, z, self._scratch[: z.size].reshape(z.shape))
+                for by_parameters, (z, _) in zip(self._by_parameters, trace, strict=True)
+            ]
+            self._rooms[rows] = Room(trace, gradients)
+        return self._rooms[rows]
 
     def update(self, optimizer: Optimizer, gradients: list[Array]) -> None:
-        """One update of every trainable parameter from (clipped) gradients in the form of `set_gradients`."""
+        """One update of every trainable parameter from (clipped) gradients in the form of `self.gradients`."""
         for group, vector in zip(self.groups, gradients, strict=True):
             group.update(optimizer, vector)
 
-    def snapshot(self) -> tuple[Network, NetworkState]:
-        """A copy of the network and the state as they are now."""
-        parameters = [{name: p.copy() for name, p in layer.items()} for layer in self.network.parameters]
+    def is_finite(self) -> bool:
+        """Whether all parameters and the optimizer's state are."""
+        return all(is_finite(vector) for group in self.groups for vector in (group.vector, *group.slots.values()))
+
+    def state(self) -> NetworkState:
+        """The optimizer's state as it is now."""
         state = [dict(layer) for layer in self.frozen_states]
         for group in self.groups:
-            for (i, name), parameter_state in zip(group.places, group.states(), strict=True):
+            for (i, name), parameter_state in group.states().items():
                 state[i][name] = parameter_state
-        return self.network.with_parameters(parameters), state
+        return state
+
+    def move(self) -> None:
+        """Goes on with copies: the arrays of `network` and `state` do not change any more."""
+        for group in self.groups:
+            group.move()
+        self.network = self._on_vectors(self.network)

@@ -165,7 +165,7 @@ def reduced(loss: Any, y: Array, targets: Array, weights: Array | None = None) -
     t = prepare_targets(loss, targets, y.shape, y.dtype)
     loss.check(y, t)
     values = loss.values(y, t)
-    scales = row_scales(loss, t, weights, values)
+    scales = row_scales(loss, t, weights, values.shape, values.dtype)
     return reduce(values, scales), loss.gradient(y, t) * column(scales)
 
 
