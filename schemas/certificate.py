@@ -1,0 +1,121 @@
+"""The certificate on the wire."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from engine.certificate import Certificate, certify
+from engine.errors import Where
+from engine.regularization import Regularization
+from engine.step import differentiate
+from schemas.network import Layout
+from schemas.requests import BackwardRequest
+
+MOST_KINKS = 20
+
+
+class KinkModel(BaseModel):
+    """A number at which a function has no derivative; the engine's is the convention of the catalog."""
+
+    pointer: str = Field(description="Of the number, in the answer of POST /v1/backward, or in the request.")
+    function: str
+    value: float
+
+
+class CoordinatesModel(BaseModel):
+    """The numbers that gradients are taken by: all weights, biases and inputs."""
+
+    total: int
+    left_out: int = Field(description="Those that move a number that lies on a kink.")
+
+
+class DifferencesModel(BaseModel):
+    """(f(x + h d) - f(x - h d)) / 2h along random directions d, extrapolated to h = 0."""
+
+    agrees: bool
+    directions: int
+    max_relative_error: float = Field(
+        description="Relative to the derivative along d or, where rounding hides that, to what a difference can see."
+    )
+
+
+class ComplexStepModel(BaseModel):
+    """Im f(x + i h d) / h, which has neither truncation error nor cancellation."""
+
+    applicable: Literal[True]
+    agrees: bool
+    coordinates: int = Field(description="Checked one by one; in large networks a sample, drawn by a fixed seed.")
+    directions: int = Field(description="Checked together along random directions, which hold all coordinates.")
+    max_relative_error: float = Field(
+        description="Relative to the gradient or, where it is the difference of larger terms, to 1/1000 of those."
+    )
+    worst: str | None = Field(description="The pointer of the coordinate with the largest error, where there is one.")
+    piecewise: list[str] = Field(
+        description="Functions that are analytic in pieces: the step is taken on the piece that the number lies on."
+    )
+
+
+class NotApplicable(BaseModel):
+    applicable: Literal[False]
+    because: str
+
+
+class TaylorModel(BaseModel):
+    """|f(x + h d) - f(x) - h g.d|: of order 2 in h where g is the gradient, of order 1 where it is not."""
+
+    agrees: bool
+    order: float | None = Field(description="null where f is linear along d, up to rounding.")
+    steps: list[float]
+    remainders: list[float] = Field(description="Root mean square over four random directions.")
+
+
+class CertificateModel(BaseModel):
+    """The service's own gradient, judged by three means that share no code with it."""
+
+    verdict: Literal["match", "mismatch", "undetermined"]
+    reason: str | None = Field(description="Why nothing could be checked, where the verdict is undetermined.")
+    coordinates: CoordinatesModel
+    central_differences: DifferencesModel | None
+    complex_step: ComplexStepModel | NotApplicable
+    taylor: TaylorModel | None
+    kinks: list[KinkModel] = Field(description=f"The first {MOST_KINKS} kinks that numbers lie on.")
+    kink_count: int
+
+
+def certificate_of(request: BackwardRequest, regularization: Regularization | None = None) -> dict[str, Any]:
+    """The certificate of the engine's gradient of a request, in float64 whatever the request's dtype: in float32,
+    rounding would hide what a certificate looks for."""
+    request = request.model_copy(update={"dtype": "float64"})
+    network, inputs, objective = request.engine_network(), request.engine_inputs(), request.objective()
+    result = differentiate(network, inputs, objective, regularization)
+    certificate = certify(network, inputs, objective, result.gradients, regularization)
+    return certificate_to_wire(certificate, request.layout)
+
+
+def certificate_to_wire(certificate: Certificate, layout: Layout) -> dict[str, Any]:
+    """The fields of CertificateModel; pointers to weights are in the layout of the request."""
+    step = certificate.complex_step
+    complex_step: dict[str, Any] = {"applicable": False, "because": certificate.reason}
+    if step is not None:
+        worst = None if step.worst is None else _pointer(step.worst, layout)
+        complex_step = {"applicable": True, **step._asdict(), "worst": worst}
+    differences, taylor = certificate.central_differences, certificate.taylor
+    return {
+        "verdict": certificate.verdict,
+        "reason": certificate.reason,
+        "coordinates": {"total": certificate.coordinates, "left_out": certificate.left_out},
+        "central_differences": None if differences is None else differences._asdict(),
+        "complex_step": complex_step,
+        "taylor": None if taylor is None else taylor._asdict(),
+        "kinks": [
+            {"pointer": _pointer(kink.where, layout), "function": kink.function, "value": kink.value}
+            for kink in certificate.kinks[:MOST_KINKS]
+        ],
+        "kink_count": len(certificate.kinks),
+    }
+
+
+def _pointer(where: Where, layout: Layout) -> str:
+    if layout.transposed and where[-3] == "weights":
+        where = (*where[:-2], where[-1], where[-2])
+    return "".join(f"/{part}" for part in where)
