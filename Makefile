@@ -14,6 +14,8 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUN_READY := $(VENV)/.run-ready
 TEST_READY := $(VENV)/.test-ready
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.ready
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -38,7 +40,7 @@ check: lint types test ## lint, types and tests
 fuzz: $(TEST_READY) ## search long for requests that break something
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=long
 
-bench: $(TEST_READY) ## measure, and write docs/benchmarks.md; QUICK=1 prints short runs in two minutes
+bench: $(TEST_READY) $(PEERS_READY) ## measure, and write docs/benchmarks.md; QUICK=1 prints short runs in two minutes
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 openapi: $(TEST_READY) ## write docs/openapi.json anew
@@ -53,7 +55,7 @@ golden: $(TEST_READY) ## write the golden files anew (needs torch in .venv)
 	$(BIN)/python tests/golden/make.py
 
 clean: ## remove .venv, caches and build output
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -70,3 +72,10 @@ $(RUN_READY): pyproject.toml constraints.txt | $(BIN)/python
 $(TEST_READY): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[test]'
 	@touch $(RUN_READY) $@
+
+# The benchmarks' peers. Where they cannot be installed, the report goes without them and says so.
+$(PEERS_READY): benchmarks/peers/requirements.txt benchmarks/peers/constraints.txt
+	"$(PYTHON)" -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c benchmarks/peers/constraints.txt -r benchmarks/peers/requirements.txt && touch $@ || \
+		echo "The peers could not be installed; the benchmarks go on without them." >&2

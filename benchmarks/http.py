@@ -2,50 +2,64 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 from contextlib import suppress
+from tempfile import TemporaryFile
 from time import perf_counter, sleep
 from types import TracebackType
 from typing import Self
 
 JSON = "application/json"
+UVICORN = ("uvicorn", "--port", "{port}", "--no-access-log")
 LONGEST_WAIT = 2.0
 """Servers close a connection that is quiet for some seconds; uvicorn after five."""
+SECONDS_TO_START = 60
 
 
 class Server:
-    """A server process for the time of a `with`."""
+    """A server process for the time of a `with`: a Python module and its arguments, with {port} for the port."""
 
-    def __init__(self, *arguments: str) -> None:
-        environment = {**os.environ, "HOST": "127.0.0.1", "PORT": "0"}
-        command = [sys.executable, "-m", *arguments]
-        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
-        found = None
-        while not found:
-            line = self.process.stderr.readline()
-            if not line:
-                raise RuntimeError(f"{arguments} did not start")
-            found = re.search(r"running on http://127\.0\.0\.1:(\d+)", line)
-        self.port = int(found.group(1))
-        self._wait_until_it_listens()
-
-    def _wait_until_it_listens(self) -> None:
-        """Servers may tell their port before they listen on it."""
-        for _ in range(200):
-            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self.port)):
-                return
-            sleep(0.05)
-        raise RuntimeError(f"nobody listens on port {self.port}")
+    def __init__(self, *command: str, python: str = sys.executable, **environment: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.command = " ".join(command)
+        self.log = TemporaryFile()  # noqa: SIM115, which lives as long as the server
+        self.process = subprocess.Popen(
+            [python, "-m", *(part.format(port=self.port) for part in command)],
+            env={**os.environ, "HOST": "127.0.0.1", "PORT": str(self.port), **environment},
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
 
     def __enter__(self) -> Self:
-        return self
+        deadline = perf_counter() + SECONDS_TO_START
+        while perf_counter() < deadline and self.process.poll() is None:
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", self.port)):
+                return self
+            sleep(0.05)
+        self.stop()
+        raise RuntimeError(f"{self.command} did not start:\n{self.printed()}")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.process.terminate()
-        self.process.communicate(timeout=20)
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the process and those that it started."""
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, sign)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=10)
+
+    def printed(self) -> str:
+        """The end of what the server printed."""
+        self.log.seek(0)
+        return self.log.read()[-2000:].decode("utf-8", "replace")
 
 
 class Client:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from benchmarks.rounds import QUICK, short
+
 FOLDER = Path(__file__).parent.parent / "docs" / "benchmarks"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c564b")
 """Okabe and Ito's, which people who see fewer colors can tell apart, and two more."""
@@ -21,7 +23,10 @@ Points = Sequence[tuple[float, float]]
 def lines(
     name: str, title: str, x_label: str, y_label: str, series: Mapping[str, Points], logarithmic: bool = True
 ) -> str:
-    """Draws `docs/benchmarks/<name>.svg`, a line with dots for each series; returns the Markdown that shows it."""
+    """Draws `docs/benchmarks/<name>.svg`, a line with dots for each series; returns the Markdown that shows it.
+
+    Short runs do not draw.
+    """
     xs, ys = ([point[i] for points in series.values() for point in points] for i in (0, 1))
     x_scale = Scale(xs, LEFT, WIDTH - RIGHT, logarithmic)
     y_scale = Scale(ys if logarithmic else [0.0, *ys], HEIGHT - BOTTOM, TOP, logarithmic)
@@ -94,11 +99,6 @@ class Scale:
         return [value for value in candidates if self.low <= value <= self.high]
 
 
-def short(value: float) -> str:
-    """Three digits, without an exponent where that is no longer."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def line(x1: float, y1: float, x2: float, y2: float, opacity: float) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{INK}" stroke-opacity="{opacity}"/>'
 
@@ -109,12 +109,13 @@ def text(x: float, y: float, content: str, anchor: str, transform: str = "", col
 
 
 def save(name: str, title: str, parts: Sequence[str], height: float) -> str:
-    FOLDER.mkdir(parents=True, exist_ok=True)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'font-family="system-ui, sans-serif" font-size="12" role="img">'
     )
     heading = f'<text x="{LEFT}" y="22" fill="{INK}" font-size="15">{escape(title)}</text>'
     content = "\n".join([head, f"<title>{escape(title)}</title>", heading, *parts, "</svg>"])
-    (FOLDER / f"{name}.svg").write_text(content + "\n")
+    if not QUICK:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        (FOLDER / f"{name}.svg").write_text(content + "\n")
     return f"![{title}](benchmarks/{name}.svg)"

@@ -30,7 +30,13 @@ def spread(above: Sequence[float], below: Sequence[float]) -> str:
 
 def milliseconds(seconds: Sequence[float]) -> str:
     """The median, and from where to where the rounds go."""
-    return f"{1e3 * median(seconds):.3g} ({1e3 * min(seconds):.3g} to {1e3 * max(seconds):.3g})"
+    middle, least, most = (short(1e3 * value) for value in (median(seconds), min(seconds), max(seconds)))
+    return f"{middle} ({least} to {most})"
+
+
+def short(value: float) -> str:
+    """Three digits, without an exponent where that is no longer."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ import json
 from statistics import median, quantiles
 
 from app.examples import EXAMPLES
-from benchmarks.http import Client, Server
+from benchmarks.http import UVICORN, Client, Server
 from benchmarks.rounds import QUICK, Times, spread, table
 
 ROUNDS, SECONDS = (3, 0.4) if QUICK else (11, 1.0)
@@ -13,7 +13,7 @@ STEP, EMPTY = "textbook step", "empty POST"
 
 def main() -> None:
     body = json.dumps(EXAMPLES["textbook"]["request"]).encode()
-    with Server("app") as ours, Server("uvicorn", "benchmarks.empty:app", "--port", "0", "--no-access-log") as empty:
+    with Server("app") as ours, Server(*UVICORN, "benchmarks.empty:app") as empty:
         clients = {STEP: Client(ours.port, "/v1/step", body), EMPTY: Client(empty.port, "/empty", b"")}
         loss = json.loads(clients[STEP].post())["loss"]
         assert abs(loss - 1.6172337500003393) < 1e-12, "the answer is wrong, so its speed does not matter"
