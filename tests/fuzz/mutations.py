@@ -84,7 +84,8 @@ def mutations(draw: st.DrawFn, request: Any) -> Mutation:
     match name:
         case "another type":
             new = draw(STRANGE.filter(lambda other: json_type(other) is not json_type(value)))
-            return Mutation(name, path, replaced(request, path, new))
+            # null says that nothing is there.
+            return Mutation("taken away" if new is None else name, path, replaced(request, path, new))
         case "taken away":
             parent = copy.deepcopy(request)
             place = parent
