@@ -10,8 +10,8 @@ import pybase64
 
 from benchmarks.http import UVICORN, Client, Server
 from benchmarks.networks import LARGE, as_base64, as_json, large
-from benchmarks.plots import bars, short
-from benchmarks.rounds import QUICK, alternate, milliseconds, spread, table
+from benchmarks.plots import bars
+from benchmarks.rounds import QUICK, alternate, milliseconds, short, spread, table
 from schemas import safetensors
 
 ROUNDS, SECONDS = (3, 0.3) if QUICK else (11, 0.8)
@@ -41,17 +41,13 @@ def main() -> None:
         for name, client in clients.items()
     ]
     sizes = "-".join(map(str, LARGE))
-    print(
-        f"## Wire forms\n\nOne step of {sizes} with a batch of 32 in float64, all gradients and the new network answered.\n"
-    )
+    print(f"## Wire forms\n\nOne step of {sizes}, batch 32, float64; all gradients and the new network are answered.\n")
     print(table(["", "MB sent", "MB answered", "ms"], rows))
     print(f"- JSON has {spread(times[PLAIN], times['JSON'])} times the rate of the plain handler (aim: at least 12).")
     print(f"- Base64 has {spread(times['JSON'], times['base64'])} times the rate of JSON (aim: at least 2.5).")
     print(f"- Safetensors has {spread(times['JSON'], times['safetensors'])} times the rate of JSON (aim: at least 5),")
-    print(
-        f"  and {spread(times[BYTES], times['safetensors'])} times that of an endpoint of the same framework that reads"
-    )
-    print("  and answers as many bytes and computes nothing (aim: at least 0.5).\n")
+    print(f"  and {spread(times[BYTES], times['safetensors'])} times that of an endpoint of the same framework that")
+    print("  reads and answers as many bytes and computes nothing (aim: at least 0.5).\n")
     rates = {name: 1 / median(seconds) for name, seconds in times.items()}
     print(bars("wire", f"A step of {sizes}, batch 32: answers a second", "", rates))
     print(f"\nThe plain handler is that of the peers below; it needs {short(1e3 * median(times[PLAIN]))} ms for it.\n")
