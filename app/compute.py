@@ -1,26 +1,59 @@
 """How a POST is answered: bytes to a validated request, the route's function, bytes of the answer.
 
-A small body is decoded, computed and written on the event loop, which is faster than a hop to a thread; anything larger
-goes to a worker thread, so that it holds up nobody else.
+A small body is decoded, computed and written on the event loop, which is faster than a hop to a thread. What is larger
+goes through a gate to a worker thread, and what is largest to a process of its own, so that it holds up nobody else.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import asyncio
+from collections.abc import Coroutine, Mapping
+from enum import IntEnum
+from functools import partial
+from typing import Any, TypeVar
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from app.annex import annexes
 from app.errors import InvalidRequest, ProblemError, answer_error
-from app.forms import ANSWER_FORMS, REQUEST_FORMS, Headers, Reader, Writer, chosen, headers_of, reader
+from app.forms import ANSWER_FORMS, REQUEST_FORMS, Body, Headers, Reader, Writer, chosen, headers_of, reader, release
+from app.gate import BodyShare, Gate, body_budget, gates
 from app.settings import settings
 from engine.errors import EngineError
 
-INLINE_BYTES = 16 * 1024
-INLINE_NUMBERS = 20_000
+T = TypeVar("T")
+REFUSALS = (EngineError, InvalidRequest, ProblemError)
+PIECE = 2**18
+
+
+class Place(IntEnum):
+    """Where a request is answered."""
+
+    LOOP = 0
+    THREAD = 1
+    ANNEX = 2
+
+
+LOOP_BYTES, LOOP_NUMBERS, LOOP_WORK = 16 * 2**10, 20_000, 2_000_000
+THREAD_BYTES, THREAD_NUMBERS, THREAD_WORK = 2 * 2**20, 1_000_000, 2_000_000_000
+
+
+def place(size: int, numbers: int, work: int) -> Place:
+    """Where a request is answered, by an estimate of its work.
+
+    `size`: bytes of the body, which are read at about 3 ns each. `numbers`: that it makes the server hold, read or
+    written at about 30 ns each. `work`: multiplications, some 10^9 a second and core for small matrices, 10^10 for
+    large ones. The event loop takes what keeps others waiting for no more than two milliseconds or so; a thread what
+    holds the interpreter's lock for no more than some ten milliseconds at a time, or can do without being stopped at
+    once when its client goes.
+    """
+    if size <= LOOP_BYTES and numbers <= LOOP_NUMBERS and work <= LOOP_WORK:
+        return Place.LOOP
+    if size <= THREAD_BYTES and numbers <= THREAD_NUMBERS and work <= THREAD_WORK:
+        return Place.THREAD
+    return Place.ANNEX
 
 
 class ComputeRoute(APIRoute):
@@ -39,78 +72,140 @@ class ComputeRoute(APIRoute):
         super().__init__(*arguments, **options)
         assert self.body_field is not None, f"{self.path} takes no body"
         self.model: Any = self.body_field.field_info.annotation
+        self.loop_bytes = min(LOOP_BYTES, settings().max_body_bytes)
         self.app = self.handle_post
 
     async def handle_post(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = headers_of(scope["headers"])
             form = chosen(headers, self.answer_forms)
-            content = await self.content(headers, receive, self.answer_forms[form])
-        except (EngineError, InvalidRequest, ProblemError) as error:
+            read = reader(headers, self.request_forms)
+            message = await receive()
+            body = message.get("body", b"")
+            if len(body) > self.loop_bytes or message.get("more_body", False):
+                await self.handle_large(scope, headers, message, receive, send)
+            elif message["type"] == "http.request":
+                asked, where = self.decode(body, read)
+                if where is Place.LOOP:
+                    await respond(send, self.answer(asked, self.answer_forms[form]), form)
+                else:
+                    await self.handle_large(scope, headers, message, receive, send)
+        except REFUSALS as error:
             await answer_error(Request(scope), error)(scope, receive, send)
-            return
-        await respond(send, content, form)
 
-    async def content(self, headers: Headers, receive: Receive, write: Writer) -> bytes:
-        read = reader(headers, self.request_forms)
-        body = await read_body(headers, receive, settings().max_body_bytes)
-        if len(body) > INLINE_BYTES:
-            return await in_thread(lambda: self.answer(self.decode(body, read)[0], write))
-        asked, numbers = self.decode(body, read)
-        if numbers > INLINE_NUMBERS:
-            return await in_thread(lambda: self.answer(asked, write))
+    async def handle_large(
+        self, scope: Scope, headers: Headers, message: Message, receive: Receive, send: Send
+    ) -> None:
+        """Answers a request whose body goes on after its first message, or that is too much for the event loop."""
+        gate = gates()["compute"]
+        with body_budget().share() as share:
+            body = await read_body(headers, message, receive, gate, share)
+            if len(body) <= THREAD_BYTES or "annex" in scope:
+                form = chosen(headers, self.answer_forms)
+                read, write = reader(headers, self.request_forms), self.answer_forms[form]
+                content = await unless_gone(
+                    gate.in_thread(partial(self.large_answer, body, read, write, scope)), receive
+                )
+                if content is not None:
+                    await respond(send, content, form)
+                    return
+            await in_annex(gate, scope, body, receive, send)
+
+    def large_answer(self, body: Body, read: Reader, write: Writer, scope: Scope) -> bytes | None:
+        """The answer, or None where it is not to be computed in a thread of this process."""
+        asked, where = self.decode(body, read)
+        if where is Place.ANNEX and "annex" not in scope:
+            return None
+        release(body)
         return self.answer(asked, write)
 
-    def decode(self, body: bytes, read: Reader) -> tuple[Any, int]:
-        """The validated request and how many numbers it makes the server hold; raises what is wrong with it."""
-        data = read(body)
+    def decode(self, body: Body, read: Reader) -> tuple[Any, Place]:
+        """The validated request and where to answer it; raises what is wrong with it."""
         limits = settings().limits
+        if len(body) > LOOP_BYTES:
+            limits.require_values(body)
+        data = read(body)
         try:
             asked = self.model.model_validate(data, context=limits)
         except ValidationError as error:
             raise InvalidRequest(error, data, self.model) from None
-        numbers = asked.numbers()
+        numbers, work = asked.numbers(), asked.work()
         limits.require_numbers(numbers, ())
-        return asked, numbers
+        limits.require_work(work, asked.work_field)
+        return asked, place(len(body), numbers, work)
 
     def answer(self, asked: Any, write: Writer) -> bytes:
         return write(self.endpoint(asked), asked.encoding)
 
 
-_limiter: CapacityLimiter | None = None
+async def read_body(headers: Headers, message: Message, receive: Receive, gate: Gate, share: BodyShare) -> Body:
+    """The whole body, whose first message is there; raises where it has too many bytes, or where it is refused anyway.
 
-
-async def in_thread(work: Callable[[], bytes]) -> bytes:
-    global _limiter
-    if _limiter is None:
-        _limiter = CapacityLimiter(settings().max_threads)
-    return await to_thread.run_sync(work, limiter=_limiter)
-
-
-async def read_body(headers: Headers, receive: Receive, most: int) -> bytes:
-    """The whole body, and never more than `most` bytes."""
+    A request that its gate would turn away is turned away before it has been read.
+    """
+    most = settings().max_body_bytes
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > most:
         raise too_large(most)
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunks.append(message.get("body", b""))
-        more = message.get("more_body", False)
-        size += len(chunks[-1])
-        if size > most:
-            raise too_large(most)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    gate.require_place()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    body = message.get("body", b"")
+    share.take(len(body))
+    if message.get("more_body", False):
+        body = bytearray(body)
+        while message.get("more_body", False):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            piece = message.get("body", b"")
+            share.take(len(piece))
+            body += piece
+            if len(body) > most:
+                break
+    if len(body) > most:
+        raise too_large(most)
+    return body
 
 
 def too_large(most: int) -> ProblemError:
     return ProblemError("payload-too-large", f"This server reads at most {most} bytes.", {"Connection": "close"})
 
 
+async def in_annex(gate: Gate, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
+    """Has an annex answer, in a slot of the gate; the body is emptied on the way."""
+    entered = await unless_gone(gate.enter(), receive)
+    try:
+        await annexes.answer(scope, body, receive, send)
+    finally:
+        gate.leave(entered)
+
+
+async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
+    """What `work` returns; where the client goes before that, `work` is cancelled and ClientDisconnect raised."""
+    task = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(disconnected(receive))
+    try:
+        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        watcher.cancel()
+        del task  # Its error's traceback holds this frame, and so would keep all of them, and a large body, for long.
+
+
+async def disconnected(receive: Receive) -> None:
+    """Returns when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def respond(send: Send, content: bytes, form: bytes) -> None:
-    """Sends an answer in one of its forms."""
+    """Sends an answer in one of its forms; a long one in pieces, so that its client's pace can be told."""
     headers = [(b"content-type", form), (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    for start in range(0, len(content), PIECE):
+        piece = content if len(content) <= PIECE else content[start : start + PIECE]
+        await send({"type": "http.response.body", "body": piece, "more_body": start + PIECE < len(content)})

@@ -4,6 +4,7 @@ A route has two tables, media type to reader and media type to writer. The first
 a wish sends and gets. A key of the answers' table is sent as the Content-Type, parameters included.
 """
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,7 +18,8 @@ from schemas.answers import write
 JSON = b"application/json"
 SAFETENSORS = b"application/vnd.safetensors"
 Headers = Mapping[bytes, bytes]
-Reader = Callable[[bytes], Any]
+Body = bytes | bytearray
+Reader = Callable[[Body], Any]
 """From a body to what JSON would decode it to; raises ProblemError where it is malformed."""
 Writer = Callable[[Any, str], bytes]
 """From an answer, and the `encoding` that the request asked for, to bytes."""
@@ -25,17 +27,24 @@ Writer = Callable[[Any, str], bytes]
 QUALITY = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: Body) -> Any:
     """The decoded body; raises the problem that says where it stops being JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ProblemError(
-            "malformed-json", f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
-        ) from None
+        detail = f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+    # Raised out here, since an error keeps the one in whose handling it was raised, and that one has the whole body.
+    raise ProblemError("malformed-json", detail)
 
 
-def read_safetensors(body: bytes) -> Any:
+def release(body: Body) -> None:
+    """Gives the memory of a large body back, unless arrays look into it."""
+    if isinstance(body, bytearray):
+        with contextlib.suppress(BufferError):
+            body.clear()
+
+
+def read_safetensors(body: Body) -> Any:
     """The same of a safetensors file, with arrays where JSON has lists."""
     try:
         return safetensors.read(body)

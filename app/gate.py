@@ -10,7 +10,7 @@ import contextvars
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from time import monotonic
 from typing import Any, TypeVar
@@ -103,10 +103,14 @@ class Gate:
         self.in_use -= 1
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises, from a thread of its own in a slot of this gate.
+        """What `work` returns or raises, from a thread of its own in a slot of this gate."""
+        return await (await self.thread(work))
 
-        The slot is the thread's: whoever is cancelled while it waits for the result leaves the thread its slot until it
-        ends. The thread is a daemon, so that a server which must stop does not wait for it.
+    async def thread(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        """Enters, and starts a thread; the future is what `work` returns or raises.
+
+        The slot is the thread's: where the future is cancelled, the thread keeps its slot until it ends. The thread is
+        a daemon, so that a server which must stop does not wait for it.
         """
         entered = await self.enter()
         loop = asyncio.get_running_loop()
@@ -121,21 +125,25 @@ class Gate:
             else:
                 result.set_exception(error)
 
-        def run() -> None:
-            error, value = None, None
-            try:
-                value = work()
-            except BaseException as caught:
-                error = caught
+        def tell(error: BaseException | None, value: T | None) -> None:
             with contextlib.suppress(RuntimeError):  # The loop has closed: nobody waits any more.
                 loop.call_soon_threadsafe(finish, error, value)
 
+        def run() -> None:
+            # No variable may hold the error: together with its traceback it would keep a large body alive for long.
+            try:
+                value = work()
+            except BaseException as error:
+                tell(error, None)
+            else:
+                tell(None, value)
+
         threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
-        return await result
+        return result
 
 
 class BodyBudget:
-    """The bytes of all bodies that are being read or wait for a slot: together at most `most`."""
+    """The bytes of all bodies that were read, or are being read, for a slot: together at most `most`."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -148,8 +156,24 @@ class BodyBudget:
             raise ProblemError("overloaded", detail, {"Retry-After": "1", "Connection": "close"})
         self.held += size
 
-    def give_back(self, size: int) -> None:
-        self.held -= size
+    @contextlib.contextmanager
+    def share(self) -> Iterator["BodyShare"]:
+        """One request's part of it, which is free again at the end."""
+        share = BodyShare(self)
+        try:
+            yield share
+        finally:
+            self.held -= share.size
+
+
+class BodyShare:
+    def __init__(self, budget: BodyBudget) -> None:
+        self.budget = budget
+        self.size = 0
+
+    def take(self, size: int) -> None:
+        self.budget.take(size)
+        self.size += size
 
 
 @cache
@@ -163,4 +187,5 @@ def gates() -> dict[str, Gate]:
 
 @cache
 def body_budget() -> BodyBudget:
-    return BodyBudget(4 * settings().max_body_bytes)
+    """Two of the largest bodies for each slot of the compute gate: one that is being computed, one that waits."""
+    return BodyBudget(2 * settings().max_threads * settings().max_body_bytes)

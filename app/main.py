@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from app import VERSION, page, reference, routes
 from app.compute import ComputeRoute
@@ -33,11 +34,15 @@ def create_app() -> FastAPI:
     app.mount("/assets", page.ASSETS, name="assets")
     for error in (ProblemError, HTTPException):
         app.add_exception_handler(error, _answer)
-    posts = {route.path: route.app for route in app.router.routes if isinstance(route, ComputeRoute)}
-    app.add_middleware(ShortWay, routes=posts)
+    app.add_middleware(ShortWay, routes=compute_routes(app))
     app.add_middleware(AnswerHead)
     app.add_middleware(Observe, routes=app.router.routes)
     return app
+
+
+def compute_routes(app: FastAPI) -> dict[str, ASGIApp]:
+    """The handlers of the POSTs that compute, by path."""
+    return {route.path: route.app for route in app.router.routes if isinstance(route, ComputeRoute)}
 
 
 async def _answer(request: Any, error: Exception) -> Any:

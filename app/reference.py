@@ -5,11 +5,12 @@ from importlib import metadata
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
 from app import VERSION
+from app.drain import drain
 from app.errors import ProblemError
 from app.examples import EXAMPLES
 from app.metrics import exposition
@@ -127,9 +128,9 @@ async def livez() -> Response:
 
 
 @router.get("/readyz", response_model=Health, tags=["service"], summary="May requests be sent here?")
-async def readyz(request: Request) -> Response:
+async def readyz() -> Response:
     """200 where requests are welcome, 503 while the server drains before it stops: for a load balancer's probe."""
-    if getattr(request.app.state, "draining", False):
+    if drain.began is not None:
         raise ProblemError("unavailable", "The server is draining and takes no new requests.", {"Retry-After": "1"})
     return _json({"status": "ready"})
 

@@ -9,9 +9,12 @@ from types import FrameType
 
 import uvicorn
 
+from app.annex import annexes
 from app.cells import shared_directory
+from app.drain import drain
 from app.logs import log, log_config, log_thread
 from app.main import create_app
+from app.memory import return_memory
 from app.metrics import share
 from app.settings import settings
 from app.workers import Workers
@@ -21,6 +24,7 @@ BACKLOG = 2048
 
 def serve(host: str, port: int, workers: int) -> None:
     """Serves until SIGTERM or SIGINT, and returns when everything accepted has been answered."""
+    return_memory()
     config = uvicorn.Config(
         create_app(),
         host=host,
@@ -69,7 +73,8 @@ class Server(uvicorn.Server):
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.should_exit = True
-        self.config.app.state.draining = True  # type: ignore[union-attr]
+        drain.begin()
+        annexes.drain()
 
     async def on_tick(self, counter: int) -> bool:
         if self.parent is not None and os.getppid() != self.parent:

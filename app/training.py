@@ -2,20 +2,30 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from threading import Event as Flag
+from threading import Semaphore
 from typing import Any
 
 import orjson
-from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
-from app.compute import ComputeRoute, read_body, respond
-from app.errors import InvalidRequest, ProblemError, answer_error
-from app.forms import Headers, Writer, chosen, headers_of, reader
+from app.compute import (
+    REFUSALS,
+    THREAD_BYTES,
+    ComputeRoute,
+    in_annex,
+    read_body,
+    respond,
+    unless_gone,
+)
+from app.drain import drain
+from app.errors import answer_error
+from app.forms import Body, Reader, Writer, chosen, headers_of, reader, release
+from app.gate import Gate, body_budget, gates
 from app.settings import settings
-from engine.errors import EngineError
 from engine.training import Checkpoint, Outcome, train
 from schemas.answers import only, write
 from schemas.training import TrainRequest
@@ -27,15 +37,16 @@ PROGRESS_SECONDS = 0.1
 """At most one progress event in this time, so that short epochs do not flood the line."""
 
 
+AHEAD = 16
 WORK_SECONDS, REST_SECONDS = 0.005, 0.00005
 
 
 class Run:
     """A training run: its events one after the other, and the flag and the deadline that end it."""
 
-    def __init__(self, asked: TrainRequest) -> None:
+    def __init__(self, asked: TrainRequest, gone: Flag | None = None) -> None:
         self.asked = asked
-        self.gone = Flag()
+        self.gone = gone or Flag()
         self.rested = time.monotonic()
         self.deadline = self.rested + min(asked.max_seconds or settings().max_seconds, settings().max_seconds)
 
@@ -49,7 +60,7 @@ class Run:
         if now - self.rested > WORK_SECONDS:
             time.sleep(REST_SECONDS)
             self.rested = time.monotonic()
-        return self.gone.is_set() or now > self.deadline
+        return self.gone.is_set() or now > self.deadline or drain.ends_runs()
 
     def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Name and content of each event; the last one is the result."""
@@ -67,6 +78,8 @@ class Run:
                     "stopped_because": event.reason,
                     "history": event.history,
                 }
+                if event.reason == "deadline":
+                    yield "checkpoint", asked.wire_checkpoint(event.checkpoint)
                 yield "result", only(answer, asked.include)
             elif isinstance(event, Checkpoint):
                 yield "checkpoint", asked.wire_checkpoint(event)
@@ -83,110 +96,96 @@ class Run:
 
 
 class TrainRoute(ComputeRoute):
-    """The route of training: its work is always a thread's, and a client that goes away ends it."""
+    """The route of training: its work is always a thread's or an annex's, and a client that goes away ends it."""
 
     stream_forms = STREAMS
 
     async def handle_post(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
+        gate, gone = gates()["training"], Flag()
         try:
             headers = headers_of(scope["headers"])
             form = chosen(headers, (*self.answer_forms, *self.stream_forms))
-            run = await self.read(headers, receive)
-            if form in self.answer_forms:
-                content = await until_gone(run, self.answer_forms[form], receive)
-                if content is not None:
-                    await respond(send, content, form)
-                return
-        except (EngineError, InvalidRequest, ProblemError) as error:
+            read = reader(headers, self.request_forms)
+            with body_budget().share() as share:
+                body = await read_body(headers, await receive(), receive, gate, share)
+                if len(body) > THREAD_BYTES and "annex" not in scope:
+                    await in_annex(gate, scope, body, receive, send)
+                elif form in self.answer_forms:
+                    work = partial(self.result, body, read, self.answer_forms[form], gone)
+                    await respond(send, await unless_gone(gate.in_thread(work), receive), form)
+                else:
+                    stream = Stream(partial(self.run, body, read, gone), form, gone)
+                    await unless_gone(stream.send(gate, request, send), receive)
+        except REFUSALS as error:
             await answer_error(request, error)(scope, receive, send)
-            return
-        await self.stream(run, form, request, receive, send)
-
-    async def read(self, headers: Headers, receive: Receive) -> Run:
-        read = reader(headers, self.request_forms)
-        body = await read_body(headers, receive, settings().max_body_bytes)
-        asked, _ = await to_thread.run_sync(self.decode, body, read)
-        settings().limits.require_work(asked.work())
-        return Run(asked)
-
-    async def stream(self, run: Run, form: bytes, request: Request, receive: Receive, send: Send) -> None:
-        """Sends each event as it comes; an error before the first one is an ordinary answer."""
-        watcher = asyncio.create_task(disconnected(receive, run.gone))
-        started = False
-        try:
-            async for chunk in chunks(run, form, request):
-                if isinstance(chunk, Exception):
-                    if not started:
-                        await answer_error(request, chunk)(request.scope, receive, send)
-                        return
-                    chunk = written("problem", problem_of(request, chunk), form)
-                if not started:
-                    headers = [(b"content-type", form), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
-                    await send({"type": "http.response.start", "status": 200, "headers": headers})
-                    started = True
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            run.gone.set()
-            watcher.cancel()
+            gone.set()
+
+    def run(self, body: Body, read: Reader, gone: Flag) -> Run:
+        """The run that a body asks for; the body is not needed any more."""
+        asked, _ = self.decode(body, read)
+        release(body)
+        return Run(asked, gone)
+
+    def result(self, body: Body, read: Reader, write: Writer, gone: Flag) -> bytes:
+        return self.run(body, read, gone).result(write)
 
 
-_slots: CapacityLimiter | None = None
+class Stream:
+    """The events of a run, sent as they come, with a comment where an event stream is quiet for long.
 
+    A client that reads slowly slows the run down, once `AHEAD` events wait for it.
+    """
 
-def slots() -> CapacityLimiter:
-    """As many runs at once as there are threads for large requests, beside those."""
-    global _slots
-    if _slots is None:
-        _slots = CapacityLimiter(settings().max_threads)
-    return _slots
+    def __init__(self, run: Callable[[], Run], form: bytes, gone: Flag) -> None:
+        self.run = run
+        self.form = form
+        self.gone = gone
+        self.room = Semaphore(AHEAD)
+        self.loop = asyncio.get_running_loop()
+        self.queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
 
+    def put(self, item: bytes | Exception | None) -> None:
+        while not self.room.acquire(timeout=0.1):
+            if self.gone.is_set():
+                return
+        self.loop.call_soon_threadsafe(self.queue.put_nowait, item)
 
-async def disconnected(receive: Receive, gone: Flag) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    gone.set()
-
-
-async def until_gone(run: Run, write: Writer, receive: Receive) -> bytes | None:
-    """The answer, or None for a client that went away."""
-    watcher = asyncio.create_task(disconnected(receive, run.gone))
-    try:
-        content = await to_thread.run_sync(run.result, write, limiter=slots())
-        return None if run.gone.is_set() else content
-    finally:
-        run.gone.set()
-        watcher.cancel()
-
-
-async def chunks(run: Run, form: bytes, request: Request) -> AsyncIterator[bytes | Exception]:
-    """The written events of a run, with a comment where an event stream is quiet for long."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
-
-    def put(item: bytes | Exception | None) -> None:
-        loop.call_soon_threadsafe(queue.put_nowait, item)
-
-    def work() -> None:
+    def work(self) -> None:
+        """The thread's part: puts the written events, at last an error if there is one, and None."""
         try:
+            run = self.run()
             for name, content in run.events():
-                put(written(name, content, form, run.asked.encoding))
+                self.put(written(name, content, self.form, run.asked.encoding))
         except Exception as error:
-            put(error)
-        put(None)
+            self.put(error)
+        self.put(None)
 
-    worker = asyncio.ensure_future(to_thread.run_sync(work, limiter=slots()))
-    while True:
+    async def send(self, gate: Gate, request: Request, send: Send) -> None:
+        """Sends each event; raises an error before the first one, which is an ordinary answer then."""
+        worker = await gate.thread(self.work)
+        started = False
+        while (item := await self.next()) is not None:
+            if isinstance(item, Exception):
+                if not started:
+                    raise item
+                item = written("problem", problem_of(request, item), self.form)
+            if not started:
+                headers = [(b"content-type", self.form), (b"x-accel-buffering", b"no")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                started = True
+            await send({"type": "http.response.body", "body": item, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await worker
+
+    async def next(self) -> bytes | Exception | None:
         try:
-            item = await asyncio.wait_for(queue.get(), settings().keep_alive_seconds if form == SSE else None)
+            item = await asyncio.wait_for(self.queue.get(), settings().keep_alive_seconds if self.form == SSE else None)
         except TimeoutError:
-            yield b": keep-alive\n\n"
-            continue
-        if item is None:
-            break
-        yield item
-    await worker
+            return b": keep-alive\n\n"
+        self.room.release()
+        return item
 
 
 def written(name: str, content: dict[str, Any], form: bytes, encoding: str = "json") -> bytes:

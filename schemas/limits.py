@@ -11,7 +11,7 @@ from engine.errors import TooLarge
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`layers`: of a network. `numbers`: that a request may make the server hold at once, answer included.
-    `work`: multiplications of a training run, as estimated before it starts."""
+    `work`: multiplications, as estimated before they start."""
 
     layers: int = 1000
     numbers: int = 2**25
@@ -37,15 +37,31 @@ class Limits:
                 hint="Use a smaller batch or network, leave per_example out, or raise CHAINRULE_MAX_NUMBERS.",
             )
 
-    def require_work(self, estimate: int) -> None:
+    def require_values(self, body: bytes | bytearray) -> None:
+        """Refuses a body whose values would take more memory while they are read than `numbers` do.
+
+        A value of JSON takes about four times the eight bytes of a number then, an array or an object ten times.
+        """
+        count = 4 * body.count(b",") + 10 * (body.count(b"[") + body.count(b"{"))
+        if count > self.numbers:
+            raise TooLarge(
+                (),
+                "Reading this body would take more memory than this server gives to a request.",
+                expected=f"at most {self.numbers}, where a value counts 4 and an array or object 10",
+                received=count,
+                hint="Send the arrays as base64 tensors, send less, or raise CHAINRULE_MAX_NUMBERS.",
+            )
+
+    def require_work(self, estimate: int, where: tuple[str | int, ...]) -> None:
         if estimate > self.work:
             raise TooLarge(
-                ("epochs",),
-                f"This run is estimated at {estimate} multiplications (examples x parameters x epochs, and "
-                f"the passes over them), and this server takes at most {self.work}.",
+                where,
+                f"This request is estimated at {estimate} multiplications (passes x examples x parameters, and in "
+                f"training x epochs), and this server takes at most {self.work}.",
                 expected=f"at most {self.work} multiplications",
                 received=estimate,
-                hint="Train fewer epochs a call and continue from the answer, or raise CHAINRULE_MAX_WORK.",
+                hint="Split it: fewer examples, or fewer epochs a call and then on from the answer. Or raise "
+                "CHAINRULE_MAX_WORK.",
             )
 
 

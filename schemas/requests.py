@@ -32,6 +32,8 @@ class ForwardRequest(Model):
     """A network and inputs; with targets and a loss, the loss too."""
 
     answer: ClassVar[type[AnswerModel]] = ForwardAnswer
+    passes: ClassVar[int] = 1
+    work_field: ClassVar[tuple[str, ...]] = ()
 
     network: NetworkModel = Field(description="The layers with their weights, biases and activations.")
     inputs: Matrix = Field(description="`[batch, features]`: one row for each example.")
@@ -124,11 +126,16 @@ class ForwardRequest(Model):
             parameters += layer.weights.size
         return 4 * len(self.inputs) * units + 3 * parameters
 
+    def work(self) -> int:
+        """An estimate of the multiplications: passes over the network x examples x parameters."""
+        return self.passes * len(self.inputs) * sum(layer.weights.size for layer in self.network.layers)
+
 
 class BackwardRequest(ForwardRequest):
     """A network, inputs, and what to differentiate: a loss of targets, or the product with output_gradients."""
 
     answer: ClassVar[type[AnswerModel]] = BackwardAnswer
+    passes: ClassVar[int] = 3  # Forward, and both products of the backward pass.
 
     output_gradients: Matrix | None = Field(
         None,
@@ -218,6 +225,7 @@ class InitializeRequest(Model):
     """The architecture of a network to be made; the same seed gives the same bytes."""
 
     answer: ClassVar[type[AnswerModel]] = InitializeAnswer
+    work_field: ClassVar[tuple[str, ...]] = ()
 
     input_size: StrictInt = Field(ge=1, description="How many features an example has.")
     layers: Annotated[list[InitializeLayer], WithinLimits] = Field(
@@ -254,3 +262,12 @@ class InitializeRequest(Model):
     def numbers(self) -> int:
         sizes = [self.input_size, *(layer.units for layer in self.layers)]
         return 2 * sum(inputs * units + units for inputs, units in pairwise(sizes))
+
+    def work(self) -> int:
+        """An estimate of the multiplications: ten for each number drawn, and those of a decomposition where the
+        initializer makes one."""
+        sizes = [self.input_size, *(layer.units for layer in self.layers)]
+        return sum(
+            inputs * units * (4 * min(inputs, units) if layer.weights_initializer.needs_matrix else 10)
+            for layer, (inputs, units) in zip(self.layers, pairwise(sizes), strict=True)
+        )

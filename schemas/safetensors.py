@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     end: int
 
 
-def read(body: bytes) -> Any:
+def read(body: bytes | bytearray) -> Any:
     """What the JSON form of the request would be, with arrays in the place of lists, most of them views of `body`.
 
     Raises MalformedTensors where the body is no safetensors file, InvalidValue where it is one and cannot be a request:
@@ -58,7 +58,7 @@ def read(body: bytes) -> Any:
     return tree
 
 
-def _header(body: bytes) -> tuple[dict[str, Any], int]:
+def _header(body: bytes | bytearray) -> tuple[dict[str, Any], int]:
     """The header, and where the data begin."""
     length = int.from_bytes(body[:8], "little")
     if len(body) < 8:
@@ -73,7 +73,7 @@ def _header(body: bytes) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def _decoded(text: bytes) -> Any:
+def _decoded(text: bytes | bytearray) -> Any:
     """A header's JSON. The standard library's reader is slower than orjson, and sees a name that stands twice."""
     try:
         header = json.loads(text.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
@@ -171,7 +171,7 @@ def _in_order(path: Path) -> list[tuple[int, str]]:
     return [(len(part) if part.isdecimal() else 0, part) for part in path]
 
 
-def _array(body: bytes, start: int, entry: Entry, path: Path) -> Any:
+def _array(body: bytes | bytearray, start: int, entry: Entry, path: Path) -> Any:
     """The tensor as a view where its bytes can be used as they lie; a tensor without axes as a number.
 
     Half precision becomes float32 and small integers become int64, which hold all their values.

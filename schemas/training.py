@@ -129,6 +129,7 @@ class TrainRequest(EvaluateRequest, UpdateFields):
     """A network, data, how to update, and for how long."""
 
     answer: ClassVar[type[BaseModel]] = TrainAnswer
+    work_field: ClassVar[tuple[str, ...]] = ("epochs",)
 
     epochs: Count = Field(description="How many more epochs to train.")
     batch_size: Count | None = Field(32, description="Examples in a batch; the last one may be smaller. null: all.")

@@ -154,9 +154,11 @@ def test_a_thousand_visits_with_random_departures_leave_nothing_behind() -> None
 
 def test_bodies_fill_at_most_the_budget() -> None:
     budget = BodyBudget(100)
-    budget.take(60)
-    with pytest.raises(ProblemError) as refusal:
-        budget.take(41)
-    assert refusal.value.name == "overloaded" and budget.held == 60
-    budget.give_back(60)
-    budget.take(100)
+    with budget.share() as first:
+        first.take(20)
+        first.take(40)
+        with pytest.raises(ProblemError) as refusal, budget.share() as second:
+            second.take(40)
+            second.take(1)
+        assert refusal.value.name == "overloaded" and budget.held == 60
+    assert budget.held == 0

@@ -1,0 +1,194 @@
+"""Annexes: processes of their own for the largest requests, so that the event loop never waits for them.
+
+Python's C extensions hold the interpreter's lock as long as a call lasts. Reading or writing tens of megabytes of JSON
+is one such call of a tenth of a second or more, and in a thread it would stop the event loop for as long. So what is
+that large is answered by a child process, which runs the very same routes behind a socket pair: the server hands on
+scope and body, and relays the messages of the answer. A child can be killed when its client goes, and gives all memory
+back to the system when it has been idle for a while.
+
+A frame is a kind (one byte), a length (four bytes) and a payload: `j` a job, `b` a piece of its body, `g` its client
+has gone; `s` start of the answer, `p` a piece of it, `e` its end.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+
+import orjson
+from starlette.types import Message, Receive, Scope, Send
+
+from app.errors import ProblemError
+from app.forms import Body, release
+
+HEAD = struct.Struct("!cI")
+PIECE = 2**18
+IDLE_SECONDS = 30.0
+GONE_SECONDS = 1.0
+"""How long a child may still work after its client has gone, before it is killed."""
+
+Frame = tuple[bytes, bytes]
+
+
+async def read_frame(reader: asyncio.StreamReader) -> Frame:
+    kind, length = HEAD.unpack(await reader.readexactly(HEAD.size))
+    return kind, await reader.readexactly(length)
+
+
+def write_frame(writer: asyncio.StreamWriter, kind: bytes, payload: bytes | memoryview = b"") -> None:
+    writer.write(HEAD.pack(kind, len(payload)))
+    if payload:
+        writer.write(payload)
+
+
+async def write_pieces(writer: asyncio.StreamWriter, kind: bytes, content: bytes | bytearray) -> None:
+    """Writes `content` in frames; when that is done, nothing holds on to it any more."""
+    with memoryview(content) as view:
+        for start in range(0, len(view), PIECE):
+            write_frame(writer, kind, view[start : start + PIECE])
+            await writer.drain()
+
+
+async def connected(connection: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The streams of a socket; a drain of the writer waits until all has gone."""
+    reader, writer = await asyncio.open_connection(sock=connection)
+    writer.transport.set_write_buffer_limits(high=0)
+    return reader, writer
+
+
+class Annex:
+    """One child process, seen from the server."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "app.attendant", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+            )
+        self.socket = ours
+        self.reader: asyncio.StreamReader
+        self.writer: asyncio.StreamWriter
+
+    async def connect(self) -> None:
+        self.reader, self.writer = await connected(self.socket)
+
+    async def answer(self, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
+        """Relays one request and its answer; the body is emptied as soon as it is handed on.
+
+        Raises ProblemError where the child dies before the answer starts, and ConnectionError where it dies later.
+        """
+        started = False
+        gone = asyncio.ensure_future(self._tell_gone(receive))
+        try:
+            write_frame(self.writer, b"j", job_of(scope, len(body)))
+            await write_pieces(self.writer, b"b", body)
+            release(body)
+            while True:
+                kind, payload = await read_frame(self.reader)
+                if kind == b"e":
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    return
+                if kind == b"s":
+                    started = True
+                await send(message_of(kind, payload))
+        except (ConnectionError, asyncio.IncompleteReadError):
+            self.close()
+            if started:
+                raise ConnectionError("the process that computed this answer has died") from None
+            if not gone.done():
+                raise died() from None
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            gone.cancel()
+
+    async def _tell_gone(self, receive: Receive) -> None:
+        """Tells the child when the client goes, and kills it where it does not end soon."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        write_frame(self.writer, b"g")
+        await asyncio.sleep(GONE_SECONDS)
+        self.close()
+
+    def is_alive(self) -> bool:
+        return self.process.poll() is None and not self.writer.is_closing()
+
+    def close(self) -> None:
+        self.writer.close()
+        self.process.kill()
+        # The end of a large process takes a while.
+        threading.Thread(target=self.process.wait, daemon=True).start()
+
+
+def died() -> ProblemError:
+    detail = "The process that computed this request died before it could answer; it may have needed too much memory."
+    return ProblemError("unavailable", detail, {"Retry-After": "1"})
+
+
+class Annexes:
+    """The children of a server: as many as there are large requests at once, those idle for long sent away."""
+
+    def __init__(self) -> None:
+        self.idle: list[Annex] = []
+        self.busy: set[Annex] = set()
+        self.departures: dict[Annex, asyncio.TimerHandle] = {}
+
+    async def answer(self, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
+        annex = await self._take()
+        try:
+            await annex.answer(scope, body, receive, send)
+        finally:
+            self.busy.discard(annex)
+            if annex.is_alive():
+                self.idle.append(annex)
+                loop = asyncio.get_running_loop()
+                self.departures[annex] = loop.call_later(IDLE_SECONDS, self._dismiss, annex)
+
+    async def _take(self) -> Annex:
+        while self.idle:
+            annex = self.idle.pop()
+            self.departures.pop(annex).cancel()
+            if annex.is_alive():
+                self.busy.add(annex)
+                return annex
+            annex.close()
+        annex = Annex()
+        await annex.connect()
+        self.busy.add(annex)
+        return annex
+
+    def _dismiss(self, annex: Annex) -> None:
+        self.idle.remove(annex)
+        del self.departures[annex]
+        annex.close()
+
+    def drain(self) -> None:
+        """Tells the children that the server is about to stop, so that training runs end in time."""
+        for annex in self.busy:
+            annex.process.send_signal(signal.SIGTERM)
+
+
+annexes = Annexes()
+
+
+def job_of(scope: Scope, size: int) -> bytes:
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    return orjson.dumps(
+        {"path": scope["path"], "headers": headers, "request_id": scope["state"]["request_id"], "size": size}
+    )
+
+
+def message_of(kind: bytes, payload: bytes) -> Message:
+    if kind == b"p":
+        return {"type": "http.response.body", "body": payload, "more_body": True}
+    start = orjson.loads(payload)
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in start["headers"]]
+    return {"type": "http.response.start", "status": start["status"], "headers": headers}
