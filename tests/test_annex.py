@@ -1,0 +1,131 @@
+"""The largest requests: answered by a process of their own, to the same bits, and cleanly when it dies."""
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.compute import LOOP_BYTES, THREAD_BYTES, Place, place
+from tests.conftest import Server
+from tests.test_bad_input import refused
+from tests.test_streams import events
+from tests.test_training import request
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+HEADERS = {"Content-Type": "application/json"}
+
+
+def padded(asked: dict[str, Any], size: int) -> bytes:
+    """The request as a body of `size` bytes."""
+    text = json.dumps(asked).encode()
+    return text + b" " * (size - len(text))
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Server]:
+    running = Server(CHAINRULE_MAX_THREADS="1", CHAINRULE_MAX_BODY_BYTES=str(8 * 2**20))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def own_client(own_server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=own_server.url, timeout=30, headers=HEADERS) as http:
+        yield http
+
+
+def test_the_estimate_sends_each_request_to_its_place() -> None:
+    assert place(LOOP_BYTES, 10, 10) is Place.LOOP
+    assert place(LOOP_BYTES + 1, 10, 10) is Place.THREAD
+    assert place(100, 20_001, 10) is Place.THREAD
+    assert place(100, 10, 2_000_001) is Place.THREAD
+    assert place(THREAD_BYTES + 1, 10, 10) is Place.ANNEX
+    assert place(100, 1_000_001, 10) is Place.ANNEX
+    assert place(100, 10, 2_000_000_001) is Place.ANNEX
+
+
+def test_loop_thread_and_annex_give_the_same_bytes(
+    own_server: Server, own_client: httpx.Client, textbook: dict[str, Any]
+) -> None:
+    sizes = (3000, LOOP_BYTES + 1, THREAD_BYTES + 1, 8 * 2**20)
+    before = children(own_server.process.pid)
+    answers = {own_client.post("/v1/step", content=padded(textbook, size)).content for size in sizes}
+    assert len(answers) == 1 and json.loads(answers.pop())["loss"] == pytest.approx(1.6172337500003393, abs=1e-12)
+    assert len(children(own_server.process.pid)) == len(before) + 1
+
+
+def test_a_small_body_with_a_large_answer_goes_to_the_annex_too(own_client: httpx.Client) -> None:
+    layers = [{"units": 800, "activation": "relu"}]
+    whole = own_client.post("/v1/initialize", json={"input_size": 800, "layers": layers, "dtype": "float64"})
+    assert whole.status_code == 200 and len(whole.content) > 10_000_000
+    assert len(whole.json()["network"]["layers"][0]["weights"]) == 800
+
+
+def test_mistakes_are_told_from_there_as_from_here(own_client: httpx.Client, textbook: dict[str, Any]) -> None:
+    answers = []
+    for size in (3000, THREAD_BYTES + 1):
+        response = own_client.post("/v1/step", content=padded({**textbook, "loss": "crossentropy"}, size))
+        refused(response, 422, "unknown-name")
+        answers.append({**response.json(), "request_id": ""})
+    assert answers[0] == answers[1]
+    refused(own_client.post("/v1/step", content=b" " * (THREAD_BYTES + 1)), 400, "malformed-json")
+
+
+def test_training_streams_from_there(own_client: httpx.Client, post: Any) -> None:
+    asked = request(post, optimizer="adam", checkpoint_every=1, metrics=["accuracy"])
+    seen = list(events(own_client, asked))
+    large = {**asked, "inputs": [row[:] for row in asked["inputs"]]}
+    body = padded(large, THREAD_BYTES + 1)
+    with own_client.stream("POST", "/v1/train", content=body, headers={"Accept": "application/jsonl"}) as response:
+        assert response.headers["content-type"] == "application/jsonl"
+        lines = [json.loads(line) for line in response.iter_lines()]
+    assert [(line.pop("event"), line) for line in lines if line["event"] != "progress"] == [
+        event for event in seen if event[0] != "progress"
+    ]
+
+
+def test_an_annex_that_dies_fails_its_own_request_alone(
+    own_server: Server, own_client: httpx.Client, post: Any, textbook: dict[str, Any]
+) -> None:
+    body = padded(request(post, epochs=1_000_000, batch_size=None), THREAD_BYTES + 1)
+    with socket.create_connection(("127.0.0.1", int(own_server.url.rpartition(":")[2]))) as raw:
+        head = f"POST /v1/train HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        raw.sendall(head.encode() + b"\r\n\r\n" + body)
+        time.sleep(0.5)
+        for child in children(own_server.process.pid):
+            os.kill(child, signal.SIGKILL)
+        raw.settimeout(5)
+        assert raw.recv(100).startswith(b"HTTP/1.1 503 ")
+    assert own_client.post("/v1/step", content=padded(textbook, THREAD_BYTES + 1)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/train", "/v1/initialize"])
+def test_a_client_that_goes_frees_the_slot(
+    own_server: Server, own_client: httpx.Client, post: Any, textbook: dict[str, Any], path: str
+) -> None:
+    """The only slot: of training, which is asked to end, or of a computation that would take long, which is killed."""
+    if path == "/v1/train":
+        body = padded(request(post, epochs=1_000_000, batch_size=None), THREAD_BYTES + 1)
+    else:
+        layers = [{"units": 2900, "activation": "relu", "weights_initializer": "orthogonal"}]
+        body = padded({"input_size": 2900, "layers": layers}, THREAD_BYTES + 1)
+    with (
+        httpx.Client(base_url=own_server.url, timeout=0.5, headers=HEADERS) as client,
+        pytest.raises(httpx.TimeoutException),
+    ):
+        client.post(path, content=body)
+    start = time.monotonic()
+    after = padded(textbook, THREAD_BYTES + 1) if path != "/v1/train" else padded(request(post), THREAD_BYTES + 1)
+    assert own_client.post(path.replace("initialize", "step"), content=after).status_code == 200
+    assert time.monotonic() - start < 5
