@@ -32,7 +32,10 @@ CURL_AND_JQ = "--json" in says("curl", "--help", "all") and says("jq", "--versio
 PYTHON = [sys.executable, str(EXAMPLES / "train_digits.py"), "--url"]
 NODE = ["node", str(EXAMPLES / "train.mjs")]
 SHELL = ["bash", str(EXAMPLES / "train.sh")]
+FILES = [sys.executable, str(EXAMPLES / "safetensors_client.py"), "--url"]
+NODE_FILES = ["node", str(EXAMPLES / "safetensors_client.mjs")]
 needs_node = pytest.mark.skipif(NODE_VERSION < 18, reason="Node 18 or newer is not installed")
+needs_curl = pytest.mark.skipif("--json" not in says("curl", "--help", "all"), reason="curl 7.82 is not installed")
 needs_shell = pytest.mark.skipif(not CURL_AND_JQ, reason="curl 7.82 or newer, jq or bash is not installed")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler is installed")
 
@@ -72,6 +75,43 @@ def test_xor_is_learned_in_javascript(server: Server) -> None:
     assert losses[-1] < 0.01 < 0.5 < losses[0]
 
 
+def test_a_network_is_trained_with_files(server: Server) -> None:
+    printed = output([*FILES, server.url])
+    losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", printed)]
+    assert losses[-1] < 0.1 < 2 < losses[0]
+    assert "float64 (784, 256)" in printed
+
+
+@needs_node
+def test_xor_is_learned_with_files_in_javascript(server: Server) -> None:
+    printed = output([*NODE_FILES, server.url])
+    assert ["".join(row) for row in re.findall(r"([01]) xor ([01]) = ([01])", printed)] == ["000", "011", "101", "110"]
+    losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", printed)]
+    assert losses[-1] < 0.01 < 0.5 < losses[0]
+
+
+@pytest.mark.parametrize("command", ["python", pytest.param("node", marks=needs_node)])
+def test_clients_of_files_print_the_problem(command: str) -> None:
+    """A server that takes no body of this size."""
+    small = Server(CHAINRULE_MAX_BODY_BYTES="100")
+    try:
+        finished = run([*{"python": FILES, "node": NODE_FILES}[command], small.url])
+    finally:
+        small.stop()
+    assert finished.returncode == 1
+    assert "answered 413" in finished.stderr and "at most 100 bytes" in finished.stderr
+
+
+@needs_curl
+def test_the_page_on_files_says_what_is_printed(server: Server, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "binary.md").read_text()
+    commands = [re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL) for language in ("sh", "python", "text")]
+    (shell,), (program,), (printed,) = commands
+    shell = shell.replace("http://127.0.0.1:8000", server.url).replace("@examples", f"@{EXAMPLES}")
+    assert run(["sh", "-c", shell], cwd=tmp_path).returncode == 0
+    assert run([sys.executable, "-c", program], cwd=tmp_path).stdout == printed
+
+
 @needs_shell
 def test_a_circle_is_learned_in_the_shell(server: Server) -> None:
     printed = output([*SHELL, server.url])
@@ -81,7 +121,14 @@ def test_a_circle_is_learned_in_the_shell(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [PYTHON, pytest.param(NODE, marks=needs_node), pytest.param(SHELL, marks=needs_shell)]
+    "command",
+    [
+        PYTHON,
+        FILES,
+        pytest.param(NODE, marks=needs_node),
+        pytest.param(NODE_FILES, marks=needs_node),
+        pytest.param(SHELL, marks=needs_shell),
+    ],
 )
 def test_without_a_server_it_says_so(command: list[str]) -> None:
     with socket.socket() as closed:  # bound but not listening: connections are refused
