@@ -1,0 +1,1 @@
+"""Derivations: how every number of a backward pass comes about, as data that can be written in several forms."""

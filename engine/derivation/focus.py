@@ -1,0 +1,328 @@
+"""One parameter: the chain of factors from the loss to it, as sums and products that multiply out."""
+
+from typing import Any
+
+import numpy as np
+
+from engine.derivation.derivation import Derivation, Focus, Section, Statement, Worked
+from engine.derivation.formulas import (
+    Difference,
+    Formula,
+    Numbers,
+    Product,
+    Sum,
+    abbreviated,
+    equation,
+    number,
+    product,
+)
+from engine.derivation.loss import judged, name_of_scale
+from engine.derivation.notation import by, count, delta, layer_name, plain_formula, symbol
+from engine.derivation.slopes import jacobian_column, slopes, works_by_rows
+from engine.derivation.update import LETTERS, clipped, is_plain
+from engine.rules import Array
+
+MOST_PATHS = 32
+"""All paths are listed where they are not more than these."""
+MOST_EXAMPLES = 3
+MOST_UNITS = 4
+MOST_LAYERS = 6
+"""Each unit on the way is told one by one in networks that are not deeper and not wider than this, and for so many
+examples; beyond, of each layer the units with the largest errors, or the errors alone."""
+
+
+@np.errstate(all="ignore")
+def focus(worked: Worked, on: Focus) -> Derivation:
+    """The derivation of one parameter's gradient."""
+    chain = Chain(worked, on)
+    sections = [chain.start(), *chain.ways_back(), chain.gradient()]
+    paths = chain.paths()
+    if paths is not None:
+        sections.append(paths)
+    if worked.step is not None:
+        sections.append(chain.update())
+    return Derivation(f"The chain rule from the loss to {chain.words}", tuple(sections), worked, on)
+
+
+class Chain:
+    """The way of the error from the loss to one parameter."""
+
+    def __init__(self, worked: Worked, on: Focus) -> None:
+        self.worked = worked
+        self.layers = worked.network.layers
+        self.layer, self.parameter, self.index = on.layer, on.parameter, on.index
+        self.unit = on.index[-1]
+        self.deltas = [layer.preactivations for layer in worked.before.gradients.layers]
+        self.last = len(self.layers) - 1
+        written = on.index[::-1] if worked.transposed else on.index
+        where = ", ".join(str(k + 1) for k in written)
+        self.letter = symbol(LETTERS[on.parameter], on.layer, where)
+        self.words = (
+            f"the weight from {'input' if on.layer == 0 else 'unit'} {on.index[0] + 1} to unit {self.unit + 1}"
+            if on.parameter == "weights"
+            else f"the bias of unit {self.unit + 1}"
+        ) + f" of {layer_name(worked, on.layer)}"
+        self.sources = worked.layer_inputs(on.layer)[:, on.index[0]] if on.parameter == "weights" else None
+        errors = self.deltas[on.layer][:, self.unit]
+        sizes = np.abs(errors if self.sources is None else errors * self.sources)
+        most = MOST_EXAMPLES if self.last - on.layer <= MOST_LAYERS else 1
+        self.examples = sorted(np.argsort(-sizes, kind="stable")[:most].tolist())
+
+    @property
+    def value(self) -> Any:
+        """The engine's gradient."""
+        return self.worked.before.gradients.layers[self.layer].parameters[self.parameter][self.index]
+
+    def start(self) -> Section:
+        worked = self.worked
+        parameter = worked.network.layers[self.layer].parameters[self.parameter][self.index]
+        text = f"This is {self.words}, counted from 1. In the request it stands in layer {self.layer}, counted from 0."
+        steps = [Statement(text, equation(self.letter, number(parameter)), parameter)]
+        if worked.before.loss is not None:
+            loss = worked.before.loss
+            steps.append(Statement("The loss that is to be differentiated by it:", equation("L", number(loss)), loss))
+        steps.append(Statement(self._plan(), equation(by(self.letter), *self._rule())))
+        return Section("The parameter", tuple(steps))
+
+    def _plan(self) -> str:
+        between = self.last - self.layer
+        text = "The error δ of a unit is the derivative of the loss by z, by what goes into the unit's activation. "
+        if self.parameter == "weights":
+            text += "The derivative by a weight is its input, times the error of the unit that it enters."
+        else:
+            text += "A bias is added to z as it is, so the derivative by it is the error of its unit."
+        if between:
+            text += (
+                f" {count(between, 'more layer')} {'stands' if between == 1 else 'stand'} between the unit and the "
+                "loss. Every unit hears every unit of the layer before, so the error is a sum over the units after it, "
+                "layer by layer."
+            )
+        if self.worked.batch > 1:
+            text += f" All of that is added up over the {self.worked.batch} examples n."
+        return text
+
+    def _rule(self) -> list[str]:
+        """The chain in symbols, sums within sums where it is short enough."""
+        example = "n," if self.worked.batch > 1 else ""
+        outer = r"\sum_n " if self.worked.batch > 1 else ""
+        j = str(self.unit + 1)
+        source = ""
+        if self.parameter == "weights":
+            source = symbol("a", self.layer - 1, example + str(self.index[0] + 1)) + r" \, "
+        sides = [outer + source + delta(self.layer, example + j)]
+        between = self.last - self.layer
+        if 1 <= between <= 3:
+            letters = "kmp"
+            text, here = "", j
+            for step in range(between):
+                i, there = self.layer + step, letters[step]
+                slope = (
+                    rf"f'(z^{{({i + 1})}}_{{{example}{here}}})"
+                    if not works_by_rows(self.layers[i].activation)
+                    else rf"\sum_{{{here}'}} \frac{{\partial a^{{({i + 1})}}_{{{example}{here}'}}}}"
+                    rf"{{\partial z^{{({i + 1})}}_{{{example}{here}}}}}"
+                )
+                tail = f"{here}'" if works_by_rows(self.layers[i].activation) else here
+                indices = f"{there},{tail}" if self.worked.transposed else f"{tail},{there}"
+                text += rf"{slope} \sum_{there} {symbol('W', i + 1, indices)} \, "
+                here = there
+            sides.append(outer + source + text + delta(self.last, example + here))
+        return sides
+
+    def ways_back(self) -> list[Section]:
+        """For each example shown: the errors of all layers from the last to the parameter's."""
+        sections = []
+        for n in self.examples:
+            which = f", example {n + 1}" if self.worked.batch > 1 else ""
+            for i in range(self.last, self.layer - 1, -1):
+                steps = self._first_errors(n) if i == self.last else self._errors(n, i)
+                sections.append(Section(f"The error of {layer_name(self.worked, i)}{which}", tuple(steps)))
+        return sections
+
+    def _example(self, n: int, index: str = "") -> str:
+        return f"{n + 1},{index}" if self.worked.batch > 1 and index else str(n + 1) if self.worked.batch > 1 else index
+
+    def _units(self, n: int, i: int) -> list[int]:
+        """The units of layer i that are told of one by one."""
+        if i == self.layer:
+            return [self.unit]
+        errors = np.abs(self.deltas[i][n])
+        if self.last - self.layer > MOST_LAYERS:
+            return []
+        return sorted(int(k) for k in np.argsort(-errors, kind="stable")[:MOST_UNITS])
+
+    def _first_errors(self, n: int) -> list[Statement]:
+        """Of the last layer: from the loss."""
+        worked, i = self.worked, self.last
+        errors = self.deltas[i][n]
+        combined = worked.before.evaluation.preactivation_gradients is not None
+        layer = self.layers[i]
+        if combined:
+            text = (
+                f"At the end, {layer.activation.kind} and the loss are differentiated together."
+                f"{name_of_scale(worked)} The errors of all {len(errors)} units:"
+            )
+            seen = judged(worked)
+            sides: list[Formula | str] = [delta(i, self._example(n))]
+            y = worked.before.trace[-1].activations[n]
+            scale = worked.before.evaluation.scales[n]
+            if seen is not None and seen.loss.kind in ("cross_entropy", "binary_cross_entropy"):
+                assert seen.combined is not None
+                t = -seen.combined.logit_gradient(seen.targets, np.zeros_like(seen.targets), seen.targets)[n]
+                if ((y - t) * scale == errors).all():
+                    text += " output minus target."
+                    inner = Difference(Numbers(y[None], short=True), Numbers(t[None], short=True))
+                    sides.append(inner if scale == 1 else Product((number(scale), inner)))
+            return [Statement(text, equation(*sides, Numbers(errors[None], short=True)), errors)]
+        by_outputs = worked.before.gradients.layers[i].activations[n]
+        text = "At the end stands the derivative by the outputs, which the loss gives."
+        formula = equation(by(symbol("a", i, self._example(n))), Numbers(by_outputs[None], short=True))
+        return [Statement(text, formula, by_outputs), *self._through_activation(n, i, by_outputs)]
+
+    def _errors(self, n: int, i: int) -> list[Statement]:
+        """Of a layer before the last: from the errors of the layer after it."""
+        gradients = self.worked.before.gradients.layers[i].activations[n]
+        steps = []
+        if not works_by_rows(self.layers[i].activation):
+            return self._through_activation(n, i, gradients)
+        weights, after = self.layers[i + 1].weights, self.deltas[i + 1][n]
+        for k in self._units(n, i) if i != self.layer else range(min(len(gradients), MOST_UNITS)):
+            terms = [[w, d] for w, d in zip(weights[k], after, strict=True)]
+            left = by(symbol("a", i, self._example(n, str(k + 1))))
+            formula = equation(left, abbreviated(terms, gradients[k]), number(gradients[k]))
+            text = (
+                f"What comes back to unit {k + 1}: each weight that leaves it, times the error of the unit it enters."
+            )
+            steps.append(Statement(text, formula, gradients[k], terms))
+        return steps + self._through_activation(n, i, gradients)
+
+    def _through_activation(self, n: int, i: int, gradients: Array) -> list[Statement]:
+        """The errors of layer i: what came back to each unit, through the derivative of the activation."""
+        activation = self.layers[i].activation
+        _, z, a = self.worked.before.trace[i]
+        units, errors = self._units(n, i), self.deltas[i][n]
+        steps = []
+        rowwise = works_by_rows(activation)
+        for j in units:
+            left = delta(i, self._example(n, str(j + 1)))
+            error = errors[j]
+            if rowwise:
+                column = jacobian_column(activation, z[n], a[n], j)
+                terms = [[g, slope] for g, slope in zip(gradients, column, strict=True)]
+                text = (
+                    f"{activation.kind} works on whole rows, so the error of unit {j + 1} is a sum over all outputs of "
+                    "the row: what came back to each, times its derivative by this unit's z."
+                )
+                steps.append(Statement(text, equation(left, abbreviated(terms, error), number(error)), error, terms))
+                continue
+            slope = slopes(activation, z[n : n + 1, j : j + 1], a[n : n + 1, j : j + 1])[0, 0]
+            inner: Formula = number(gradients[j])
+            text = f"Unit {j + 1}: the derivative of {activation.kind}, times what came back."
+            terms = [[slope, gradients[j]]]
+            if i < self.last:
+                weights, after = self.layers[i + 1].weights[j], self.deltas[i + 1][n]
+                text = (
+                    f"Unit {j + 1}: the derivative of {activation.kind} at {z[n, j]:.6g}, times the sum of what comes "
+                    "back: each weight that leaves the unit, times the error of the unit that it enters."
+                )
+                inner = abbreviated([[w, d] for w, d in zip(weights, after, strict=True)], gradients[j])
+                terms = [[slope, w, d] for w, d in zip(weights, after, strict=True)]
+            formula = equation(left, Product((number(slope), inner)), number(error))
+            steps.append(Statement(text, formula, error, terms))
+        if len(units) < len(errors) and i != self.layer:
+            which = "The errors of all units" if units else f"Through the derivative of {activation.kind}: the errors"
+            formula = equation(delta(i, self._example(n)), Numbers(errors[None], short=True))
+            steps.append(Statement(f"{which}, of which there are {len(errors)}:", formula, errors))
+        return steps
+
+    def gradient(self) -> Section:
+        """The parameter's gradient, from its inputs and the errors of its unit."""
+        errors = self.deltas[self.layer][:, self.unit]
+        if self.sources is None:
+            terms = [[error] for error in errors]
+            text = "The gradient is the error of the unit."
+        else:
+            terms = [[x, error] for x, error in zip(self.sources, errors, strict=True)]
+            text = "The gradient is the input of the weight, times the error of its unit."
+        if self.worked.batch > 1:
+            text += f" It is added up over the {self.worked.batch} examples; what each counts is in its error already."
+        penalty, old = self.worked.regularization, self.layers[self.layer].parameters[self.parameter][self.index]
+        if penalty is not None and self.parameter == "weights":
+            text += " The penalty adds l1 * sign(w) + l2 * w."
+            for factor, what in ((penalty.l1, np.sign(old)), (penalty.l2, old)):
+                if factor:
+                    terms.append([np.asarray(factor, old.dtype)[()], what])
+        formula = equation(by(self.letter), abbreviated(terms, self.value), number(self.value))
+        return Section("The gradient", (Statement(text, formula, self.value, terms),))
+
+    def paths(self) -> Section | None:
+        """Every path from the parameter to the errors of the last layer, where they are few and there is a choice."""
+        if self.layer == self.last:
+            return None
+        rows = [works_by_rows(layer.activation) for layer in self.layers[self.layer : self.last]]
+        widths = [layer.weights.shape[1] for layer in self.layers[self.layer :]]
+        ways = self.worked.batch
+        for i, by_rows in enumerate(rows):
+            ways *= widths[i + 1] * (widths[i] if by_rows else 1)
+            if ways > MOST_PATHS:
+                return None
+        terms = []
+        for n in range(self.worked.batch):
+            start = [] if self.sources is None else [self.sources[n]]
+            terms += self._paths(n, self.layer, self.unit, start)
+        penalty = self.worked.regularization
+        if penalty is not None and self.parameter == "weights":
+            return None
+        text = (
+            "Multiplied out, the gradient is a sum over all paths from the parameter to the loss. Each is a product: "
+            + ("" if self.sources is None else "the input, ")
+            + "then for each layer the derivative of the activation and the weight that leads on, and at the end the "
+            f"error of an output unit. There are {len(terms)} paths:"
+        )
+        left = by(self.letter)
+        steps = [Statement(text, equation(left, Sum(tuple(product(row) for row in terms)), number(self.value)),
+                           self.value, terms)]  # fmt: skip
+        return Section("All paths", tuple(steps))
+
+    def _paths(self, n: int, i: int, j: int, before: list[Any]) -> list[list[Any]]:
+        """The products from unit j of layer i on, each with the factors that stand before."""
+        if i == self.last:
+            return [[*before, self.deltas[i][n, j]]]
+        activation, weights = self.layers[i].activation, self.layers[i + 1].weights
+        _, z, a = self.worked.before.trace[i]
+        if works_by_rows(activation):
+            column = jacobian_column(activation, z[n], a[n], j)
+            outputs = list(enumerate(column))
+        else:
+            outputs = [(j, slopes(activation, z[n : n + 1, j : j + 1], a[n : n + 1, j : j + 1])[0, 0])]
+        found = []
+        for k, slope in outputs:
+            for m in range(weights.shape[1]):
+                found += self._paths(n, i + 1, m, [*before, slope, weights[k, m]])
+        return found
+
+    def update(self) -> Section:
+        """What the optimizer makes of the parameter."""
+        worked = self.worked
+        step, rule = worked.step, worked.optimizer
+        assert step is not None and rule is not None
+        old = self.layers[self.layer].parameters[self.parameter][self.index]
+        new = step.network.layers[self.layer].parameters[self.parameter][self.index]
+        if self.parameter in self.layers[self.layer].frozen:
+            text = f"The {self.parameter} of this layer are frozen, so an update leaves the parameter as it is."
+            return Section("The update", (Statement(text, equation(self.letter, number(new)), new),))
+        gradient = clipped(worked)[self.layer, self.parameter][self.index]
+        steps = []
+        if worked.clipping is not None:
+            text = f"Clipping comes first: {plain_formula(worked.clipping)}"
+            steps.append(Statement(text, equation("g", number(gradient)), gradient))
+        left = rf"\text{{new }} {self.letter}"
+        if is_plain(worked):
+            text = f"Gradient descent: against the gradient, as far as the learning rate {rule.learning_rate:g} says."
+            rate = np.asarray(rule.learning_rate, old.dtype)
+            moved: Formula = Difference(number(old), Product((number(rate), number(gradient))))
+        else:
+            text = f"The optimizer is {rule.kind}: {plain_formula(rule)} It changes the parameter by:"
+            moved = Sum((number(old), number(new - old)))
+        steps.append(Statement(text, equation(left, moved, number(new)), new))
+        return Section("The update", tuple(steps))

@@ -1,0 +1,67 @@
+"""The symbols of a derivation, and how a rule is told in words."""
+
+import dataclasses
+import inspect
+from typing import Any
+
+from engine.derivation.derivation import Worked
+
+
+def symbol(letter: str, layer: int, index: str = "") -> str:
+    """The symbol of a quantity of a layer, counted from 0: `W^{(1)}`. Activations before the first layer are x."""
+    subscript = f"_{{{index}}}" if index else ""
+    if letter == "a" and layer < 0:
+        return f"x{subscript}"
+    return f"{letter}^{{({layer + 1})}}{subscript}"
+
+
+def by(what: str) -> str:
+    """The derivative of the loss by something."""
+    return rf"\frac{{\partial L}}{{\partial {what}}}"
+
+
+def delta(layer: int, index: str = "") -> str:
+    """The derivative of the loss by a layer's preactivations."""
+    return symbol(r"\delta", layer, index)
+
+
+def function(kind: str) -> str:
+    """The name of a rule in a formula."""
+    return rf"\text{{{kind.replace('_', ' ')}}}"
+
+
+def layer_name(worked: Worked, layer: int) -> str:
+    """`layer 2 ("hidden2")`."""
+    name = worked.network.layers[layer].name
+    return f"layer {layer + 1}" + (f' ("{name}")' if name else "")
+
+
+def plain_formula(rule: Any) -> str:
+    """The formula in words and plain symbols: the first paragraph of the rule's docstring."""
+    return " ".join(inspect.cleandoc(type(rule).__doc__ or "").split("\n\n")[0].split())
+
+
+def hyperparameters(rule: Any) -> str:
+    """` Here alpha = 0.2.` for a rule that has hyperparameters, nothing for one that has none."""
+    fields = [field.name for field in dataclasses.fields(rule) if field.name not in ("kind", "reduction")]
+    given = {name: getattr(rule, name) for name in fields}
+    told = ", ".join(f"{name} = {_written(value)}" for name, value in given.items() if value is not None)
+    return f" Here {told}." if told else ""
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_written(item) for item in value[:20]) + (", …)" if len(value) > 20 else ")")
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def count(n: int, noun: str, plural: str = "") -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {plural or noun + 's'}"
+
+
+def shapes(worked: Worked) -> str:
+    """`3 → 3 → 2`: the widths of the network."""
+    layers = worked.network.layers
+    return " → ".join(str(n) for n in [layers[0].weights.shape[0], *(layer.weights.shape[1] for layer in layers)])

@@ -1,0 +1,139 @@
+"""Clipping, and the update of a layer's parameters."""
+
+from typing import Any
+
+import numpy as np
+
+from engine.clipping import ClipByNorm
+from engine.derivation.derivation import Section, Statement, Worked
+from engine.derivation.formulas import (
+    Difference,
+    Formula,
+    Fraction,
+    Numbers,
+    Product,
+    Sum,
+    equation,
+    number,
+)
+from engine.derivation.notation import by, hyperparameters, layer_name, plain_formula, symbol
+from engine.optimizers import Sgd
+from engine.rules import Array
+
+LETTERS = {"weights": "W", "bias": "b"}
+
+
+def shown(worked: Worked, array: Array) -> Numbers:
+    """A parameter, or an array of its shape, as the reader writes it; a vector is a row."""
+    return Numbers(array[None] if array.ndim == 1 else worked.weights_form(array))
+
+
+def clipped(worked: Worked) -> dict[tuple[int, str], Array]:
+    """The gradients that the update takes, of all parameters that are not frozen."""
+    places = worked.before.trainable
+    gradients = [gradient for _, _, gradient in places]
+    if worked.clipping is not None:
+        gradients = worked.clipping.clip(gradients, worked.before.gradient_norm)
+    return {(i, name): gradient for (i, name, _), gradient in zip(places, gradients, strict=True)}
+
+
+def is_plain(worked: Worked) -> bool:
+    """Whether the update is w - learning_rate * g and nothing else."""
+    rule = worked.optimizer
+    return isinstance(rule, Sgd) and not (rule.momentum or rule.weight_decay or rule.maximize)
+
+
+def update_steps(worked: Worked, i: int) -> list[Statement]:
+    """The new weights and bias of layer i; nothing without an optimizer."""
+    if worked.step is None or worked.optimizer is None:
+        return []
+    steps = []
+    gradients = clipped(worked)
+    for name, old in worked.network.layers[i].parameters.items():
+        new = worked.step.network.layers[i].parameters[name]
+        what = "The update of the weights" if name == "weights" else "The update of the bias"
+        value = new if new.ndim == 1 else worked.weights_form(new)
+        letter = symbol(LETTERS[name], i)
+        if (i, name) not in gradients:
+            steps.append(Statement(f"{what} is left out: they are frozen." if name == "weights" else f"{what} is left "
+                                   "out: it is frozen.", equation(letter, shown(worked, new)), value))  # fmt: skip
+            continue
+        gradient = gradients[i, name]
+        if isinstance(worked.optimizer, Sgd) and is_plain(worked):
+            rate = worked.optimizer.learning_rate
+            text = f"{what}: against the gradient, as far as the learning rate {rate:g} says."
+            rule = rf"{letter} - \eta \, {by(letter)}"
+            step = Product((number(np.asarray(rate, old.dtype)), shown(worked, gradient)))
+            formula = equation(rf"{letter} \leftarrow {rule}", Difference(shown(worked, old), step), shown(worked, new))
+            steps.append(Statement(text, formula, value))
+        else:
+            text = f"{what} by {worked.optimizer.kind}, from the old values and the gradient:"
+            formula = equation(rf"{letter} \leftarrow {letter} + \Delta {letter}", _change(worked, old, new),
+                               shown(worked, new))  # fmt: skip
+            steps.append(Statement(text, formula, value))
+            steps += _states(worked, i, name)
+    return steps
+
+
+def _change(worked: Worked, old: Array, new: Array) -> Formula:
+    return Sum((shown(worked, old), shown(worked, new - old)))
+
+
+def _states(worked: Worked, i: int, name: str) -> list[Statement]:
+    """What the optimizer keeps of this step for the next."""
+    assert worked.step is not None
+    kept: dict[str, Any] = worked.step.state[i][name]
+    return [
+        Statement(
+            f"For the next step the optimizer keeps {key}:",
+            equation(rf"\text{{{key.replace('_', ' ')}}}", shown(worked, array)),
+            array if array.ndim == 1 else worked.weights_form(array),
+        )
+        for key, array in kept.items()
+        if isinstance(array, np.ndarray)
+    ]
+
+
+def update_rule(worked: Worked) -> Statement:
+    """What the optimizer does, or that there is none."""
+    rule = worked.optimizer
+    if rule is None:
+        return Statement(
+            "The request names no optimizer, so the derivation ends with the gradients. With one, each layer's update "
+            "follows its gradients."
+        )
+    if is_plain(worked):
+        text = "The optimizer is plain gradient descent: each parameter moves against its gradient, times the rate."
+        return Statement(text, equation(r"w \leftarrow w - \eta \, " + by("w")))
+    text = f"The optimizer is {rule.kind}: {plain_formula(rule)}{hyperparameters(rule)}"
+    return Statement(text, equation(rule.about.latex) if "=" in rule.about.latex else equation("w", rule.about.latex))
+
+
+def clipping_section(worked: Worked) -> Section:
+    """How clipping changes the gradients, and the updates after it."""
+    rule, norm = worked.clipping, worked.before.gradient_norm
+    assert rule is not None
+    told = f"All gradients are known; now they are clipped. The rule: {plain_formula(rule)}{hyperparameters(rule)}"
+    text = "The length of all gradients together, those of frozen parameters left out, is their Euclidean norm:"
+    steps = [Statement(told), Statement(text, equation(r"\lVert g \rVert", number(norm)), norm)]
+    if isinstance(rule, ClipByNorm):
+        factor = rule.max_norm / (norm + 1e-6)
+        fraction = Fraction(number(rule.max_norm), Sum((number(norm), number(1e-6))))
+        told = "Every gradient is multiplied with this factor:"
+        if factor >= 1:
+            told = "The factor would not be below 1, so the gradients stay as they are:"
+        steps.append(
+            Statement(told, equation(r"\frac{c}{\lVert g \rVert + 10^{-6}}", fraction, number(factor)), factor)
+        )
+    for (i, name), gradient in clipped(worked).items():
+        value = gradient if gradient.ndim == 1 else worked.weights_form(gradient)
+        steps.append(
+            Statement(
+                f"After clipping, the gradient by the {name} of {layer_name(worked, i)}:",
+                equation("g", shown(worked, gradient)),
+                value,
+            )
+        )
+    for i in reversed(range(len(worked.network.layers))):
+        steps += update_steps(worked, i)
+    return Section("Clipping and the update" if worked.step is not None else "Clipping", tuple(steps))
