@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from app import VERSION, page, reference, routes
+from app import VERSION, oracle, page, reference, routes
 from app.compute import ComputeRoute
 from app.document import Application
 from app.errors import ProblemError, answer_error
@@ -28,7 +28,7 @@ def create_app() -> FastAPI:
         separate_input_output_schemas=False,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
-    for router in (routes.router, routes.training_router, reference.router, page.router):
+    for router in (routes.router, routes.training_router, oracle.explain_router, reference.router, page.router):
         # Included routers are matched one inside the other at every request; a flat list costs half as much.
         app.router.routes.extend(router.routes)
     app.mount("/assets", page.ASSETS, name="assets")

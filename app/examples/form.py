@@ -8,6 +8,7 @@ BACKWARD = "/v1/backward"
 STEP = "/v1/step"
 TRAIN = "/v1/train"
 EVALUATE = "/v1/evaluate"
+EXPLAIN = "/v1/explain"
 
 
 def layer(weights: list[list[float]], bias: list[float] | None, activation: str, name: str) -> dict[str, Any]:

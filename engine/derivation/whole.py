@@ -6,24 +6,28 @@ from engine.derivation.backward import backward_section
 from engine.derivation.counting import reuse_section
 from engine.derivation.derivation import Derivation, Worked
 from engine.derivation.forward import forward_section, network_section
-from engine.derivation.loss import derivatives_section, loss_section
+from engine.derivation.loss import MOST_EXAMPLES, derivatives_section, loss_section
 from engine.derivation.notation import count, shapes
+from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import clipping_section
 from engine.errors import TooLarge
 from engine.network import Network
 from engine.objective import LossObjective
 from engine.step import example_gradients
 
-MOST_NUMBERS = 5000
+MOST_NUMBERS = 10_000
 """The largest `size` of an example whose derivation is told whole."""
 
 
 def size(network: Network, batch: int) -> int:
-    """About how many numbers a derivation shows: each parameter, and each example's own gradient by it; each example's
-    row of a layer eight times, and its Jacobian's rows."""
+    """About how many numbers a derivation shows: each parameter ten times (itself, in products, its gradient, its
+    update) and in the own gradients of up to four examples; each unit of each example fourteen times; the Jacobians of
+    up to four examples."""
     parameters = sum(p.size for layer in network.parameters for p in layer.values())
     units = sum(layer.weights.shape[1] for layer in network.layers)
-    return (5 + batch) * parameters + 8 * batch * units
+    jacobians = sum(layer.weights.shape[1] ** 2 for layer in network.layers if works_by_rows(layer.activation))
+    shown = min(batch, MOST_EXAMPLES)
+    return (10 + shown) * parameters + 14 * batch * units + shown * jacobians
 
 
 def require_size(network: Network, batch: int) -> None:

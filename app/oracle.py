@@ -1,0 +1,69 @@
+"""The oracle's routes: what is told about a computation, beyond its numbers."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from starlette.types import Message, Receive, Scope, Send
+
+from app.compute import ComputeRoute
+from app.examples import openapi_examples
+from app.forms import JSON, Writer
+from app.openapi import route_name
+from schemas.answers import only, write
+from schemas.documents.markdown import markdown
+from schemas.documents.page import page
+from schemas.explain import ExplainAnswer, ExplainRequest, explain_answer
+
+DOCUMENT_HEADERS = [
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+    (b"x-content-type-options", b"nosniff"),
+]
+"""A document holds what a client sent: a browser that shows it runs and loads nothing."""
+
+
+class ExplainRoute(ComputeRoute):
+    """The route of explanations, which are written as data or as documents."""
+
+    answer_forms: Mapping[bytes, Writer] = {
+        JSON: write,
+        b"text/markdown; charset=utf-8": lambda derivation, encoding: markdown(derivation).encode(),
+        b"text/html; charset=utf-8": lambda derivation, encoding: page(derivation).encode(),
+    }
+
+    async def handle_post(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *DOCUMENT_HEADERS]
+            await send(message)
+
+        # What an annex answers passes through here in the server too.
+        await super().handle_post(scope, receive, send if "annex" in scope else send_guarded)
+
+    def answer(self, asked: ExplainRequest, write: Writer) -> bytes:
+        if write is self.answer_forms[JSON]:
+            return super().answer(asked, write)
+        return write(asked.explained(), asked.encoding)
+
+
+explain_router = APIRouter(prefix="/v1", route_class=ExplainRoute, generate_unique_id_function=route_name)
+
+
+@explain_router.post("/explain", response_model=ExplainAnswer, tags=["oracle"], summary="Every number, explained")
+def explain(
+    request: Annotated[ExplainRequest, Body(openapi_examples=openapi_examples("/v1/explain"))],
+) -> dict[str, Any]:
+    """Tells how every number comes about, step by step, with the numbers of this very example.
+
+    In the order of a textbook: the network, the forward pass, the loss, the derivatives that matter, then each layer
+    from the last to the first (by what it gives, by what goes into its activation, by its weights and bias, and the
+    update), and at last how many multiplications are saved by using each layer's error again in the layer before.
+
+    - `value` is the engine's own number or array, every digit; `latex` prints six.
+    - With `focus`, one parameter's chain of factors from the loss to it; `terms` multiply out to `value`.
+    - `Accept: text/markdown` and `text/html` give the same as a document. The page stands alone, with a diagram of the
+      network.
+
+    A whole derivation shows about 10,000 numbers at most; with `focus` the network may have any size.
+    """
+    return only(explain_answer(request.explained()), request.include)

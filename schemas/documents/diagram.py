@@ -1,0 +1,271 @@
+"""The network as a drawing: values and gradients of its units and weights, or, for a larger one, of its layers."""
+
+import math
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement
+
+import numpy as np
+
+from engine.derivation.derivation import Focus, Worked
+from engine.rules import Array
+from schemas.documents.markdown import CONTROL
+from schemas.documents.writing import exact_number
+
+MOST_UNITS = 6
+MOST_COLUMNS = 6
+"""A network with more units in a layer, or more layers with its inputs, is drawn layer by layer."""
+RADIUS = 34
+ACROSS = 265
+MARGIN = 74
+TOP = 64
+
+
+def diagram(worked: Worked, focus: Focus | None) -> Element:
+    """A figure with a caption. Of a batch, the units show its first example, the weights the gradients of the batch."""
+    widths = [worked.inputs.shape[1], *(layer.weights.shape[1] for layer in worked.network.layers)]
+    figure = Element("figure")
+    box = SubElement(figure, "div", {"class": "scroll", "tabindex": "0", "role": "group"})
+    box.set("aria-label", "Diagram of the network")
+    small = max(widths) <= MOST_UNITS and len(widths) <= MOST_COLUMNS
+    drawing, caption = _Units(worked, widths, focus).draw() if small else _layers(worked, widths)
+    box.append(drawing)
+    text = SubElement(figure, "figcaption")
+    text.text = caption
+    return figure
+
+
+def _number(value: Any) -> str:
+    return f"{float(value) + 0.0:.3g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _text(parent: Element, x: float, y: float, text: str, style: str, size: float = 12, value: Any = None) -> None:
+    element = SubElement(parent, "text", {"x": _place(x), "y": _place(y), "class": style, "font-size": _place(size)})
+    element.set("text-anchor", "middle")
+    element.text = CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    if value is not None:
+        element.set("data-value", exact_number(value))
+
+
+def _place(x: float) -> str:
+    return f"{x:.1f}".removesuffix(".0")
+
+
+def _svg(width: float, height: float, title: str, description: str) -> Element:
+    svg = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "role": "img", "class": "fits"})
+    svg.set("viewBox", f"0 0 {_place(width)} {_place(height)}")
+    svg.set("style", f"min-width: {_place(min(width, 0.72 * width + 40))}px; max-width: {_place(width)}px")
+    svg.set("aria-labelledby", "diagram-title diagram-description")
+    name = SubElement(svg, "title", {"id": "diagram-title"})
+    name.text = title
+    told = SubElement(svg, "desc", {"id": "diagram-description"})
+    told.text = CONTROL.sub("\N{REPLACEMENT CHARACTER}", description)
+    return svg
+
+
+def _heading(worked: Worked, column: int) -> tuple[str, str]:
+    """Two lines above a column: what it is, and its activation."""
+    if column == 0:
+        return "inputs", ""
+    layer = worked.network.layers[column - 1]
+    name = layer.name or f"layer {column}"
+    return (name if len(name) <= 22 else name[:21] + "…"), layer.activation.kind.replace("_", " ")
+
+
+class _Units:
+    """Every unit and every weight."""
+
+    def __init__(self, worked: Worked, widths: list[int], focus: Focus | None) -> None:
+        self.worked = worked
+        self.widths = widths
+        self.focus = focus
+        # The labels of weights stand where edges that cross keep the same distance: one over the units they go to, + 1.
+        apart = max(36 * (n + 1) for n in widths[1:])
+        self.apart = max(118, apart)
+        self.height = TOP + self.apart * (max(widths) - 1) + 2 * MARGIN
+        self.width = 2 * MARGIN + ACROSS * (len(widths) - 1)
+
+    def at(self, column: int, unit: int) -> tuple[float, float]:
+        middle = TOP + (self.height - TOP) / 2
+        return MARGIN + ACROSS * column, middle + self.apart * (unit - (self.widths[column] - 1) / 2)
+
+    def draw(self) -> tuple[Element, str]:
+        worked, widths = self.worked, self.widths
+        example = "" if worked.batch == 1 else " of the first example"
+        description = (
+            f"From left to right: {widths[0]} inputs, then layers of {', '.join(str(n) for n in widths[1:])} units. "
+            f"Each circle holds what the unit gives{example} and the derivative of the loss by it; each line a weight "
+            "and the derivative of the loss by it."
+        )
+        svg = _svg(self.width, self.height, "The network with its values and gradients", description)
+        for i in range(len(widths) - 1):
+            self._edges(svg, i)
+        for i in range(len(widths) - 1):
+            self._labels(svg, i)
+        for column in range(len(widths)):
+            self._column(svg, column)
+        caption = (
+            f"In the circles: what each unit gives{example} (blue), and below it the derivative of the loss by that "
+            "(orange). On the lines: each weight and the derivative of the loss by it. Wider lines are larger weights, "
+            "dashed ones negative."
+        )
+        if worked.batch > 1:
+            caption += " Derivatives by weights are those of the whole batch."
+        if self.focus is not None:
+            caption += " Violet: the parameter in question, and all that lies on its way to the loss."
+        return svg, caption
+
+    def _marked(self, i: int, k: int, j: int) -> bool:
+        """Whether the weight from k to j of layer i lies between the parameter and the loss."""
+        focus = self.focus
+        if focus is None:
+            return False
+        if i == focus.layer:
+            return focus.parameter == "weights" and (k, j) == focus.index
+        return (i == focus.layer + 1 and k == focus.index[-1]) or i > focus.layer + 1
+
+    def _edges(self, svg: Element, i: int) -> None:
+        weights = self.worked.network.layers[i].weights
+        largest = float(np.abs(weights).max()) or 1.0
+        for k in range(weights.shape[0]):
+            for j in range(weights.shape[1]):
+                (x1, y1), (x2, y2) = self.at(i, k), self.at(i + 1, j)
+                style = "edge minus" if weights[k, j] < 0 else "edge"
+                if self.focus is not None:
+                    style += " marked" if self._marked(i, k, j) else " far"
+                line = SubElement(svg, "line", {"class": style})
+                for name, value in (("x1", x1), ("y1", y1), ("x2", x2), ("y2", y2)):
+                    line.set(name, _place(value))
+                line.set("stroke-width", f"{0.8 + 3.2 * abs(float(weights[k, j])) / largest:.2f}")
+
+    def _labels(self, svg: Element, i: int) -> None:
+        weights = self.worked.network.layers[i].weights
+        gradients = self.worked.before.gradients.layers[i].parameters["weights"]
+        share = 1 / (weights.shape[1] + 1)
+        # Room for the circle that the line leaves.
+        share = max(share, 0.24)
+        for k in range(weights.shape[0]):
+            for j in range(weights.shape[1]):
+                if self.focus is not None and not self._marked(i, k, j):
+                    continue
+                (x1, y1), (x2, y2) = self.at(i, k), self.at(i + 1, j)
+                x, y = x1 + share * (x2 - x1) + 18, y1 + share * (y2 - y1)
+                _text(svg, x, y - 1, _number(weights[k, j]), "value halo", 10.5, weights[k, j])
+                _text(svg, x, y + 10.5, _number(gradients[k, j]), "gradient halo", 10.5, gradients[k, j])
+
+    def _column(self, svg: Element, column: int) -> None:
+        worked = self.worked
+        values, gradients = _column_numbers(worked, column)
+        name, kind = _heading(worked, column)
+        x = self.at(column, 0)[0]
+        _text(svg, x, 22, name, "", 14)
+        _text(svg, x, 40, kind, "soft", 12)
+        for unit, (value, gradient) in enumerate(zip(values, gradients, strict=True)):
+            x, y = self.at(column, unit)
+            style = "unit"
+            if self.focus is not None:
+                after = column > self.focus.layer + 1
+                own = column == self.focus.layer + 1 and unit == self.focus.index[-1]
+                source = column == self.focus.layer and self.focus.parameter == "weights"
+                if after or own or (source and unit == self.focus.index[0]):
+                    style += " marked"
+            circle = {"class": style, "cx": _place(x), "cy": _place(y), "r": str(RADIUS)}
+            SubElement(svg, "circle", circle)
+            _text(svg, x, y - 3, _number(value), "value", 13, value)
+            _text(svg, x, y + 14, _number(gradient), "gradient", 11.5, gradient)
+            if column and worked.network.layers[column - 1].bias is not None:
+                self._bias(svg, column - 1, unit, x, y)
+
+    def _bias(self, svg: Element, i: int, unit: int, x: float, y: float) -> None:
+        bias = self.worked.network.layers[i].parameters["bias"][unit]
+        gradient = self.worked.before.gradients.layers[i].parameters["bias"][unit]
+        text = SubElement(svg, "text", {"x": _place(x), "y": _place(y + RADIUS + 14), "font-size": "10.5"})
+        text.set("text-anchor", "middle")
+        text.set("class", "halo")
+        for words, style, value in (
+            ("bias ", "soft", None),
+            (_number(bias), "value", bias),
+            (" · ", "soft", None),
+            (_number(gradient), "gradient", gradient),
+        ):
+            part = SubElement(text, "tspan", {"class": style})
+            part.text = words
+            if value is not None:
+                part.set("data-value", exact_number(value))
+
+
+def _column_numbers(worked: Worked, column: int) -> tuple[Array, Array]:
+    """Values and gradients of a column's units, for the first example."""
+    if column == 0:
+        return worked.inputs[0], worked.before.gradients.inputs[0]
+    return worked.before.trace[column - 1].activations[0], worked.before.gradients.layers[column - 1].activations[0]
+
+
+BOX, GAP, IN_ROW = (168, 92), 74, 4
+
+
+def _layers(worked: Worked, widths: list[int]) -> tuple[Element, str]:
+    """Each layer as a box with the root mean square of its values and gradients, in rows."""
+    shown = list(range(len(widths)))
+    if len(shown) > 24:
+        shown = [*shown[:12], *shown[-12:]]
+    rows = math.ceil(len(shown) / IN_ROW)
+    width = 2 * 24 + IN_ROW * BOX[0] + (IN_ROW - 1) * GAP if len(shown) >= IN_ROW else 0
+    width = width or 2 * 24 + len(shown) * BOX[0] + (len(shown) - 1) * GAP
+    height = 24 + rows * (BOX[1] + 60)
+    description = (
+        f"{len(widths) - 1} layers, {' → '.join(str(widths[column]) for column in shown)} wide, each with the root "
+        "mean square of what it gives and of the derivatives of the loss by that."
+    )
+    svg = _svg(width, height, "The network, layer by layer", description)
+    for place, column in enumerate(shown):
+        row, x = divmod(place, IN_ROW)
+        left, top = 24 + x * (BOX[0] + GAP), 24 + row * (BOX[1] + 60)
+        _box(svg, worked, column, widths[column], left, top)
+        if place + 1 < len(shown) and shown[place + 1] == column + 1:
+            _between(svg, worked, column, left, top, x == IN_ROW - 1)
+    left_out = len(widths) - len(shown)
+    caption = (
+        "Each box is a layer: its activation and number of units, the root mean square of what it gives (blue), and of "
+        "the derivatives of the loss by that (orange). Between the boxes: the same of the weights and of the "
+        "derivatives by them."
+    )
+    return svg, caption + (f" The {left_out} layers in the middle are left out." if left_out else "")
+
+
+def _rms(array: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(array.astype(np.float64)))))
+
+
+def _box(svg: Element, worked: Worked, column: int, units: int, left: float, top: float) -> None:
+    name, kind = _heading(worked, column)
+    box = {"class": "unit", "x": _place(left), "y": _place(top), "width": str(BOX[0]), "height": str(BOX[1])}
+    SubElement(svg, "rect", {**box, "rx": "10"})
+    x = left + BOX[0] / 2
+    _text(svg, x, top + 22, name, "", 13)
+    _text(svg, x, top + 40, f"{units} · {kind}" if kind else f"{units} wide", "soft", 11.5)
+    if column == 0:
+        values, gradients = worked.inputs, worked.before.gradients.inputs
+    else:
+        values = worked.before.trace[column - 1].activations
+        gradients = worked.before.gradients.layers[column - 1].activations
+    _text(svg, x, top + 61, _number(_rms(values)), "value", 13)
+    _text(svg, x, top + 79, _number(_rms(gradients)), "gradient", 12)
+
+
+def _between(svg: Element, worked: Worked, column: int, left: float, top: float, wraps: bool) -> None:
+    weights = worked.network.layers[column].weights
+    gradients = worked.before.gradients.layers[column].parameters["weights"]
+    if wraps:
+        x, y = left + BOX[0] / 2, top + BOX[1] + 22
+        _text(svg, x, y, f"{_number(_rms(weights))}  ↓", "value", 11)
+        _text(svg, x, y + 15, f"{_number(_rms(gradients))}  ↑", "gradient", 11)
+        return
+    x, y = left + BOX[0] + GAP / 2, top + BOX[1] / 2
+    start, end = left + BOX[0] + 6, left + BOX[0] + GAP - 6
+    for offset, style, way in ((-6, "arrow", 1), (6, "arrow back", -1)):
+        a, b = (start, end) if way > 0 else (end, start)
+        level = _place(y + offset)
+        tip = f"M{_place(a)} {level}H{_place(b)}M{_place(b - 6 * way)} {_place(y + offset - 4)}L{_place(b)} {level}"
+        SubElement(svg, "path", {"class": style, "d": f"{tip}L{_place(b - 6 * way)} {_place(y + offset + 4)}"})
+    _text(svg, x, y - 15, _number(_rms(weights)), "value halo", 11)
+    _text(svg, x, y + 24, _number(_rms(gradients)), "gradient halo", 11)

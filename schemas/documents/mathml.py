@@ -1,0 +1,80 @@
+"""Formulas as MathML that browsers render by themselves (MathML Core)."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, fromstring
+
+from latex2mathml.converter import convert
+
+from schemas.documents.latex import plain_macros
+from schemas.documents.writing import exact_number, short_number
+
+
+class MathMl:
+    """The notation. A number whose last digits are not printed carries all of them as `data-value`."""
+
+    def symbols(self, latex: str) -> Element:
+        return converted(plain_macros(latex))
+
+    def number(self, value: Any) -> Element:
+        if value is None:
+            return _element("mo", "⋯")
+        mantissa, exponent = short_number(value)
+        if exponent is None:
+            written = _element("mn", _minus(mantissa))
+        else:
+            power = Element("msup")
+            power.extend([_element("mn", "10"), _element("mn", _minus(exponent))])
+            written = self.row([_element("mn", _minus(mantissa)), _element("mo", "×"), power])
+        if float(mantissa if exponent is None else f"{mantissa}e{exponent}") != value:
+            written.set("data-value", exact_number(value))
+        return written
+
+    def matrix(self, rows: Sequence[Sequence[Any]]) -> Element:
+        table = Element("mtable")
+        for row in rows:
+            line = SubElement(table, "mtr")
+            for value in row:
+                SubElement(line, "mtd").append(self.number(value))
+        return self.fenced(table)
+
+    def row(self, parts: Sequence[Element]) -> Element:
+        row = Element("mrow")
+        row.extend(parts)
+        return row
+
+    def fenced(self, inner: Element) -> Element:
+        return self.row([_element("mo", "("), inner, _element("mo", ")")])
+
+    def transposed(self, inner: Element) -> Element:
+        power = Element("msup")
+        power.extend([inner, _element("mo", "⊤")])
+        return power
+
+    def fraction(self, numerator: Element, denominator: Element) -> Element:
+        fraction = Element("mfrac")
+        fraction.extend([numerator, denominator])
+        return fraction
+
+
+MATHML = MathMl()
+
+
+def _element(tag: str, text: str) -> Element:
+    element = Element(tag)
+    element.text = text
+    return element
+
+
+def _minus(digits: str) -> str:
+    return digits.replace("-", "\N{MINUS SIGN}")
+
+
+@lru_cache(maxsize=4096)
+def converted(latex: str) -> Element:
+    """LaTeX of our own as MathML. The element is shared: it must not be changed."""
+    row = fromstring(convert(latex))[0]
+    for element in row.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return row

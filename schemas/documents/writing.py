@@ -1,0 +1,155 @@
+"""How a formula is written: one walk over its tree for every notation."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from engine.derivation.formulas import (
+    Applied,
+    Difference,
+    Equation,
+    Formula,
+    Fraction,
+    Numbers,
+    Omitted,
+    Product,
+    Sum,
+    SumOfRows,
+    Symbols,
+    Transposed,
+)
+
+T = TypeVar("T")
+DIGITS = 6
+"""Significant digits of a printed number."""
+ENDS = (6, 2)
+"""Of a long row that may be shortened: how many numbers from its start and from its end are written."""
+OPERATORS = {"scalar": r"\cdot", "matrix": r"\,", "elementwise": r"\odot"}
+
+
+class Notation(Protocol[T]):
+    """What a notation writes: LaTeX as a string, MathML as an element."""
+
+    def symbols(self, latex: str) -> T: ...
+    def number(self, value: Any) -> T: ...
+    def matrix(self, rows: Sequence[Sequence[Any]]) -> T: ...
+    def row(self, parts: Sequence[T]) -> T: ...
+    def fenced(self, inner: T) -> T: ...
+    def transposed(self, inner: T) -> T: ...
+    def fraction(self, numerator: T, denominator: T) -> T: ...
+
+
+def short_number(value: Any) -> tuple[str, str | None]:
+    """A number to six digits, as mantissa and power of ten; integers whole."""
+    if isinstance(value, int | np.integer):
+        return str(value), None
+    mantissa, _, exponent = f"{float(value) + 0.0:.{DIGITS}g}".partition("e")
+    return mantissa, str(int(exponent)) if exponent else None
+
+
+def exact_number(value: Any) -> str:
+    """The shortest digits that read back as the same number in its own dtype."""
+    return str(value)
+
+
+def write(formula: Formula, notation: Notation[T]) -> T:
+    return _write(formula, notation, first=True)
+
+
+def pieces(formula: Formula) -> list[tuple[str, Formula]]:
+    """A formula in pieces that may stand on lines of their own, each with the operator before it: the sides of an
+    equation, and the terms of long sums of numbers."""
+    if not isinstance(formula, Equation):
+        return [("", formula)]
+    found: list[tuple[str, Formula]] = []
+    for side in formula.sides:
+        operator = "=" if found else ""
+        if isinstance(side, Sum) and len(side.terms) > 2:
+            found.append((operator, side.terms[0]))
+            found += [("+", term) for term in side.terms[1:]]
+        else:
+            found.append((operator, side))
+    return found
+
+
+def write_piece(operator: str, formula: Formula, notation: Notation[T]) -> T:
+    written = _write(formula, notation, first=operator != "+")
+    return notation.row([notation.symbols(operator), written]) if operator else written
+
+
+def _write(formula: Formula, notation: Notation[T], first: bool) -> T:
+    """`first`: nothing stands before it, so that a minus sign needs no parentheses."""
+    match formula:
+        case Symbols():
+            return notation.symbols(formula.latex)
+        case Numbers():
+            return _numbers(formula, notation, first)
+        case Sum():
+            return _joined(formula.terms, "+", notation)
+        case Difference():
+            left = _write(formula.left, notation, True)
+            return notation.row([left, notation.symbols("-"), _factor(formula.right, notation, False)])
+        case Product():
+            return _product(formula, notation, first)
+        case Fraction():
+            return notation.fraction(write(formula.numerator, notation), write(formula.denominator, notation))
+        case Transposed():
+            return notation.transposed(_factor(formula.of, notation, True))
+        case Applied():
+            return _applied(formula, notation)
+        case SumOfRows():
+            return notation.row([notation.symbols(r"\sum_n"), _factor(formula.of, notation, True)])
+        case Omitted():
+            words = notation.symbols(rf"\text{{{formula.count} more: }}")
+            return notation.fenced(notation.row([words, _write(Numbers(formula.total), notation, True)]))
+        case Equation():
+            return _joined(formula.sides, "=", notation)
+
+
+def _numbers(formula: Numbers, notation: Notation[T], first: bool) -> T:
+    value = formula.value
+    if value.ndim == 0:
+        written = notation.number(value[()])
+        return written if first or not value < 0 else notation.fenced(written)
+    start, end = ENDS
+    if formula.short and value.shape[1] > start + end + 1:
+        return notation.matrix([[*row[:start], None, *row[-end:]] for row in value])
+    return notation.matrix(list(value))
+
+
+def _joined(parts: Sequence[Formula], operator: str, notation: Notation[T]) -> T:
+    written: list[T] = []
+    for part in parts:
+        if written:
+            written.append(notation.symbols(operator))
+        written.append(_write(part, notation, first=not written or operator == "="))
+    return notation.row(written)
+
+
+def _factor(formula: Formula, notation: Notation[T], first: bool) -> T:
+    """In parentheses where it is a sum."""
+    written = _write(formula, notation, first)
+    return notation.fenced(written) if isinstance(formula, Sum | Difference) else written
+
+
+def _product(formula: Product, notation: Notation[T], first: bool) -> T:
+    written: list[T] = []
+    for factor in formula.factors:
+        if written:
+            written.append(notation.symbols(OPERATORS[formula.kind]))
+        written.append(_factor(factor, notation, first and not written))
+    return notation.row(written)
+
+
+def _applied(formula: Applied, notation: Notation[T]) -> T:
+    name = notation.symbols(formula.name)
+    only = formula.arguments[0]
+    if len(formula.arguments) == 1 and isinstance(only, Numbers) and only.value.ndim:
+        return notation.row([name, _write(only, notation, True)])
+    written: list[T] = []
+    for argument in formula.arguments:
+        if written:
+            written.append(notation.symbols(","))
+        written.append(_write(argument, notation, True))
+    return notation.row([name, notation.fenced(notation.row(written))])
