@@ -21,6 +21,7 @@ from app.errors import answer_error
 from app.logs import log, log_config, log_thread
 from app.main import compute_routes, create_app
 from app.memory import return_memory
+from app.metrics import join
 
 NICENESS = 5
 """The event loop of the server goes before the children's work."""
@@ -107,6 +108,7 @@ def main() -> None:
     os.nice(NICENESS)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write(str(KILL_FIRST))
+    join("annex")
     attendant = Attendant(compute_routes(create_app()))
     logging.config.dictConfig(log_config())
     with log_thread():

@@ -21,9 +21,9 @@ PREFIX = "chainrule-cells-"
 
 
 class Cells(NamedTuple):
-    """One worker's cells, by the number of its file; `alive` tells whether a worker counts in them now."""
+    """A process's cells, by the number of its file; `alive` tells whether a process counts in them now."""
 
-    worker: int
+    process: int
     alive: bool
     values: list[float]
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from enum import IntEnum
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -20,6 +20,7 @@ from app.annex import annexes
 from app.errors import InvalidRequest, ProblemError, answer_error
 from app.forms import ANSWER_FORMS, REQUEST_FORMS, Body, Headers, Reader, Writer, chosen, headers_of, reader, release
 from app.gate import BodyShare, Gate, body_budget, gates
+from app.metrics import metrics
 from app.settings import settings
 from engine.errors import EngineError
 
@@ -34,6 +35,14 @@ class Place(IntEnum):
     LOOP = 0
     THREAD = 1
     ANNEX = 2
+
+
+class Load(NamedTuple):
+    """What a request asks of the server: numbers to hold, multiplications, and where that is done."""
+
+    numbers: int
+    work: int
+    place: Place
 
 
 LOOP_BYTES, LOOP_NUMBERS, LOOP_WORK = 16 * 2**10, 20_000, 2_000_000
@@ -85,8 +94,9 @@ class ComputeRoute(APIRoute):
             if len(body) > self.loop_bytes or message.get("more_body", False):
                 await self.handle_large(scope, headers, message, receive, send)
             elif message["type"] == "http.request":
-                asked, where = self.decode(body, read)
-                if where is Place.LOOP:
+                asked, load = self.decode(body, read)
+                if load.place is Place.LOOP:
+                    metrics().computation(load.numbers, load.work)
                     await respond(send, self.answer(asked, self.answer_forms[form]), form)
                 else:
                     await self.handle_large(scope, headers, message, receive, send)
@@ -113,14 +123,15 @@ class ComputeRoute(APIRoute):
 
     def large_answer(self, body: Body, read: Reader, write: Writer, scope: Scope) -> bytes | None:
         """The answer, or None where it is not to be computed in a thread of this process."""
-        asked, where = self.decode(body, read)
-        if where is Place.ANNEX and "annex" not in scope:
+        asked, load = self.decode(body, read)
+        if load.place is Place.ANNEX and "annex" not in scope:
             return None
         release(body)
+        metrics().computation(load.numbers, load.work)
         return self.answer(asked, write)
 
-    def decode(self, body: Body, read: Reader) -> tuple[Any, Place]:
-        """The validated request and where to answer it; raises what is wrong with it."""
+    def decode(self, body: Body, read: Reader) -> tuple[Any, Load]:
+        """The validated request and what it asks of the server; raises what is wrong with it."""
         limits = settings().limits
         if len(body) > LOOP_BYTES:
             limits.require_values(body)
@@ -132,7 +143,7 @@ class ComputeRoute(APIRoute):
         numbers, work = asked.numbers(), asked.work()
         limits.require_numbers(numbers, ())
         limits.require_work(work, asked.work_field)
-        return asked, place(len(body), numbers, work)
+        return asked, Load(numbers, work, place(len(body), numbers, work))
 
     def answer(self, asked: Any, write: Writer) -> bytes:
         return write(self.endpoint(asked), asked.encoding)

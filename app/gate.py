@@ -11,11 +11,12 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from time import monotonic
 from typing import Any, TypeVar
 
 from app.errors import ProblemError
+from app.metrics import metrics
 from app.settings import settings
 
 T = TypeVar("T")
@@ -26,13 +27,16 @@ SHARE = 0.2
 class Gate:
     """`slots` at once; at most `places` waiting, none of them longer than `patience` seconds.
 
-    `in_use`, `waiting` and `refused` (so far) are for reading.
+    `in_use`, `waiting` and `refused` (so far) are for reading; `watch` is called when one of the first two changes.
     """
 
-    def __init__(self, slots: int, places: int, patience: float) -> None:
+    def __init__(
+        self, slots: int, places: int, patience: float, watch: Callable[["Gate"], None] = lambda gate: None
+    ) -> None:
         self.slots = slots
         self.places = places
         self.patience = patience
+        self.watch = watch
         self.in_use = 0
         self.refused = 0
         self.visit_seconds = 0.0
@@ -68,9 +72,11 @@ class Gate:
         self.require_place()
         if self.in_use < self.slots:
             self.in_use += 1
+            self.watch(self)
             return monotonic()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
+        self.watch(self)
         try:
             async with asyncio.timeout(self.patience):
                 await turn
@@ -86,6 +92,7 @@ class Gate:
         """Gives a slot back: to the first in the queue, if there is one."""
         self.visit_seconds += SHARE * (monotonic() - entered - self.visit_seconds)
         self._pass_on()
+        self.watch(self)
 
     def _give_up(self, turn: asyncio.Future[None]) -> None:
         if turn.done() and not turn.cancelled():
@@ -93,6 +100,7 @@ class Gate:
         else:
             with contextlib.suppress(ValueError):
                 self._queue.remove(turn)
+        self.watch(self)
 
     def _pass_on(self) -> None:
         while self._queue:
@@ -181,8 +189,13 @@ def gates() -> dict[str, Gate]:
     """The gates by name: `compute` for single answers, `training` for runs, so that neither starves the other."""
     limits = settings()
     return {
-        name: Gate(limits.max_threads, limits.max_queue, limits.max_queue_seconds) for name in ("compute", "training")
+        name: Gate(limits.max_threads, limits.max_queue, limits.max_queue_seconds, partial(tell_metrics, name))
+        for name in ("compute", "training")
     }
+
+
+def tell_metrics(name: str, gate: Gate) -> None:
+    metrics().gate(name, gate.slots, gate.in_use, gate.waiting)
 
 
 @cache

@@ -48,10 +48,21 @@ RUNS = Family(
 EPOCHS = Family(CounterMetricFamily, "chainrule_training_epochs", "Epochs of training that were completed.")
 DROPPED = Family(CounterMetricFamily, "chainrule_log_lines_dropped", "Log lines that nobody read in time.")
 IN_PROGRESS = Family(GaugeMetricFamily, "chainrule_requests_in_progress", "Requests that are being answered.")
-SLOTS = Family(GaugeMetricFamily, "chainrule_slots", "Computations that may run at once beside the event loops.")
-SLOTS_IN_USE = Family(GaugeMetricFamily, "chainrule_slots_in_use", "Computations that hold a slot.")
-QUEUE = Family(GaugeMetricFamily, "chainrule_queue_length", "Requests that wait for a slot.")
-FAMILIES = (NUMBERS, WORK, RUNS, EPOCHS, DROPPED, IN_PROGRESS, SLOTS, SLOTS_IN_USE, QUEUE)
+GATES = ("compute", "training")
+SLOTS = Family(
+    GaugeMetricFamily,
+    "chainrule_slots",
+    "Large computations that may run at once, of gates used so far.",
+    "gate",
+    GATES,
+)
+SLOTS_IN_USE = Family(GaugeMetricFamily, "chainrule_slots_in_use", "Large computations that run.", "gate", GATES)
+QUEUE = Family(GaugeMetricFamily, "chainrule_queue_length", "Requests that wait for a slot.", "gate", GATES)
+ROLES = ("worker", "annex")
+PROCESSES = Family(
+    GaugeMetricFamily, "chainrule_processes", "Workers answer requests; annexes compute the largest.", "role", ROLES
+)
+FAMILIES = (NUMBERS, WORK, RUNS, EPOCHS, DROPPED, IN_PROGRESS, SLOTS, SLOTS_IN_USE, QUEUE, PROCESSES)
 
 STATUSES = (200, 204, 206, 304, 307, 400, 401, 403, 404, 405, 406, 408, 413, 414, 415, 421, 422, 429, 431, 499,
             500, 503)  # fmt: skip
@@ -82,23 +93,38 @@ STATUS_CELL = {status: cell for cell, status in enumerate(STATUSES)}
 class Metrics(Collector):
     """This process's cells, and the sum of every worker's as metrics."""
 
-    def __init__(self, cells: PrivateCells | SharedCells) -> None:
+    def __init__(self, cells: PrivateCells | SharedCells, role: str = "worker") -> None:
         self.cells = cells
+        self.role = role
         self.mine = cells.mine
         self.routes: Sequence[str] = ()
         self.lock = Lock()
         self.mine[PID] = os.getpid()
         for family in FAMILIES:  # what the last owner of the cells left: its counts go on, its state does not
             if family.kind is GaugeMetricFamily:
-                self.set(family, 0)
+                for value in family.values:
+                    self.set(family, 0, value)
+        self.set(PROCESSES, 1, role)
 
     def add(self, family: Family, amount: float = 1, value: str = "") -> None:
         """Safe from any thread."""
         with self.lock:
             self.mine[FIRST[family] + family.values.index(value)] += amount
 
-    def set(self, family: Family, amount: float) -> None:
-        self.mine[FIRST[family]] = amount
+    def set(self, family: Family, amount: float, value: str = "") -> None:
+        self.mine[FIRST[family] + family.values.index(value)] = amount
+
+    def computation(self, numbers: int, work: int) -> None:
+        """Counts what is computed now; safe from any thread."""
+        with self.lock:
+            self.mine[FIRST[NUMBERS]] += numbers
+            self.mine[FIRST[WORK]] += work
+
+    def gate(self, name: str, slots: int, in_use: int, waiting: int) -> None:
+        """Tells how full a gate is; those of an annex are behind a worker's, and not told."""
+        if self.role == "worker":
+            for family, amount in ((SLOTS, slots), (SLOTS_IN_USE, in_use), (QUEUE, waiting)):
+                self.set(family, amount, name)
 
     def request(self, route: int, status: int, seconds: float, received: int, sent: int) -> None:
         """Counts an answered request; from the event loop alone."""
@@ -115,7 +141,6 @@ class Metrics(Collector):
         everyone = self.cells.everyone()
         alive = [cells for cells in everyone if cells.alive]
         totals, states = _sums(everyone), _sums(alive)
-        yield GaugeMetricFamily("chainrule_workers", "Processes that answer requests.", len(alive))
         info = GaugeMetricFamily(
             "chainrule_build_info", "Always 1; the label says which version this is.", labels=["version"]
         )
@@ -157,31 +182,41 @@ def _processes(alive: list[Cells]) -> Iterator[Metric]:
     """What /proc tells of each worker: memory, processor time, descriptors."""
     written: dict[str, Metric] = {}
     for cells in alive:
+        role = next(role for cell, role in enumerate(ROLES, FIRST[PROCESSES]) if cells.values[cell])
+        labels = {"role": role, "process": str(cells.process)}
         for metric in ProcessCollector(pid=partial(int, cells.values[PID]), registry=None).collect():
             kept = written.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
-            kept.samples += [s._replace(labels={"worker": str(cells.worker)}) for s in metric.samples]
+            kept.samples += [sample._replace(labels=labels) for sample in metric.samples]
     yield from written.values()
 
 
-_directory: Path | None = None
+DIRECTORY, ROLE = "CHAINRULE_METRICS_DIRECTORY", "CHAINRULE_METRICS_ROLE"
+"""The folder of everyone's cells, and what a process is: told to children by the environment."""
 
 
 def share(directory: Path | None) -> None:
-    """Makes this process count in this folder, as its fellow workers do; called before it counts anything."""
-    global _directory
-    _directory = directory
+    """Makes this process and its children count in this folder; called before it counts anything."""
+    if directory is not None:
+        os.environ[DIRECTORY] = str(directory)
+    join("worker")
+
+
+def join(role: str) -> None:
+    """Says what this process is, among those that count in the folder."""
+    os.environ[ROLE] = role
     metrics.cache_clear()
 
 
 @cache
 def metrics() -> Metrics:
     """This process's metrics."""
-    if _directory is not None:
+    directory, role = os.environ.get(DIRECTORY), os.environ.get(ROLE, "worker")
+    if directory is not None:
         try:
-            return Metrics(SharedCells(_directory, SIZE))
+            return Metrics(SharedCells(Path(directory), SIZE), role)
         except OSError:
-            pass  # no room: this worker is then seen only by those who happen to ask it
-    return Metrics(PrivateCells(SIZE))
+            pass  # no room: this process is then seen only by those who happen to ask it
+    return Metrics(PrivateCells(SIZE), role)
 
 
 def exposition(accept: str) -> tuple[bytes, str]:

@@ -36,12 +36,11 @@ def serve(host: str, port: int, workers: int) -> None:
         timeout_graceful_shutdown=int(settings().shutdown_seconds),
     )
     listener = listen(host, port)
-    if workers == 1:
-        with log_thread():
-            Server(config).run([listener])
-    else:
-        grace = settings().drain_seconds + settings().shutdown_seconds + 1
-        with shared_directory() as directory:
+    with shared_directory() as directory:
+        if workers == 1:
+            work(config, listener, None, directory)
+        else:
+            grace = settings().drain_seconds + settings().shutdown_seconds + 1
             Workers(workers, partial(work, config, listener, os.getpid(), directory), grace).run()
 
 
@@ -56,7 +55,7 @@ def listen(host: str, port: int) -> socket:
     return listener
 
 
-def work(config: uvicorn.Config, listener: socket, parent: int, counts: Path | None) -> None:
+def work(config: uvicorn.Config, listener: socket, parent: int | None, counts: Path | None) -> None:
     share(counts)
     with log_thread():
         Server(config, parent).run([listener])

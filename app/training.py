@@ -25,8 +25,9 @@ from app.drain import drain
 from app.errors import answer_error
 from app.forms import Body, Reader, Writer, chosen, headers_of, reader, release
 from app.gate import Gate, body_budget, gates
+from app.metrics import EPOCHS, RUNS, metrics
 from app.settings import settings
-from engine.training import Checkpoint, Outcome, train
+from engine.training import Checkpoint, Event, Outcome, train
 from schemas.answers import only, write
 from schemas.training import TrainRequest
 
@@ -71,7 +72,7 @@ class Run:
         start = asked.start(network, plan)
         epochs = asked.completed_epochs + asked.epochs
         told = 0.0
-        for event in train(start, data, plan, validation, self.stop):
+        for event in counted(train(start, data, plan, validation, self.stop), self.gone):
             if isinstance(event, Outcome):
                 answer = {
                     **asked.wire_checkpoint(event.checkpoint),
@@ -93,6 +94,20 @@ class Run:
             if name == "result":
                 return write(content, self.asked.encoding)
         raise AssertionError("a run ends with its result")
+
+
+def counted(events: Iterator[Event], gone: Flag) -> Iterator[Event]:
+    """The same events, with epochs and the end of the run counted."""
+    reason = "problem"
+    try:
+        for event in events:
+            if isinstance(event, Outcome):
+                reason = "client_gone" if gone.is_set() else event.reason
+            elif not isinstance(event, Checkpoint):
+                metrics().add(EPOCHS)
+            yield event
+    finally:
+        metrics().add(RUNS, 1, reason)
 
 
 class TrainRoute(ComputeRoute):
@@ -124,7 +139,8 @@ class TrainRoute(ComputeRoute):
 
     def run(self, body: Body, read: Reader, gone: Flag) -> Run:
         """The run that a body asks for; the body is not needed any more."""
-        asked, _ = self.decode(body, read)
+        asked, load = self.decode(body, read)
+        metrics().computation(load.numbers, load.work)
         release(body)
         return Run(asked, gone)
 

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.cells import SharedCells, shared_directory
+from app.examples import EXAMPLES
 from app.logs import MOST_WAITING
 from app.main import create_app
 from app.metrics import BYTES, FAMILIES, FIRST, MOST_ROUTES, NUMBERS, SECONDS, SIZE, SLOTS_IN_USE, Metrics
@@ -80,8 +82,8 @@ def test_a_request_is_counted_by_route_and_status(alone: tuple[Logged, httpx.Cli
     assert seen["chainrule_response_size_bytes_sum", "/livez"] == 0
     assert 0 < seen["chainrule_request_duration_seconds_sum", "/v1/step"] < 4
     assert seen["chainrule_requests_in_progress",] == 1
-    assert seen["chainrule_workers",] == 1
-    assert seen["process_resident_memory_bytes", "0"] > 2**20
+    assert seen["chainrule_processes", "worker"] == 1
+    assert seen["process_resident_memory_bytes", "0", "worker"] > 2**20
 
 
 def test_the_buckets_of_a_histogram_add_up(client: httpx.Client) -> None:
@@ -120,17 +122,17 @@ def test_workers_are_added_up_and_the_counts_of_the_dead_stay() -> None:
         one, two = Metrics(SharedCells(directory, SIZE)), Metrics(SharedCells(directory, SIZE))
         one.add(NUMBERS, 10)
         two.add(NUMBERS, 32)
-        one.set(SLOTS_IN_USE, 1)
-        two.set(SLOTS_IN_USE, 2)
+        one.set(SLOTS_IN_USE, 1, "compute")
+        two.set(SLOTS_IN_USE, 2, "training")
         assert total(one, "chainrule_numbers") == total(two, "chainrule_numbers") == 42
-        assert total(one, "chainrule_slots_in_use") == 3 and total(one, "chainrule_workers") == 2
+        assert total(one, "chainrule_slots_in_use") == 3 and total(one, "chainrule_processes") == 2
         del two  # its map goes, and with it the lock, as at the end of a process
         assert total(one, "chainrule_numbers") == 42
-        assert total(one, "chainrule_slots_in_use") == 1 and total(one, "chainrule_workers") == 1
+        assert total(one, "chainrule_slots_in_use") == 1 and total(one, "chainrule_processes") == 1
         three = Metrics(SharedCells(directory, SIZE))
         three.add(NUMBERS, 100)
         assert total(one, "chainrule_numbers") == 142
-        assert total(one, "chainrule_slots_in_use") == 1 and total(one, "chainrule_workers") == 2
+        assert total(one, "chainrule_slots_in_use") == 1 and total(one, "chainrule_processes") == 2
         assert len(list(directory.iterdir())) == 2
     assert not directory.exists()
 
@@ -140,6 +142,39 @@ def total(metrics: Metrics, name: str) -> float:
     return sum(sample.value for sample in family.samples)
 
 
+def test_computations_and_runs_are_counted(alone: tuple[Logged, httpx.Client], textbook: dict[str, Any]) -> None:
+    _, client = alone
+    before = samples(client)
+    assert before["chainrule_numbers_total",] == before["chainrule_work_total",] == 0
+    client.post("/v1/step", json=textbook)
+    client.post("/v1/step", json={**textbook, "inputs": []})
+    small = samples(client)
+    assert small["chainrule_numbers_total",] > 27 and small["chainrule_work_total",] >= 27
+    for example in ("train_xor", "train_xor"):
+        answer = client.post("/v1/train", json=EXAMPLES[example]["request"])
+    epochs = answer.json()["completed_epochs"]
+    wild = {**EXAMPLES["train_xor"]["request"], "optimizer": {"kind": "sgd", "learning_rate": 1e300}, "loss": "mse"}
+    assert client.post("/v1/train", json=wild).status_code in (200, 422)
+    seen = samples(client)
+    assert seen["chainrule_training_runs_total", "target_loss"] == 2
+    assert sum(value for key, value in seen.items() if key[0] == "chainrule_training_runs_total") == 3
+    assert 2 * epochs <= seen["chainrule_training_epochs_total",] <= 2 * epochs + 200
+    assert seen["chainrule_slots", "training"] > 0 == seen["chainrule_slots_in_use", "training"]
+
+
+def test_what_an_annex_computes_is_counted(alone: tuple[Logged, httpx.Client]) -> None:
+    _, client = alone
+    rows = 100_000  # more bytes than a thread takes
+    network = {"layers": [{"weights": [[0.5], [0.25], [0.125]], "bias": [0.0], "activation": "identity"}]}
+    body = orjson.dumps({"network": network, "inputs": [[0.123456789012, 0.2, 0.7]] * rows, "include": ["loss"]})
+    assert client.post("/v1/forward", content=body, timeout=60).status_code == 200
+    seen = samples(client)
+    assert seen["chainrule_processes", "annex"] == 1 and seen["chainrule_numbers_total",] >= 4 * rows
+    assert seen["process_resident_memory_bytes", "1", "annex"] > 2**20
+    assert seen["chainrule_request_size_bytes_sum", "/v1/forward"] == len(body)
+    assert seen["chainrule_slots", "compute"] > 0 == seen["chainrule_slots_in_use", "compute"]
+
+
 def test_several_workers_and_one_that_is_killed() -> None:
     server = Server(CHAINRULE_WORKERS="3")
 
@@ -147,15 +182,15 @@ def test_several_workers_and_one_that_is_killed() -> None:
         with httpx.Client(base_url=server.url) as client:
             return samples(client)
 
-    until(lambda: seen()["chainrule_workers",] == 3)
+    until(lambda: seen()["chainrule_processes", "worker"] == 3)
     for _ in range(30):
         httpx.get(f"{server.url}/version")  # a connection each, so that several workers are asked
     assert seen()["chainrule_requests_total", "/version", "200"] == 30
     started = [key for key in seen() if key[0] == "process_start_time_seconds"]
-    assert started == [("process_start_time_seconds", worker) for worker in "012"]
+    assert started == [("process_start_time_seconds", process, "worker") for process in "012"]
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
-    until(lambda: seen()["chainrule_workers",] == 3)
+    until(lambda: seen()["chainrule_processes", "worker"] == 3)
     assert seen()["chainrule_requests_total", "/version", "200"] == 30
     server.stop()
 

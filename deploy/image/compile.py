@@ -6,7 +6,7 @@ Bytecode is not checked against its source's time, which a registry may rewrite.
 import py_compile
 import sys
 
-import anyio._backends._asyncio
+import anyio._backends._asyncio  # noqa: F401
 import uvicorn.lifespan.on
 import uvicorn.loops.uvloop
 import uvicorn.protocols.http.httptools_impl  # noqa: F401
