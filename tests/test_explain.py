@@ -1,4 +1,4 @@
-"""The derivations of POST /v1/explain against a real server: the engine's numbers, products that multiply out, limits."""
+"""The derivations of POST /v1/explain against a real server: its numbers, products that multiply out, its limits."""
 
 import base64
 import json
