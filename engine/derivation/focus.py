@@ -11,19 +11,26 @@ from engine.derivation.formulas import (
     Numbers,
     Product,
     Sum,
+    Transposed,
     abbreviated,
+    elementwise,
     equation,
+    matrix_product,
     number,
     product,
 )
-from engine.derivation.loss import judged, name_of_scale
-from engine.derivation.notation import by, count, delta, layer_name, plain_formula, symbol
+from engine.derivation.loss import judged
+from engine.derivation.notation import by, delta, layer_name, plain_formula, symbol
 from engine.derivation.slopes import jacobian_column, slopes, works_by_rows
 from engine.derivation.update import LETTERS, clipped, is_plain
 from engine.rules import Array
 
 MOST_PATHS = 32
 """All paths are listed where they are not more than these."""
+MOST_TOLD = 24
+"""Of a deeper network, so many layers at the ends are told, and those between in one section."""
+MOST_WEIGHTS = 36
+"""A product with a matrix is written with all numbers where the matrix has no more than these."""
 MOST_EXAMPLES = 3
 MOST_UNITS = 4
 MOST_LAYERS = 6
@@ -92,10 +99,10 @@ class Chain:
         else:
             text += "A bias is added to z as it is, so the derivative by it is the error of its unit."
         if between:
+            layers = "One more layer stands" if between == 1 else f"{between} more layers stand"
             text += (
-                f" {count(between, 'more layer')} {'stands' if between == 1 else 'stand'} between the unit and the "
-                "loss. Every unit hears every unit of the layer before, so the error is a sum over the units after it, "
-                "layer by layer."
+                f" {layers} between the unit and the loss. Every unit hears every unit of the layer before, so the "
+                "error is a sum over the units after it, layer by layer."
             )
         if self.worked.batch > 1:
             text += f" All of that is added up over the {self.worked.batch} examples n."
@@ -112,21 +119,20 @@ class Chain:
         sides = [outer + source + delta(self.layer, example + j)]
         between = self.last - self.layer
         if 1 <= between <= 3:
-            letters = "kmp"
-            text, here = "", j
-            for step in range(between):
-                i, there = self.layer + step, letters[step]
-                slope = (
-                    rf"f'(z^{{({i + 1})}}_{{{example}{here}}})"
-                    if not works_by_rows(self.layers[i].activation)
-                    else rf"\sum_{{{here}'}} \frac{{\partial a^{{({i + 1})}}_{{{example}{here}'}}}}"
-                    rf"{{\partial z^{{({i + 1})}}_{{{example}{here}}}}}"
-                )
-                tail = f"{here}'" if works_by_rows(self.layers[i].activation) else here
-                indices = f"{there},{tail}" if self.worked.transposed else f"{tail},{there}"
-                text += rf"{slope} \sum_{there} {symbol('W', i + 1, indices)} \, "
-                here = there
-            sides.append(outer + source + text + delta(self.last, example + here))
+            text, unit = "", j
+            for step, (output, after) in enumerate((("h", "k"), ("i", "m"), ("r", "p"))[:between]):
+                i = self.layer + step
+                z = symbol("z", i, example + unit)
+                if works_by_rows(self.layers[i].activation):
+                    a = symbol("a", i, example + output)
+                    text += rf"\sum_{output} \frac{{\partial {a}}}{{\partial {z}}} "
+                else:
+                    output = unit
+                    text += f"f'({z}) "
+                indices = f"{after},{output}" if self.worked.transposed else f"{output},{after}"
+                text += rf"\sum_{after} {symbol('W', i + 1, indices)} \, "
+                unit = after
+            sides.append(outer + source + text + delta(self.last, example + unit))
         return sides
 
     def ways_back(self) -> list[Section]:
@@ -134,10 +140,27 @@ class Chain:
         sections = []
         for n in self.examples:
             which = f", example {n + 1}" if self.worked.batch > 1 else ""
-            for i in range(self.last, self.layer - 1, -1):
+            told = list(range(self.last, self.layer - 1, -1))
+            between = told[MOST_TOLD // 2 : -MOST_TOLD // 2]
+            for i in told:
+                if i in between:
+                    if i == between[0]:
+                        sections.append(self._likewise(n, between, which))
+                    continue
                 steps = self._first_errors(n) if i == self.last else self._errors(n, i)
                 sections.append(Section(f"The error of {layer_name(self.worked, i)}{which}", tuple(steps)))
         return sections
+
+    def _likewise(self, n: int, between: list[int], which: str) -> Section:
+        """The layers in the middle of a very deep network, in one section."""
+        norms = np.array([np.sqrt(np.vdot(errors, errors)) for errors in (self.deltas[i][n] for i in between)])
+        text = (
+            f"The error goes back through these {len(between)} layers as through those before. Its length from layer "
+            "to layer, the square root of the sum of its squares:"
+        )
+        formula = equation(r"\lVert \delta \rVert", Numbers(norms[None], short=True))
+        title = f"The errors of layers {between[0] + 1} to {between[-1] + 1}{which}"
+        return Section(title, (Statement(text, formula, norms),))
 
     def _example(self, n: int, index: str = "") -> str:
         return f"{n + 1},{index}" if self.worked.batch > 1 and index else str(n + 1) if self.worked.batch > 1 else index
@@ -158,10 +181,7 @@ class Chain:
         combined = worked.before.evaluation.preactivation_gradients is not None
         layer = self.layers[i]
         if combined:
-            text = (
-                f"At the end, {layer.activation.kind} and the loss are differentiated together."
-                f"{name_of_scale(worked)} The errors of all {len(errors)} units:"
-            )
+            text = f"At the end, {layer.activation.kind} and the loss are differentiated together."
             seen = judged(worked)
             sides: list[Formula | str] = [delta(i, self._example(n))]
             y = worked.before.trace[-1].activations[n]
@@ -170,9 +190,12 @@ class Chain:
                 assert seen.combined is not None
                 t = -seen.combined.logit_gradient(seen.targets, np.zeros_like(seen.targets), seen.targets)[n]
                 if ((y - t) * scale == errors).all():
-                    text += " output minus target."
+                    text += " The error of a unit is output minus target."
                     inner = Difference(Numbers(y[None], short=True), Numbers(t[None], short=True))
                     sides.append(inner if scale == 1 else Product((number(scale), inner)))
+                    if scale != 1:
+                        text += f" The factor {scale:.6g} in front is what this example counts in the loss."
+            text += f" The error{'' if len(errors) == 1 else f's of all {len(errors)} units'}:"
             return [Statement(text, equation(*sides, Numbers(errors[None], short=True)), errors)]
         by_outputs = worked.before.gradients.layers[i].activations[n]
         text = "At the end stands the derivative by the outputs, which the loss gives."
@@ -186,7 +209,7 @@ class Chain:
         if not works_by_rows(self.layers[i].activation):
             return self._through_activation(n, i, gradients)
         weights, after = self.layers[i + 1].weights, self.deltas[i + 1][n]
-        for k in self._units(n, i) if i != self.layer else range(min(len(gradients), MOST_UNITS)):
+        for k in self._units(n, i) if i != self.layer else self._largest_outputs(n, i, gradients):
             terms = [[w, d] for w, d in zip(weights[k], after, strict=True)]
             left = by(symbol("a", i, self._example(n, str(k + 1))))
             formula = equation(left, abbreviated(terms, gradients[k]), number(gradients[k]))
@@ -195,6 +218,12 @@ class Chain:
             )
             steps.append(Statement(text, formula, gradients[k], terms))
         return steps + self._through_activation(n, i, gradients)
+
+    def _largest_outputs(self, n: int, i: int, gradients: Array) -> list[int]:
+        """The outputs of a row from which most of the error of the parameter's unit comes."""
+        _, z, a = self.worked.before.trace[i]
+        parts = np.abs(gradients * jacobian_column(self.layers[i].activation, z[n], a[n], self.unit))
+        return sorted(int(k) for k in np.argsort(-parts, kind="stable")[:MOST_UNITS])
 
     def _through_activation(self, n: int, i: int, gradients: Array) -> list[Statement]:
         """The errors of layer i: what came back to each unit, through the derivative of the activation."""
@@ -230,9 +259,29 @@ class Chain:
             formula = equation(left, Product((number(slope), inner)), number(error))
             steps.append(Statement(text, formula, error, terms))
         if len(units) < len(errors) and i != self.layer:
-            which = "The errors of all units" if units else f"Through the derivative of {activation.kind}: the errors"
-            formula = equation(delta(i, self._example(n)), Numbers(errors[None], short=True))
-            steps.append(Statement(f"{which}, of which there are {len(errors)}:", formula, errors))
+            steps += self._all_errors(n, i, gradients)
+        return steps
+
+    def _all_errors(self, n: int, i: int, gradients: Array) -> list[Statement]:
+        """The errors of all units of layer i at once, where not each is told by itself."""
+        activation, errors = self.layers[i].activation, self.deltas[i][n]
+        _, z, a = self.worked.before.trace[i]
+        steps = []
+        if i < self.last and self.layers[i + 1].weights.size <= MOST_WEIGHTS:
+            text = "What comes back: the errors of the layer after, times the weights between."
+            weights = Numbers(self.worked.weights_form(self.layers[i + 1].weights))
+            back = matrix_product(
+                Numbers(self.deltas[i + 1][n][None]), weights if self.worked.transposed else Transposed(weights)
+            )
+            left = by(symbol("a", i, self._example(n)))
+            steps.append(Statement(text, equation(left, back, Numbers(gradients[None])), gradients))
+        sides: list[Formula | str] = [delta(i, self._example(n))]
+        text = f"The errors of all {len(errors)} units"
+        if not works_by_rows(activation):
+            slope = slopes(activation, z[n : n + 1], a[n : n + 1])
+            sides.append(elementwise(Numbers(gradients[None], short=True), Numbers(slope, short=True)))
+            text += f": what comes back, times the derivative of {activation.kind}"
+        steps.append(Statement(f"{text}.", equation(*sides, Numbers(errors[None], short=True)), errors))
         return steps
 
     def gradient(self) -> Section:

@@ -119,7 +119,8 @@ def _values(worked: Worked, seen: Judged) -> list[Statement]:
             if terms and agree(sum([-t[c] * np.log(y[c]) for c in chosen]), values[n], 1 + values[n]):
                 subscript = f"_{n + 1}" if worked.batch > 1 else ""
                 sides = (rf"\ell{subscript}", Sum(tuple(terms)), number(values[n]))
-                text = "Only classes with a target above 0 count:" if n == 0 else f"Example {n + 1}:"
+                text = "Only classes with a target above 0 count" if n == 0 else f"Example {n + 1}"
+                text += ". Example 1:" if n == 0 and worked.batch > 1 else ":"
                 steps.append(Statement(text, equation(*sides), values[n]))
         if len(steps) == len(a):
             return steps

@@ -6,6 +6,8 @@ from typing import Any
 
 from engine.derivation.derivation import Worked
 
+MOST_WIDTHS = 7
+
 
 def symbol(letter: str, layer: int, index: str = "") -> str:
     """The symbol of a quantity of a layer, counted from 0: `W^{(1)}`. Activations before the first layer are x."""
@@ -42,11 +44,12 @@ def plain_formula(rule: Any) -> str:
 
 
 def hyperparameters(rule: Any) -> str:
-    """` Here alpha = 0.2.` for a rule that has hyperparameters, nothing for one that has none."""
+    """` Here alpha = 0.2.` for a rule that has hyperparameters; those that are off (0, false) are not told."""
     fields = [field.name for field in dataclasses.fields(rule) if field.name not in ("kind", "reduction")]
     given = {name: getattr(rule, name) for name in fields}
-    told = ", ".join(f"{name} = {_written(value)}" for name, value in given.items() if value is not None)
-    return f" Here {told}." if told else ""
+    told = ", ".join(f"{name} = {_written(value)}" for name, value in given.items() if value)
+    text = f" Here {told}." if told else ""
+    return text + (" There are no class weights: every w is 1." if given.get("class_weights", ()) is None else "")
 
 
 def _written(value: Any) -> str:
@@ -62,6 +65,7 @@ def count(n: int, noun: str, plural: str = "") -> str:
 
 
 def shapes(worked: Worked) -> str:
-    """`3 → 3 → 2`: the widths of the network."""
+    """`3 → 3 → 2`: the widths of the network; of a deep one, those at its ends."""
     layers = worked.network.layers
-    return " → ".join(str(n) for n in [layers[0].weights.shape[0], *(layer.weights.shape[1] for layer in layers)])
+    widths = [str(n) for n in [layers[0].weights.shape[0], *(layer.weights.shape[1] for layer in layers)]]
+    return " → ".join(widths if len(widths) <= MOST_WIDTHS else [*widths[:3], "…", *widths[-2:]])

@@ -106,7 +106,7 @@ def update_rule(worked: Worked) -> Statement:
         text = "The optimizer is plain gradient descent: each parameter moves against its gradient, times the rate."
         return Statement(text, equation(r"w \leftarrow w - \eta \, " + by("w")))
     text = f"The optimizer is {rule.kind}: {plain_formula(rule)}{hyperparameters(rule)}"
-    return Statement(text, equation(rule.about.latex) if "=" in rule.about.latex else equation("w", rule.about.latex))
+    return Statement(text, equation(rule.about.latex))
 
 
 def clipping_section(worked: Worked) -> Section:

@@ -7,7 +7,7 @@ from engine.derivation.counting import reuse_section
 from engine.derivation.derivation import Derivation, Worked
 from engine.derivation.forward import forward_section, network_section
 from engine.derivation.loss import MOST_EXAMPLES, derivatives_section, loss_section
-from engine.derivation.notation import count, shapes
+from engine.derivation.notation import MOST_WIDTHS, count, shapes
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import clipping_section
 from engine.errors import TooLarge
@@ -57,6 +57,7 @@ def derive(worked: Worked) -> Derivation:
     sections.append(reuse_section(worked))
     objective = worked.objective
     ending = f", {objective.loss.kind}" if isinstance(objective, LossObjective) else ""
-    kinds = ", ".join(layer.activation.kind for layer in worked.network.layers)
-    title = f"Backpropagation step by step: {shapes(worked)} ({kinds}{ending}), {count(worked.batch, 'example')}"
+    kinds = [layer.activation.kind for layer in worked.network.layers]
+    told = ", ".join(kinds if len(kinds) < MOST_WIDTHS else [f"{len(kinds)} layers", *dict.fromkeys(kinds)])
+    title = f"Backpropagation step by step: {shapes(worked)} ({told}{ending}), {count(worked.batch, 'example')}"
     return Derivation(title, tuple(sections), worked)

@@ -211,7 +211,7 @@ def _layers(worked: Worked, widths: list[int]) -> tuple[Element, str]:
     rows = math.ceil(len(shown) / IN_ROW)
     width = 2 * 24 + IN_ROW * BOX[0] + (IN_ROW - 1) * GAP if len(shown) >= IN_ROW else 0
     width = width or 2 * 24 + len(shown) * BOX[0] + (len(shown) - 1) * GAP
-    height = 24 + rows * (BOX[1] + 60)
+    height = 48 + rows * (BOX[1] + 60) - 60
     description = (
         f"{len(widths) - 1} layers, {' → '.join(str(widths[column]) for column in shown)} wide, each with the root "
         "mean square of what it gives and of the derivatives of the loss by that."

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, fromstring
 
@@ -59,6 +60,8 @@ class MathMl:
 
 
 MATHML = MathMl()
+PRIME = "\N{PRIME}"
+FUNCTIONS = ("log", "tanh", "cosh", "cos")
 
 
 def _element(tag: str, text: str) -> Element:
@@ -77,4 +80,25 @@ def converted(latex: str) -> Element:
     row = fromstring(convert(latex))[0]
     for element in row.iter():
         element.tag = element.tag.rpartition("}")[2]
+    for element in list(row.iter()):
+        _refine(element)
     return row
+
+
+def _refine(element: Element) -> None:
+    """A prime stands beside its letter, since only fonts made for mathematics draw a raised one well; and functions
+    have a little room around their names, as in LaTeX."""
+    children = list(element)
+    if element.tag == "msup" and children[1].text == PRIME:
+        element.tag = "mrow"
+    if element.tag not in ("mrow", "mtd", "mstyle"):
+        return
+    for before, after in pairwise(children):
+        is_name = [_core(child).text in FUNCTIONS for child in (before, after)]
+        if (is_name[0] and _core(after).tag != "mo") or (is_name[1] and _core(before).tag != "mo"):
+            element.insert(list(element).index(after), Element("mspace", {"width": "0.17em"}))
+
+
+def _core(element: Element) -> Element:
+    """What an index or power stands at."""
+    return element[0] if element.tag in ("msub", "msup", "msubsup") else element

@@ -20,6 +20,9 @@ from engine.derivation.derivation import Derivation, Focus, Statement, Worked
 from engine.derivation.focus import focus
 from engine.derivation.slopes import jacobian, jacobian_column, slopes, works_by_rows
 from engine.derivation.whole import derive
+from engine.layers import Dense
+from engine.losses import Mse
+from engine.network import Network
 from engine.objective import LossObjective, VectorObjective
 from engine.optimizers import Optimizer
 from engine.regularization import Regularization
@@ -281,6 +284,18 @@ def test_both_ways_through_softmax_are_shown_where_they_agree() -> None:
     lost = derive(Worked(network, saturated.inputs, saturated.objective, result))
     assert result.trace[-1].activations[0, 0] == 0 and check_all(lost) > 15
     assert "The long way, derivative by derivative, loses digits here" in texts(lost)
+
+
+def test_a_very_deep_network_is_told_at_its_ends() -> None:
+    random = np.random.default_rng(2)
+    layers = [Dense(random.normal(size=(2, 2)), np.zeros(2), KINDS["tanh"]()) for _ in range(300)]
+    network, inputs = Network(tuple(layers)), random.normal(size=(3, 2))
+    objective = LossObjective(Mse(), random.normal(size=(3, 2)))
+    worked = Worked(network, inputs, objective, differentiate(network, inputs, objective))
+    told = focus(worked, Focus(0, "weights", (0, 1)))
+    assert check_all(told) > 30 and len(told.sections) < 40
+    between = next(section for section in told.sections if section.title.startswith("The errors of layers 288 to 13"))
+    assert len(between.steps[0].value) == 276
 
 
 @pytest.mark.parametrize("kind", KINDS)
