@@ -11,7 +11,7 @@ from app.compute import ComputeRoute
 from app.document import Application
 from app.errors import ProblemError, answer_error
 from app.middleware import AnswerHead, ShortWay
-from app.observation import Observe
+from app.observation import PROBES, Observe
 from app.openapi import DESCRIPTION, TAGS
 
 
@@ -27,6 +27,7 @@ def create_app() -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
         license_info={"name": "MIT", "identifier": "MIT"},
+        telemetry={"auto_configure": True, "exclude": lambda scope: scope["path"] in PROBES},
     )
     for router in (routes.router, routes.training_router, oracle.explain_router, reference.router, page.router):
         # Included routers are matched one inside the other at every request; a flat list costs half as much.

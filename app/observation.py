@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import answer_error
 from app.logs import log, log_request, logged
 from app.metrics import FIRST, IN_PROGRESS, MOST_ROUTES, metrics
-from app.tracing import continued
+from app.tracing import trace_of
 
 SENDABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 PROBES = {"/livez", "/readyz", "/metrics"}
@@ -51,7 +51,8 @@ class Observe:
         if not SENDABLE_ID.fullmatch(request_id):
             request_id = urandom(16).hex().encode()
         own_headers = [(b"x-request-id", request_id)]
-        trace = continued(traceparent) if traceparent else None
+        row = self.row(scope["path"])
+        trace = trace_of(scope, traceparent, self.names[row] if row < self.rows[OTHER] else None)
         if trace is not None:
             own_headers.append((b"traceresponse", trace.response()))
         state = scope.setdefault("state", {})
@@ -86,7 +87,6 @@ class Observe:
         finally:
             self.metrics.mine[FIRST[IN_PROGRESS]] -= 1
             ended = perf_counter()
-            row = self.row(scope["path"])
             self.metrics.request(row, status or GONE, ended - began, received, sent)
             level = "error" if status >= 500 else "debug" if scope["path"] in PROBES else "info"
             if logged(level):

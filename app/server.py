@@ -57,6 +57,7 @@ def listen(host: str, port: int) -> socket:
 
 def work(config: uvicorn.Config, listener: socket, parent: int | None, counts: Path | None) -> None:
     share(counts)
+    os.environ.setdefault("OTEL_SERVICE_NAME", "chainrule")
     with log_thread():
         Server(config, parent).run([listener])
 
