@@ -28,7 +28,9 @@ from engine.rules import About, Array, hyper, row_maxima, row_sums
 
 
 def sigmoid(z: Array) -> Array:
-    return 1 / (1 + np.exp(-z))
+    powers = np.exp(-z)
+    powers += 1.0
+    return np.reciprocal(powers, out=powers)
 
 
 def softmax(z: Array) -> Array:

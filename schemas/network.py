@@ -53,7 +53,7 @@ class NetworkModel(Model):
 
     def to_engine(self, dtype: DType, input_size: int | None = None) -> Network:
         """The engine's network; raises ShapeMismatch where layers, or the inputs, do not fit together."""
-        crossing = Layout(self.weights_layout)
+        crossing = LAYOUTS[self.weights_layout]
         layers: list[Dense] = []
         for i, layer in enumerate(self.layers):
             where = ("network", "layers", i)
@@ -77,12 +77,12 @@ class NetworkModel(Model):
 
     def _refuse_inputs(self, i: int, shape: tuple[int, ...], size: int) -> None:
         inputs, units = shape
-        wire = Layout(self.weights_layout).swap
+        wire = LAYOUTS[self.weights_layout].swap
         hint = "Each layer's weights need as many inputs as the layer before has units."
         if i == 0:
             hint = "The weights of layer 0 need one input for each column of inputs."
         if units == size:
-            other = Layout(self.weights_layout).other
+            other = LAYOUTS[self.weights_layout].other
             hint = (
                 f"These weights look transposed: as they stand they would fit with weights_layout {other}. "
                 "Set it, or transpose them."
@@ -119,6 +119,11 @@ class Layout:
             return np.ascontiguousarray(np.swapaxes(array, -1, -2))
         return array
 
+
+LAYOUTS: dict[str, Layout] = {
+    "inputs_by_units": Layout("inputs_by_units"),
+    "units_by_inputs": Layout("units_by_inputs"),
+}
 
 TRAINING_STATE = ("schedule", "early_stopping")
 """Beside an optimizer's own, what training keeps in its state; a single step hands it on as it is."""
@@ -227,6 +232,8 @@ def network_to_wire(network: Network, layout: Layout) -> dict[str, Any]:
 
 def state_to_wire(state: NetworkState, optimizer: Optimizer, layout: Layout) -> dict[str, Any]:
     """The wire form of an optimizer's state, its arrays in the layout of their parameters."""
+    if not layout.transposed:
+        return {"kind": optimizer.kind, "layers": state}
     layers = [
         {
             name: {key: layout.wire_form(v) if isinstance(v, np.ndarray) else v for key, v in parameter.items()}

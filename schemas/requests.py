@@ -19,7 +19,7 @@ from schemas.answers import BackwardAnswer, ForwardAnswer, InitializeAnswer, Ste
 from schemas.errors import InvalidValue, nearest
 from schemas.limits import WithinLimits
 from schemas.model import Model
-from schemas.network import DType, Layout, Name, NetworkModel, OptimizerState, WeightsLayout, state_to_engine
+from schemas.network import LAYOUTS, DType, Layout, Name, NetworkModel, OptimizerState, WeightsLayout, state_to_engine
 from schemas.rules import Activation, Clipping, Initializer, Loss, Optimizer
 from schemas.shapes import shape
 from schemas.tensors import Matrix, Targets, Vector, as_dtype
@@ -64,7 +64,7 @@ class ForwardRequest(Model):
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.network.weights_layout)
+        return LAYOUTS[self.network.weights_layout]
 
     def engine_network(self) -> Network:
         return self.network.to_engine(self.dtype, self.inputs.shape[1])
@@ -238,7 +238,7 @@ class InitializeRequest(Model):
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.weights_layout)
+        return LAYOUTS[self.weights_layout]
 
     def engine_network(self) -> Network:
         sizes = [self.input_size, *(layer.units for layer in self.layers)]
