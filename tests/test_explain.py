@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from typing import Any
 
 import httpx
@@ -114,22 +113,7 @@ def test_every_parameter_of_the_textbook_multiplies_out(client: httpx.Client, po
                         products = np.prod(step["terms"], axis=1)
                         assert abs(products.sum() - step["value"]) <= 1e-15 * np.abs(products).sum()
                         checked += 1
-                    printed_products_agree(step)
     assert checked > 100
-
-
-def printed_products_agree(step: Any) -> None:
-    """The printed sums of products give the printed result, to the six digits that are printed."""
-    if step["latex"] is None or "pmatrix" in step["latex"] or step["latex"].count("=") < 2:
-        return
-    *_, formula, result = step["latex"].split(" = ")
-    python = (
-        formula.replace(r"\left(", "(").replace(r"\right)", ")").replace(r"\cdot", "*").replace(r"\times 10^", "*10**")
-    )
-    python = python.replace("{", "(").replace("}", ")")
-    result = result.replace(r" \times 10^{", "e").replace("}", "")
-    if re.fullmatch(r"[-+*() 0-9.]+", python):
-        assert eval(python) == pytest.approx(float(result), rel=1e-4, abs=1e-9), step["latex"]
 
 
 def test_a_focus_on_a_batch_adds_up_the_examples(client: httpx.Client, post: Any) -> None:
