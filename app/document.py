@@ -23,6 +23,7 @@ Schema = dict[str, Any]
 SCHEMAS = "#/components/schemas/"
 OF_PLACE = ("description", "default", "examples")
 """What belongs to the place where a shape stands, and not to the shape."""
+LEADING = ("kind", "network", "inputs", "targets", "loss", "sample_weights", "optimizer", "optimizer_state", "epochs")
 VERBATIM = ("const", "default", "enum", "example", "examples")
 NOUNS = {
     "activations": "Activation",
@@ -56,6 +57,8 @@ def _finished(page: Schema, app: FastAPI) -> Schema:
     schemas = {name: _with_shapes(schema, shapes) for name, schema in schemas.items()} | shapes
     for name, schema in schemas.items():
         schema.pop("title", None)
+        if "properties" in schema:
+            schema["properties"] = dict(sorted(schema["properties"].items(), key=_place))
         if "description" not in schema:
             schema["description"] = COMPONENTS.get(name, "A name; GET /v1/catalog tells what it stands for.")
     page["components"]["schemas"] = dict(sorted(schemas.items()))
@@ -65,6 +68,11 @@ def _finished(page: Schema, app: FastAPI) -> Schema:
             for method in route.methods or ():
                 _complete(page["paths"][route.path][method.lower()], route)
     return page
+
+
+def _place(field: tuple[str, Schema]) -> int:
+    """Where a field stands: what a request is about comes first, the rest in the order of the model."""
+    return LEADING.index(field[0]) if field[0] in LEADING else len(LEADING)
 
 
 def _new_names(schemas: Schema) -> dict[str, str]:
@@ -112,7 +120,7 @@ def _with_shapes(node: Any, shapes: Schema) -> Any:
 
 def _complete(operation: Schema, route: APIRoute) -> None:
     """Adds what FastAPI does not know: other forms of request and answer, an example answer, every error."""
-    answer: Schema = operation["responses"]["200"]
+    answer: Schema = operation["responses"]["200"] | {"description": "The answer."}
     problems: list[Schema] = []
     if isinstance(route, ComputeRoute):
         asked = operation["requestBody"]["content"]
@@ -125,6 +133,7 @@ def _complete(operation: Schema, route: APIRoute) -> None:
             for form in (name_of(form).decode() for form in forms):
                 content.setdefault(form, FORMS.get(form))
         first = next(iter(examples.values()))["value"]
+        answer["description"] = "The answer; here the numbers of the example have six digits."
         answer["content"][JSON.decode()]["example"] = example_answer(route, first)
         problems += example_problems(route, first)
     shown = {problem["type"] for problem in problems}

@@ -57,6 +57,8 @@ examples in the list each show one thing: XOR, symmetric weights, the delta rule
 - **`gradients.X` is the derivative of the loss by X**, and has X's shape.
 - **Same body, same bytes.** Randomness comes only from a `seed` in the request.
 - **Mistakes come back as problems** (RFC 9457) that say where and why; `GET /problems/{name}` explains each kind.
+
+The same document [to try out](/docs), [to read](/redoc), and [for programs](/openapi.json).
 """
 COMPONENTS = {
     "Activation": "The function of a layer: its name, or an object with its kind and hyperparameters. "
