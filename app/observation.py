@@ -88,7 +88,7 @@ class Observe:
             self.metrics.mine[FIRST[IN_PROGRESS]] -= 1
             ended = perf_counter()
             self.metrics.request(row, status or GONE, ended - began, received, sent)
-            level = "error" if status >= 500 else "debug" if scope["path"] in PROBES else "info"
+            level = "error" if status == 500 else "debug" if scope["path"] in PROBES else "info"
             if logged(level):
                 fields = {
                     "request_id": state["request_id"],
