@@ -29,7 +29,14 @@ def create_app() -> FastAPI:
         license_info={"name": "MIT", "identifier": "MIT"},
         telemetry={"auto_configure": True, "exclude": lambda scope: scope["path"] in PROBES},
     )
-    for router in (routes.router, routes.training_router, oracle.explain_router, reference.router, page.router):
+    for router in (
+        routes.router,
+        routes.training_router,
+        oracle.explain_router,
+        oracle.router,
+        reference.router,
+        page.router,
+    ):
         # Included routers are matched one inside the other at every request; a flat list costs half as much.
         app.router.routes.extend(router.routes)
     app.mount("/assets", page.ASSETS, name="assets")

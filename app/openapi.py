@@ -40,7 +40,7 @@ TAGS = [
         "name": "training",
         "description": "Whole training runs, watched as they go and resumable to the bit; evaluation on other data.",
     },
-    {"name": "oracle", "description": "Answers about a computation: every number of it, explained."},
+    {"name": "oracle", "description": "Answers about a computation: every number explained, what is wrong."},
     {"name": "reference", "description": "What there is: rules, ready requests, and what each error means."},
     {"name": "service", "description": "Health, versions, and the limits in force."},
 ]

@@ -11,6 +11,7 @@ from app.examples import openapi_examples
 from app.forms import JSON, Writer
 from app.openapi import route_name
 from schemas.answers import only, write
+from schemas.diagnose import DiagnoseAnswer, DiagnoseRequest, diagnose_answer
 from schemas.documents.markdown import markdown
 from schemas.documents.page import page
 from schemas.explain import ExplainAnswer, ExplainRequest, explain_answer
@@ -46,6 +47,7 @@ class ExplainRoute(ComputeRoute):
         return write(asked.explained(), asked.encoding)
 
 
+router = APIRouter(prefix="/v1", route_class=ComputeRoute, generate_unique_id_function=route_name)
 explain_router = APIRouter(prefix="/v1", route_class=ExplainRoute, generate_unique_id_function=route_name)
 
 
@@ -67,3 +69,21 @@ def explain(
     A whole derivation shows about 10,000 numbers at most; with `focus` the network may have any size.
     """
     return only(explain_answer(request.explained()), request.include)
+
+
+@router.post("/diagnose", response_model=DiagnoseAnswer, tags=["oracle"], summary="What is wrong with this network")
+def diagnose(
+    request: Annotated[DiagnoseRequest, Body(openapi_examples=openapi_examples("/v1/diagnose"))],
+) -> dict[str, Any]:
+    """Looks for what keeps a network from learning, in one batch of its data.
+
+    Dead relu units, saturated units, copies of one unit, gradients that vanish or explode, inputs far from unit scale,
+    a loss or targets that the last activation cannot reach, outputs that are all the same or at chance level, inputs
+    that make no difference; with an `optimizer`, updates too large or too small, and a learning rate that sends the
+    loss up.
+
+    - Each finding has `evidence`, the numbers it is drawn from, and a `remedy`. No finding is good news.
+    - `layers` holds statistics of every layer: what a plot of a training run would show.
+    - `loss_slices` is the loss along the gradient, and along the optimizer's step, to be plotted.
+    """
+    return only(diagnose_answer(request.examined()), request.include)

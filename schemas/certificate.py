@@ -18,22 +18,22 @@ class KinkModel(BaseModel):
     """A number at which a function has no derivative; the engine's is the convention of the catalog."""
 
     pointer: str = Field(description="Of the number, in the answer of POST /v1/backward, or in the request.")
-    function: str
-    value: float
+    function: str = Field(description="The activation or loss that has no derivative there.")
+    value: float = Field(description="The number.")
 
 
 class CoordinatesModel(BaseModel):
     """The numbers that gradients are taken by: all weights, biases and inputs."""
 
-    total: int
+    total: int = Field(description="How many there are.")
     left_out: int = Field(description="Those that move a number that lies on a kink.")
 
 
 class DifferencesModel(BaseModel):
     """(f(x + h d) - f(x - h d)) / 2h along random directions d, extrapolated to h = 0."""
 
-    agrees: bool
-    directions: int
+    agrees: bool = Field(description="Whether the largest error is at most 1e-6.")
+    directions: int = Field(description="Some move all coordinates, others those of a few arrays.")
     max_relative_error: float = Field(
         description="Relative to the derivative along d or, where rounding hides that, to what a difference can see."
     )
@@ -42,8 +42,8 @@ class DifferencesModel(BaseModel):
 class ComplexStepModel(BaseModel):
     """Im f(x + i h d) / h, which has neither truncation error nor cancellation."""
 
-    applicable: Literal[True]
-    agrees: bool
+    applicable: Literal[True] = Field(description="All functions of the network have a complex form.")
+    agrees: bool = Field(description="Whether the largest error is at most 1e-9.")
     coordinates: int = Field(description="Checked one by one; in large networks a sample, drawn by a fixed seed.")
     directions: int = Field(description="Checked together along random directions, which hold all coordinates.")
     max_relative_error: float = Field(
@@ -56,30 +56,34 @@ class ComplexStepModel(BaseModel):
 
 
 class NotApplicable(BaseModel):
-    applicable: Literal[False]
-    because: str
+    """The complex step could not be taken."""
+
+    applicable: Literal[False] = Field(description="It was not taken.")
+    because: str = Field(description="Why not.")
 
 
 class TaylorModel(BaseModel):
     """|f(x + h d) - f(x) - h g.d|: of order 2 in h where g is the gradient, of order 1 where it is not."""
 
-    agrees: bool
+    agrees: bool = Field(description="Whether the order is above 1.5, or f is linear.")
     order: float | None = Field(description="null where f is linear along d, up to rounding.")
-    steps: list[float]
-    remainders: list[float] = Field(description="Root mean square over four random directions.")
+    steps: list[float] = Field(description="`[steps]`, each half the one before.")
+    remainders: list[float] = Field(description="`[steps]`, root mean square over four random directions.")
 
 
 class CertificateModel(BaseModel):
     """The service's own gradient, judged by three means that share no code with it."""
 
-    verdict: Literal["match", "mismatch", "undetermined"]
+    verdict: Literal["match", "mismatch", "undetermined"] = Field(
+        description="match where all three means agree, undetermined where nothing could be checked."
+    )
     reason: str | None = Field(description="Why nothing could be checked, where the verdict is undetermined.")
-    coordinates: CoordinatesModel
-    central_differences: DifferencesModel | None
-    complex_step: ComplexStepModel | NotApplicable
-    taylor: TaylorModel | None
+    coordinates: CoordinatesModel = Field(description="What the gradient is taken by.")
+    central_differences: DifferencesModel | None = Field(description="null where nothing could be checked.")
+    complex_step: ComplexStepModel | NotApplicable = Field(description="The most exact of the three.")
+    taylor: TaylorModel | None = Field(description="null where nothing could be checked.")
     kinks: list[KinkModel] = Field(description=f"The first {MOST_KINKS} kinks that numbers lie on.")
-    kink_count: int
+    kink_count: int = Field(description="How many there are in all.")
 
 
 def certificate_of(request: BackwardRequest, regularization: Regularization | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ STEP = "/v1/step"
 TRAIN = "/v1/train"
 EVALUATE = "/v1/evaluate"
 EXPLAIN = "/v1/explain"
+DIAGNOSE = "/v1/diagnose"
 
 
 def layer(weights: list[list[float]], bias: list[float] | None, activation: str, name: str) -> dict[str, Any]:

@@ -1,0 +1,206 @@
+"""What the findings look at: a computation, and the step that an optimizer would take from there."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from engine.clipping import Clipping, norm
+from engine.errors import EngineError, NonFinite
+from engine.findings.ranges import Shape, shape_of
+from engine.network import Network, forward
+from engine.objective import LossObjective, Objective, VectorObjective
+from engine.optimizers import Optimizer
+from engine.reduction import prepare_targets
+from engine.regularization import Regularization
+from engine.rules import Array
+from engine.step import Differentiation, NetworkState, Step, differentiate, step
+
+RELATIVE_STEPS = tuple(10 ** (k / 4) for k in range(-16, 1))
+"""Where the slice along the gradient is taken: changes of all weights by 1/10000 to 1 of their size."""
+STEP_FACTORS = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+"""Where the slice along the step is taken; 1 is the step itself."""
+LISTED = 20
+"""How many units, features or examples a finding lists at most."""
+
+
+class Finding(NamedTuple):
+    """What is wrong, how bad it is ("warning", or "info" where it may be as wanted), where, and what to do."""
+
+    code: str
+    severity: str
+    layer: int | None
+    message: str
+    evidence: dict[str, Any]
+    remedy: str
+
+
+class Slice(NamedTuple):
+    """The loss along a line through the parameters. `along` the gradient, `positions` are learning rates of plain
+    gradient descent; along the optimizer's step they are its multiples. It ends where the loss is not finite."""
+
+    along: str
+    positions: list[float]
+    losses: list[float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`taken` is the step that `optimizer` takes, None without an optimizer or where the step overflows."""
+
+    network: Network
+    inputs: Array
+    before: Differentiation
+    optimizer: Optimizer | None = None
+    regularization: Regularization | None = None
+    taken: Step | None = None
+    overflows: bool = False
+
+    @property
+    def objective(self) -> LossObjective | None:
+        return None if isinstance(self.before.objective, VectorObjective) else self.before.objective
+
+    @property
+    def outputs(self) -> Array:
+        return self.before.trace[-1].activations
+
+    @cached_property
+    def targets(self) -> Array | None:
+        """`[batch, outputs]`; class labels as one-hot rows."""
+        if self.objective is None:
+            return None
+        return prepare_targets(self.objective.loss, self.objective.targets, self.outputs.shape, self.outputs.dtype)
+
+    @cached_property
+    def shapes(self) -> list[Shape]:
+        return [shape_of(layer.activation) for layer in self.network.layers]
+
+    @cached_property
+    def slopes(self) -> list[Array | None]:
+        """Each unit's derivative of its activation `[batch, units]`; None where the units of a row are mixed."""
+        slopes: list[Array | None] = []
+        for layer, (_, z, a), shape in zip(self.network.layers, self.before.trace, self.shapes, strict=True):
+            rows = shape.steepest is None and layer.activation.kind != "exponential"
+            slopes.append(None if rows else layer.activation.backward(np.ones_like(z), z, a))
+        return slopes
+
+    @cached_property
+    def gradient_sizes(self) -> list[float]:
+        """The root mean square of each layer's gradients by its preactivations."""
+        return [root_mean_square(layer.preactivations) for layer in self.before.gradients.layers]
+
+    @cached_property
+    def update_ratios(self) -> list[float | None]:
+        """The norm of each weight matrix's update over that of the matrix; None where there is none to compare."""
+        if self.taken is None:
+            return [None] * len(self.network.layers)
+        ratios: list[float | None] = []
+        for old, new in zip(self.network.layers, self.taken.network.layers, strict=True):
+            size = 0.0 if "weights" in old.frozen else norm([old.weights])
+            ratios.append(norm([new.weights - old.weights]) / size if size > 0 else None)
+        return ratios
+
+    @np.errstate(all="ignore")
+    def loss_at(self, network: Network) -> float:
+        """The loss of other parameters, the penalty included; infinite where there is none."""
+        assert self.objective is not None
+        try:
+            loss = float(self.objective.evaluate(network, forward(network, self.inputs)).loss)
+        except EngineError:
+            return math.inf
+        if self.regularization is not None:
+            loss += sum(self.regularization.penalty(layer.weights) for layer in network.layers)
+        return loss if math.isfinite(loss) else math.inf
+
+    @cached_property
+    def slices(self) -> list[Slice]:
+        if self.objective is None:
+            return []
+        slices = []
+        weights = norm([a for layer in self.network.parameters for a in layer.values()])
+        gradient = {(i, name): g for i, name, g in self.before.trainable}
+        if self.before.gradient_norm > 0:
+            unit = (weights or 1.0) / self.before.gradient_norm
+            slices.append(self._slice("gradient", [unit * s for s in RELATIVE_STEPS], gradient))
+        if self.taken is not None and self.taken.update_norm > 0:
+            changes = {
+                (i, name): old - self.taken.network.layers[i].parameters[name]
+                for i, layer in enumerate(self.network.layers)
+                for name, old in layer.parameters.items()
+            }
+            slices.append(self._slice("step", STEP_FACTORS, changes))
+        return slices
+
+    @np.errstate(all="ignore")
+    def _slice(self, along: str, positions: Sequence[float], direction: dict[tuple[int, str], Array]) -> Slice:
+        found, losses = [0.0], [float(self.before.loss)]
+        for position in positions:
+            moved = [
+                {name: a - position * direction[i, name] if (i, name) in direction else a for name, a in layer.items()}
+                for i, layer in enumerate(self.network.parameters)
+            ]
+            loss = self.loss_at(self.network.with_parameters(moved))
+            if not (math.isfinite(loss) and math.isfinite(position)):
+                break
+            found.append(float(position))
+            losses.append(loss)
+        return Slice(along, found, losses)
+
+
+class Rule(Protocol):
+    """What each kind of finding is: a name, what to do about it, and how it is found."""
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+    remedy: ClassVar[str]
+
+    def find(self, case: Case) -> list[Finding]: ...
+
+
+def examine(
+    network: Network,
+    inputs: Array,
+    objective: Objective,
+    optimizer: Optimizer | None = None,
+    state: NetworkState | None = None,
+    regularization: Regularization | None = None,
+    clipping: Clipping | None = None,
+) -> Case:
+    """Differentiates and, with an optimizer, takes a step; a step that overflows is a case like others."""
+    if optimizer is None or state is None:
+        return Case(network, inputs, differentiate(network, inputs, objective, regularization), None, regularization)
+    before = differentiate(network, inputs, objective, regularization)
+    try:
+        taken = step(network, inputs, objective, optimizer, state, regularization, clipping)
+    except NonFinite:
+        return Case(network, inputs, before, optimizer, regularization, overflows=True)
+    return Case(network, inputs, before, optimizer, regularization, taken)
+
+
+def root_mean_square(array: Array) -> float:
+    """Of all numbers, without overflow in their squares."""
+    return norm([array]) / math.sqrt(array.size)
+
+
+def spread(array: Array) -> tuple[float, float]:
+    """Mean and standard deviation of all numbers, without overflow."""
+    wide = array.astype(np.float64)
+    largest = float(np.abs(wide).max()) or 1.0
+    return float((wide / largest).mean() * largest), float((wide / largest).std() * largest)
+
+
+def some(indices: Array) -> list[int]:
+    """The first of the indices, for evidence."""
+    return [int(i) for i in indices[:LISTED]]
+
+
+def share(flags: Any) -> float:
+    """The share of the flags that are set."""
+    return float(np.count_nonzero(flags) / np.size(flags))
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
