@@ -175,15 +175,18 @@ class Annexes:
         for annex in self.busy:
             annex.process.send_signal(signal.SIGTERM)
 
+    def close(self) -> None:
+        for annex in (*self.idle, *self.busy):
+            annex.close()
+
 
 annexes = Annexes()
 
 
 def job_of(scope: Scope, size: int) -> bytes:
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-    return orjson.dumps(
-        {"path": scope["path"], "headers": headers, "request_id": scope["state"]["request_id"], "size": size}
-    )
+    facts = {"path": scope["path"], "headers": headers, "http_version": scope["http_version"]}
+    return orjson.dumps({**facts, "request_id": scope["state"]["request_id"], "size": size})
 
 
 def message_of(kind: bytes, payload: bytes) -> Message:

@@ -93,6 +93,7 @@ def scope_of(job: dict[str, Any]) -> Scope:
     return {
         "type": "http",
         "method": "POST",
+        "http_version": job["http_version"],
         "path": job["path"],
         "query_string": b"",
         "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in job["headers"]],

@@ -27,6 +27,19 @@ PROBLEMS = {
         "the data, or the tensors overlap or leave holes.",
         "Write the body with the safetensors library of your language; the detail says what is wrong with it.",
     ),
+    "malformed-http": Problem(
+        400,
+        "The request is not HTTP/1.1",
+        "The head of the request, or the framing of its body, breaks RFC 9112: a line that cannot be read, lengths "
+        "that contradict each other, no Host or several.",
+        "Send requests with an HTTP library, and look at what stands between it and this server.",
+    ),
+    "unauthorized": Problem(
+        401,
+        "An API key is needed",
+        "This server computes for those who have one of its API keys; the request had none, or one it does not know.",
+        "Send Authorization: Bearer and the key, or the key as X-API-Key; ask whoever runs this server for one.",
+    ),
     "not-found": Problem(404, "There is nothing here", "No such path.", "The paths are listed at /openapi.json."),
     "method-not-allowed": Problem(
         405, "This path has other methods", "The path exists, the method does not.", "See the Allow header."
@@ -37,17 +50,36 @@ PROBLEMS = {
         "The Accept header excludes every form that this answer has.",
         "The detail lists what this path answers; application/json is always among it.",
     ),
+    "too-slow": Problem(
+        408,
+        "The request came too slowly",
+        "The head or the body of the request took longer than this server waits for it.",
+        "Send it faster or make it smaller; see max_header_seconds and max_body_seconds at /version.",
+    ),
     "payload-too-large": Problem(
         413,
         "The body is too large",
         "The body has more bytes than this server reads.",
         "See max_body_bytes at /version.",
     ),
+    "target-too-long": Problem(
+        414,
+        "The request's target is too long",
+        "The path with its query has more bytes than this server reads.",
+        "Everything that a request has to say belongs in its body.",
+    ),
     "unsupported-media-type": Problem(
         415,
         "The body's type or encoding is not taken",
         "This path takes other media types, and no content encoding such as gzip.",
         "The Accept header of the answer lists what is taken; with curl, --json sends application/json.",
+    ),
+    "unknown-host": Problem(
+        421,
+        "This server does not answer for this host",
+        "The Host header names a host that this server was not told it serves, as when a page of a stranger has a name "
+        "of its own lead here.",
+        "Use the server's own name, or add this one to its CHAINRULE_ALLOWED_HOSTS.",
     ),
     "validation-error": Problem(
         422,
@@ -152,6 +184,19 @@ PROBLEMS = {
         "It would make the server hold more numbers, or the network has more layers, than this server's limit.",
         "Split the request, or run a server with higher limits; /version shows those in force.",
     ),
+    "rate-limited": Problem(
+        429,
+        "Too much in a short time",
+        "Each key, or else each address, has a budget that requests use up by their cost and that fills up steadily; "
+        "this one is used up.",
+        "Go on after the seconds that Retry-After names; RateLimit and RateLimit-Policy tell what is left of what.",
+    ),
+    "headers-too-large": Problem(
+        431,
+        "The headers are too large",
+        "The request's headers have more bytes than this server reads.",
+        "Send fewer or shorter headers, cookies for instance; see max_header_bytes at /version.",
+    ),
     "internal-error": Problem(
         500, "The server made a mistake", "This is our fault, not yours.", "Report it with the request_id."
     ),
@@ -160,6 +205,12 @@ PROBLEMS = {
         "Too much at once",
         "Everything that computes large requests is busy, and no more of them can wait; small ones still go through.",
         "Send the same request again after the seconds that Retry-After names.",
+    ),
+    "too-many-connections": Problem(
+        503,
+        "Too many connections",
+        "This server has as many connections open as it keeps at once.",
+        "Close those that you do not need, send several requests over one, and try again a little later.",
     ),
     "unavailable": Problem(503, "Not ready", "The server is starting or draining.", "Try again a little later."),
 }

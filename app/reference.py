@@ -62,9 +62,13 @@ class LimitsInForce(BaseModel):
     """What one request may ask for here."""
 
     max_body_bytes: int = Field(description="The largest body that is read, in bytes.")
+    max_header_bytes: int = Field(description="The most bytes of a request's headers.")
+    max_header_seconds: float = Field(description="How long the headers of a request may take, in seconds.")
+    max_body_seconds: float = Field(description="How long a whole request may take to arrive, in seconds.")
+    max_connections: int = Field(description="The most connections at once, of each process that serves.")
     max_layers: int = Field(description="The most layers of a network.")
     max_numbers: int = Field(description="The most numbers that a request may make the server hold at once.")
-    max_work: int = Field(description="The most multiplications of a training run, as estimated before it starts.")
+    max_work: int = Field(description="The most multiplications of a request, as estimated before they start.")
     max_seconds: float = Field(description="How long a training run may take, in seconds.")
 
 

@@ -1,11 +1,15 @@
 """How a process serves: uvicorn with our protocol, drained before it stops, alone or as one of several workers."""
 
+import asyncio
+import contextlib
 import os
 import signal
 from functools import partial
 from pathlib import Path
 from socket import AF_INET, AF_INET6, create_server, socket
+from time import monotonic
 from types import FrameType
+from typing import cast
 
 import uvicorn
 
@@ -16,10 +20,13 @@ from app.logs import log, log_config, log_thread
 from app.main import create_app
 from app.memory import return_memory
 from app.metrics import share
+from app.protocol import Protocol
 from app.settings import settings
 from app.workers import Workers
 
 BACKLOG = 2048
+SWEEP_TICKS = 5
+"""A tick is a tenth of a second."""
 
 
 def serve(host: str, port: int, workers: int) -> None:
@@ -32,8 +39,8 @@ def serve(host: str, port: int, workers: int) -> None:
         access_log=False,
         log_config=log_config(),
         server_header=False,
+        http=Protocol,
         ws="none",
-        timeout_graceful_shutdown=int(settings().shutdown_seconds),
     )
     listener = listen(host, port)
     with shared_directory() as directory:
@@ -41,7 +48,7 @@ def serve(host: str, port: int, workers: int) -> None:
             work(config, listener, None, directory)
         else:
             grace = settings().drain_seconds + settings().shutdown_seconds + 1
-            Workers(workers, partial(work, config, listener, os.getpid(), directory), grace).run()
+            Workers(workers, partial(work, config, listener, os.getpid(), directory), grace, listener.close).run()
 
 
 def listen(host: str, port: int) -> socket:
@@ -63,20 +70,61 @@ def work(config: uvicorn.Config, listener: socket, parent: int | None, counts: P
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells the application when it begins to drain, and ends with its `parent`."""
+    """uvicorn's server with an end in steps, which also comes when its `parent` has gone.
+
+    It is told to stop: /readyz answers 503, every answer closes its connection, and new connections are still taken for
+    `drain_seconds`, so that whoever balances the load can look elsewhere. Then nobody new is let in, and what has been
+    accepted is finished, for at most `shutdown_seconds`.
+    """
 
     def __init__(self, config: uvicorn.Config, parent: int | None = None) -> None:
         super().__init__(config)
         self.parent = parent
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
-        self.should_exit = True
+        if drain.began is not None and sig == signal.SIGINT:
+            self.force_exit = self.should_exit = True
         drain.begin()
         annexes.drain()
 
     async def on_tick(self, counter: int) -> bool:
         if self.parent is not None and os.getppid() != self.parent:
             self.handle_exit(signal.SIGTERM, None)
+        if counter % SWEEP_TICKS == 0:
+            self.sweep()
+        if drain.began is not None and monotonic() >= drain.began + settings().drain_seconds:
+            self.should_exit = True
         return await super().on_tick(counter)
+
+    def sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in list(self.server_state.connections):
+            cast(Protocol, connection).sweep(now)
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        for listener in sockets or []:
+            await self.take_waiting(listener)
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        ends = monotonic() + settings().shutdown_seconds
+        while (self.server_state.connections or self.server_state.tasks) and not self.force_exit:
+            if monotonic() > ends:
+                log.error(f"stopping with {len(self.server_state.tasks)} requests unanswered")
+                break
+            await asyncio.sleep(0.05)
+            self.sweep()
+        for task in self.server_state.tasks:
+            task.cancel()
+        annexes.close()
+        await self.lifespan.shutdown()
+
+    async def take_waiting(self, listener: socket) -> None:
+        """Accepts the connections that the system has made already, and that closing the listener would reset."""
+        protocol = partial(Protocol, self.config, self.server_state, self.lifespan.state)
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connection.setblocking(False)
+                await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)

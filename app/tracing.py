@@ -1,7 +1,7 @@
 """W3C trace context (https://www.w3.org/TR/trace-context/), and OpenTelemetry where it is switched on.
 
-FastAPI makes the spans, and exports them where OTEL_EXPORTER_OTLP_ENDPOINT says and the extra `otel` is installed. Here they
-get the names of routes that FastAPI does not see; without OpenTelemetry, the trace goes on in log and answer.
+FastAPI makes the spans, and exports them where OTEL_EXPORTER_OTLP_ENDPOINT says and the extra `otel` is installed. Here
+they get the names of routes that FastAPI does not see; without OpenTelemetry, the trace goes on in log and answer.
 """
 
 import re

@@ -181,6 +181,9 @@ class Stream:
     async def send(self, gate: Gate, request: Request, send: Send) -> None:
         """Sends each event; raises an error before the first one, which is an ordinary answer then."""
         worker = await gate.thread(self.work)
+        if request.scope.get("http_version") == "1.0":
+            await self.send_whole(request, send)
+            return
         started = False
         while (item := await self.next()) is not None:
             if isinstance(item, Exception):
@@ -194,6 +197,17 @@ class Stream:
             await send({"type": "http.response.body", "body": item, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         await worker
+
+    async def send_whole(self, request: Request, send: Send) -> None:
+        """The same for HTTP/1.0, which has no answer of unknown length."""
+        events: list[bytes] = []
+        while (item := await self.next()) is not None:
+            if isinstance(item, Exception):
+                if not events:
+                    raise item
+                item = written("problem", problem_of(request, item), self.form)
+            events.append(item)
+        await respond(send, b"".join(events), self.form)
 
     async def next(self) -> bytes | Exception | None:
         try:

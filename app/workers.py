@@ -14,14 +14,17 @@ REST_SECONDS = 0.5
 class Workers:
     """Keeps `count` processes in `work` until SIGTERM or SIGINT; those that do not end in `grace` seconds are killed.
 
+    `leave` gives back what the parent itself holds of the work: the system must not take connections for it any more.
+
     The parent has no threads and imported the application before it forks, so that a worker starts within
     milliseconds and shares the memory of the code.
     """
 
-    def __init__(self, count: int, work: Callable[[], None], grace: float) -> None:
+    def __init__(self, count: int, work: Callable[[], None], grace: float, leave: Callable[[], None]) -> None:
         self.count = count
         self.work = work
         self.grace = grace
+        self.leave = leave
         self.started: dict[int, float] = {}
         self.ends: float | None = None
 
@@ -36,6 +39,7 @@ class Workers:
                 self.tell(signal.SIGKILL)
             elif received.si_signo != signal.SIGCHLD:
                 self.ends = self.ends or time.monotonic() + self.grace
+                self.leave()
                 self.tell(signal.SIGTERM)
             self.replace_dead()
 

@@ -1,0 +1,253 @@
+"""HTTP/1.1 as this server speaks it: uvicorn's protocol with limits, and with problems for refusals.
+
+What a client sends is limited in size and in time before any of the application sees it. No request sets a timer:
+the server sweeps over its connections twice a second.
+"""
+
+import struct
+from http import HTTPStatus
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Any
+
+import httptools
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.drain import drain
+from app.metrics import metrics
+from app.problems import PROBLEMS
+from app.settings import settings
+
+LINGER_SECONDS = 2.0
+"""How long a connection that was refused is read on: closed at once, its client might not get to read why."""
+LAST_SECONDS = 1.0
+"""How long a new connection may take to send its request while the server drains."""
+LONGEST_TARGET = 8192
+MOST_PIPELINED = 100
+ASKING = (b"upgrade", b"connection", b"http2-settings")
+
+
+class Transport:
+    """A connection's transport whose closing lets the client read the answer first.
+
+    A socket that is closed with bytes that nobody read resets the connection, and the reset overtakes the answer.
+    """
+
+    def __init__(self, transport: Any, protocol: "Protocol") -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.inner = transport
+        self.protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def close(self) -> None:
+        cycle = self.protocol.cycle
+        if cycle is not None and cycle.more_body and not self.inner.is_closing():
+            self.protocol.linger()
+        else:
+            self.inner.close()
+
+    def abort(self) -> None:
+        """Resets the connection; what it has not taken yet is not kept for it, by the system neither."""
+        self.inner.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        self.inner.abort()
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection.
+
+    `since` is when it began to wait for what it waits for: a request, the rest of one, or the end of its lingering.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        limits = settings()
+        self.most_head, self.most_body = limits.max_header_bytes, limits.max_body_bytes
+        self.since = self.paused = self.loop.time()
+        self.in_head = True
+        self.head_bytes = self.head_size = self.body_size = self.declared = self.hosts = 0
+        self.lingers = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(Transport(transport, self))  # type: ignore[arg-type]
+        most = settings().max_connections
+        if len(self.connections) > most:
+            self.refuse("too-many-connections", f"This server keeps at most {most} connections open.")
+
+    def data_received(self, data: bytes) -> None:
+        if self.lingers:
+            return
+        if self.in_head:
+            if not self.head_bytes:
+                self.since = self.loop.time()
+            self.head_bytes += len(data)
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stop:
+            self._parse_without_upgrade(data[stop.args[0] :])
+        except httptools.HttpParserError as error:
+            if not self.lingers:
+                self.refuse("malformed-http", f"This is not HTTP/1.1: {error}.")
+        else:
+            if self.in_head and self.head_bytes > self.most_head and not self.lingers:
+                self._refuse_head()
+
+    def _parse_without_upgrade(self, rest: bytes) -> None:
+        """Goes on with a request that asked for another protocol as if it had not (RFC 9110, 7.8).
+
+        The parser leaves such a request's body alone, so its head is parsed anew, without the asking.
+        """
+        head = [b" ".join((self.parser.get_method(), self.url, b"HTTP/" + self.parser.get_http_version().encode()))]
+        head += [name + b": " + value for name, value in self.headers if name not in ASKING]
+        self.parser = httptools.HttpRequestParser(self)
+        self._parse(b"\r\n".join([*head, b"connection: close", b"", rest]))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.head_size = self.body_size = self.declared = self.hosts = 0
+        self.in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self.head_size += len(name) + len(value) + 4
+        if name == b"content-length":
+            self.declared = int(value)
+        elif name == b"host":
+            self.hosts += 1
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Starts the request, unless its head says already that it is refused."""
+        if len(self.url) > LONGEST_TARGET:
+            self._stop("target-too-long", f"This server reads at most {LONGEST_TARGET} bytes of a request's target.")
+        if self.head_size + len(self.url) > self.most_head:
+            self._refuse_head()
+            raise _Stop
+        if self.declared > self.most_body:
+            self._stop("payload-too-large", f"This server reads at most {self.most_body} bytes.")
+        if self.hosts != 1 and self.parser.get_http_version() == "1.1":
+            self._stop("malformed-http", f"A request has exactly one Host header, and this one has {self.hosts}.")
+        if len(self.pipeline) >= MOST_PIPELINED:
+            self.transport.abort()
+            raise _Stop
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._stop("malformed-http", "This server is no proxy.")
+            return
+        super().on_headers_complete()
+        self.in_head = False
+        self.head_bytes = 0
+        if drain.began is not None:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self.body_size += len(body)
+        if self.body_size > self.most_body:
+            self._stop("payload-too-large", f"This server reads at most {self.most_body} bytes.")
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
+        self.in_head = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.lingers or self.transport.is_closing():
+            return
+        self.since = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    def eof_received(self) -> None:
+        """A client that closes its side has gone, but for an answer that it still waits for."""
+
+    def pause_writing(self) -> None:
+        self.paused = self.loop.time()
+        super().pause_writing()
+
+    def shutdown(self) -> None:
+        """Closes an idle connection; one that has not sent a request yet has a little time, a busy one finishes."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        elif self.cycle is None or self.head_bytes:
+            self.since = self.loop.time()
+        else:
+            self.transport.close()
+
+    def sweep(self, now: float) -> None:
+        """Ends what took too long."""
+        limits, waited = settings(), now - self.since
+        if self.lingers:
+            if waited > LINGER_SECONDS:
+                self.transport.abort()
+        elif self.flow.write_paused:
+            if now - self.paused > limits.max_write_seconds:
+                self.transport.abort()
+        elif self.cycle is not None and self.cycle.more_body:
+            if waited > limits.max_body_seconds:
+                self.refuse("too-slow", f"The body took longer than {limits.max_body_seconds:g} seconds.")
+        elif self.cycle is None or self.cycle.response_complete:
+            if self.head_bytes:
+                if waited > limits.max_header_seconds:
+                    self.refuse("too-slow", f"The head took longer than {limits.max_header_seconds:g} seconds.")
+            elif waited > self._idle_seconds():
+                self.transport.close()
+
+    def _idle_seconds(self) -> float:
+        if drain.began is not None:
+            return LAST_SECONDS
+        return settings().max_header_seconds if self.cycle is None else settings().max_idle_seconds
+
+    def _refuse_head(self) -> None:
+        self.refuse("headers-too-large", f"This server reads at most {self.most_head} bytes of headers.")
+
+    def _stop(self, name: str, detail: str) -> None:
+        """Refuses within a callback of the parser, and ends the parsing."""
+        self.refuse(name, detail)
+        raise _Stop
+
+    def refuse(self, name: str, detail: str) -> None:
+        """Answers with a problem, where no other answer has begun, and ends the connection."""
+        cycle = self.cycle
+        answering = cycle is not None and not cycle.response_complete
+        if answering and (cycle.response_started or self.pipeline or not cycle.more_body):
+            self.transport.abort()
+            return
+        if not (cycle is not None and cycle.more_body and cycle.response_complete):
+            self.transport.write(self._problem(name, detail))
+        if answering:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.linger()
+
+    def _problem(self, name: str, detail: str) -> bytes:
+        problem = PROBLEMS[name]
+        content = {"type": f"/problems/{name}", "title": problem.title, "status": problem.status, "detail": detail}
+        body = orjson.dumps({**content, "request_id": ""})
+        seen = metrics()
+        seen.request(len(seen.routes) - 1, problem.status, self.loop.time() - self.since, self.body_size, len(body))
+        head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
+        head += [name + b": " + value for name, value in self.server_state.default_headers]
+        head += [b"content-type: application/problem+json", b"content-length: %d" % len(body), b"connection: close"]
+        return b"\r\n".join([*head, b"", body])
+
+    def linger(self) -> None:
+        """Says that nothing more is coming, and throws away what the client still sends for a while."""
+        self.lingers = True
+        self.since = self.loop.time()
+        self.transport.write_eof()
+        self.flow.resume_reading()
+
+
+class _Stop(Exception):
+    """Ends the parsing of a request that has been refused."""
