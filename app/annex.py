@@ -7,7 +7,7 @@ scope and body, and relays the messages of the answer. A child can be killed whe
 back to the system when it has been idle for a while.
 
 A frame is a kind (one byte), a length (four bytes) and a payload: `j` a job, `b` a piece of its body, `g` its client
-has gone; `s` start of the answer, `p` a piece of it, `e` its end.
+has gone; `c` what the request costs, `s` the start of the answer, `p` a piece of it, `e` its end.
 """
 
 import asyncio
@@ -95,6 +95,9 @@ class Annex:
                 if kind == b"e":
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
                     return
+                if kind == b"c":
+                    scope["state"].get("charge", ignore)(*orjson.loads(payload))
+                    continue
                 if kind == b"s":
                     started = True
                 await send(message_of(kind, payload))
@@ -126,6 +129,10 @@ class Annex:
         self.process.kill()
         # The end of a large process takes a while.
         threading.Thread(target=self.process.wait, daemon=True).start()
+
+
+def ignore(numbers: int, work: int) -> None:
+    """Where there is no rate limit."""
 
 
 def died() -> ProblemError:

@@ -38,7 +38,8 @@ class Attendant:
         self.writer: asyncio.StreamWriter
 
     async def attend(self, connection: socket.socket) -> None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drain.begin)
+        self.loop = asyncio.get_running_loop()
+        self.loop.add_signal_handler(signal.SIGTERM, drain.begin)
         reader, self.writer = await connected(connection)
         work = asyncio.ensure_future(self.work())
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -62,6 +63,7 @@ class Attendant:
         while len(self.body) < job["size"]:
             self.body += (await self.frames.get())[1]
         scope = scope_of(job)
+        scope["state"]["charge"] = self.charge
         try:
             await self.routes[job["path"]](scope, self.receive, self.send)
         except ClientDisconnect:
@@ -72,6 +74,10 @@ class Attendant:
         gc.collect()
         write_frame(self.writer, b"e")
         await self.writer.drain()
+
+    def charge(self, numbers: int, work: int) -> None:
+        """Tells the server what the request costs; from any thread."""
+        self.loop.call_soon_threadsafe(write_frame, self.writer, b"c", orjson.dumps([numbers, work]))
 
     async def receive(self) -> Message:
         if self.body is not None:

@@ -96,7 +96,7 @@ class ComputeRoute(APIRoute):
             elif message["type"] == "http.request":
                 asked, load = self.decode(body, read)
                 if load.place is Place.LOOP:
-                    metrics().computation(load.numbers, load.work)
+                    account(scope, load)
                     await respond(send, self.answer(asked, self.answer_forms[form]), form)
                 else:
                     await self.handle_large(scope, headers, message, receive, send)
@@ -127,7 +127,7 @@ class ComputeRoute(APIRoute):
         if load.place is Place.ANNEX and "annex" not in scope:
             return None
         release(body)
-        metrics().computation(load.numbers, load.work)
+        account(scope, load)
         return self.answer(asked, write)
 
     def decode(self, body: Body, read: Reader) -> tuple[Any, Load]:
@@ -147,6 +147,14 @@ class ComputeRoute(APIRoute):
 
     def answer(self, asked: Any, write: Writer) -> bytes:
         return write(self.endpoint(asked), asked.encoding)
+
+
+def account(scope: Scope, load: Load) -> None:
+    """Counts a computation that is about to begin, and has its client charged where there is a rate limit."""
+    metrics().computation(load.numbers, load.work)
+    charge = scope["state"].get("charge")
+    if charge is not None:
+        charge(load.numbers, load.work)
 
 
 async def read_body(headers: Headers, message: Message, receive: Receive, gate: Gate, share: BodyShare) -> Body:
@@ -215,7 +223,8 @@ async def disconnected(receive: Receive) -> None:
 
 async def respond(send: Send, content: bytes, form: bytes) -> None:
     """Sends an answer in one of its forms; a long one in pieces, so that its client's pace can be told."""
-    headers = [(b"content-type", form), (b"content-length", str(len(content)).encode())]
+    length = str(len(content)).encode()
+    headers = [(b"content-type", form), (b"content-length", length), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for start in range(0, len(content), PIECE):
         piece = content if len(content) <= PIECE else content[start : start + PIECE]

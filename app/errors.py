@@ -86,7 +86,7 @@ def problem_response(
     state = request.scope.setdefault("state", {})
     state["problem"] = name  # for the log
     content["request_id"] = state.get("request_id", "")
-    return Response(orjson.dumps(content), problem.status, headers, MEDIA_TYPE)
+    return Response(orjson.dumps(content), problem.status, {"Cache-Control": "no-store", **(headers or {})}, MEDIA_TYPE)
 
 
 def answer_error(request: Request, error: Exception) -> Response:

@@ -4,15 +4,18 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from app import VERSION, oracle, page, reference, routes
+from app.access import Access, configured_keys
 from app.compute import ComputeRoute
 from app.document import Application
 from app.errors import ProblemError, answer_error
 from app.middleware import AnswerHead, ShortWay
 from app.observation import PROBES, Observe
 from app.openapi import DESCRIPTION, TAGS
+from app.settings import settings
 
 
 def create_app() -> FastAPI:
@@ -44,6 +47,18 @@ def create_app() -> FastAPI:
         app.add_exception_handler(error, _answer)
     app.add_middleware(ShortWay, routes=compute_routes(app))
     app.add_middleware(AnswerHead)
+    keys, rate = configured_keys(), settings().rate_limit
+    if keys.names or rate:
+        app.add_middleware(Access, keys=keys, rate=rate)
+    if settings().cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings().cors_origins.split(","),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Accept", "Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "traceparent"],
+            expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID", "traceresponse"],
+            max_age=3600,
+        )
     app.add_middleware(Observe, routes=app.router.routes)
     return app
 

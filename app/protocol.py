@@ -4,7 +4,9 @@ What a client sends is limited in size and in time before any of the application
 the server sweeps over its connections twice a second.
 """
 
+import re
 import struct
+from functools import lru_cache
 from http import HTTPStatus
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
@@ -24,6 +26,7 @@ LAST_SECONDS = 1.0
 """How long a new connection may take to send its request while the server drains."""
 LONGEST_TARGET = 8192
 MOST_PIPELINED = 100
+HOST = re.compile(r"(?:(\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+)|([a-z0-9_.-]*))(?::\d*)?")
 ASKING = (b"upgrade", b"connection", b"http2-settings")
 
 
@@ -68,6 +71,7 @@ class Protocol(HttpToolsProtocol):
         self.since = self.paused = self.loop.time()
         self.in_head = True
         self.head_bytes = self.head_size = self.body_size = self.declared = self.hosts = 0
+        self.host = b""
         self.lingers = False
 
     def connection_made(self, transport: Any) -> None:
@@ -119,6 +123,7 @@ class Protocol(HttpToolsProtocol):
             self.declared = int(value)
         elif name == b"host":
             self.hosts += 1
+            self.host = value
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
@@ -134,6 +139,8 @@ class Protocol(HttpToolsProtocol):
             self._stop("payload-too-large", f"This server reads at most {self.most_body} bytes.")
         if self.hosts != 1 and self.parser.get_http_version() == "1.1":
             self._stop("malformed-http", f"A request has exactly one Host header, and this one has {self.hosts}.")
+        if self.hosts and not is_allowed(self.host):
+            self._stop("unknown-host", "This server does not answer for the host that the request names.")
         if len(self.pipeline) >= MOST_PIPELINED:
             self.transport.abort()
             raise _Stop
@@ -238,7 +245,8 @@ class Protocol(HttpToolsProtocol):
         seen.request(len(seen.routes) - 1, problem.status, self.loop.time() - self.since, self.body_size, len(body))
         head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
         head += [name + b": " + value for name, value in self.server_state.default_headers]
-        head += [b"content-type: application/problem+json", b"content-length: %d" % len(body), b"connection: close"]
+        head += [b"content-type: application/problem+json", b"content-length: %d" % len(body)]
+        head += [b"cache-control: no-store", b"connection: close"]
         return b"\r\n".join([*head, b"", body])
 
     def linger(self) -> None:
@@ -251,3 +259,19 @@ class Protocol(HttpToolsProtocol):
 
 class _Stop(Exception):
     """Ends the parsing of a request that has been refused."""
+
+
+@lru_cache(1024)
+def is_allowed(host: bytes) -> bool:
+    """Whether this server answers for a Host: an address, a name without a dot, or one that the settings list.
+
+    A page whose own name has been made to lead to this server (DNS rebinding) comes with that name, and such names have
+    a dot.
+    """
+    name = HOST.fullmatch(host.decode("latin-1").lower())
+    if name is None:
+        return False
+    if name[1] is not None or "." not in name[2] or name[2].endswith(".localhost"):
+        return True
+    allowed = [entry.strip().lower() for entry in settings().allowed_hosts.split(",")]
+    return "*" in allowed or name[2].rstrip(".") in allowed

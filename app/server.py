@@ -25,6 +25,8 @@ from app.settings import settings
 from app.workers import Workers
 
 BACKLOG = 2048
+HEADERS = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
+"""Of every answer; pages have a content security policy of their own."""
 SWEEP_TICKS = 5
 """A tick is a tenth of a second."""
 
@@ -39,6 +41,9 @@ def serve(host: str, port: int, workers: int) -> None:
         access_log=False,
         log_config=log_config(),
         server_header=False,
+        headers=HEADERS,
+        proxy_headers=bool(settings().trusted_proxies),
+        forwarded_allow_ips=settings().trusted_proxies,
         http=Protocol,
         ws="none",
     )

@@ -1,6 +1,7 @@
 """The settings, from the environment; everything about mathematics belongs in the request."""
 
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field
@@ -34,6 +35,13 @@ class Settings(BaseSettings):
     max_threads: int = Field(2, ge=1, description="How many large requests are computed at once.")
     max_queue: int = Field(16, ge=0, description="How many large requests wait for that.")
     max_queue_seconds: float = Field(10.0, gt=0, description="How long a large request waits at most.")
+
+    allowed_hosts: str = Field("", description="Names of this server beside addresses and names without a dot; or *.")
+    cors_origins: str = Field("", description="Origins whose pages may read answers, separated by commas; or *.")
+    trusted_proxies: str = Field("", description="Addresses of proxies whose X-Forwarded-For counts; or *.")
+    api_keys: str = Field("", description="SHA-256 digests of the API keys, separated by commas.")
+    api_keys_file: Path | None = Field(None, description="A file with one such digest, and a name, on each line.")
+    rate_limit: int = Field(0, ge=0, description="Units of cost a minute for each key or address; 0: no limit.")
 
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="How log lines are written: text on a terminal and JSON elsewhere, or always one of them."

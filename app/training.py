@@ -16,6 +16,7 @@ from app.compute import (
     REFUSALS,
     THREAD_BYTES,
     ComputeRoute,
+    account,
     in_annex,
     read_body,
     respond,
@@ -127,25 +128,25 @@ class TrainRoute(ComputeRoute):
                 if len(body) > THREAD_BYTES and "annex" not in scope:
                     await in_annex(gate, scope, body, receive, send)
                 elif form in self.answer_forms:
-                    work = partial(self.result, body, read, self.answer_forms[form], gone)
+                    work = partial(self.result, scope, body, read, self.answer_forms[form], gone)
                     await respond(send, await unless_gone(gate.in_thread(work), receive), form)
                 else:
-                    stream = Stream(partial(self.run, body, read, gone), form, gone)
+                    stream = Stream(partial(self.run, scope, body, read, gone), form, gone)
                     await unless_gone(stream.send(gate, request, send), receive)
         except REFUSALS as error:
             await answer_error(request, error)(scope, receive, send)
         finally:
             gone.set()
 
-    def run(self, body: Body, read: Reader, gone: Flag) -> Run:
+    def run(self, scope: Scope, body: Body, read: Reader, gone: Flag) -> Run:
         """The run that a body asks for; the body is not needed any more."""
         asked, load = self.decode(body, read)
-        metrics().computation(load.numbers, load.work)
+        account(scope, load)
         release(body)
         return Run(asked, gone)
 
-    def result(self, body: Body, read: Reader, write: Writer, gone: Flag) -> bytes:
-        return self.run(body, read, gone).result(write)
+    def result(self, scope: Scope, body: Body, read: Reader, write: Writer, gone: Flag) -> bytes:
+        return self.run(scope, body, read, gone).result(write)
 
 
 class Stream:
@@ -191,7 +192,7 @@ class Stream:
                     raise item
                 item = written("problem", problem_of(request, item), self.form)
             if not started:
-                headers = [(b"content-type", self.form), (b"x-accel-buffering", b"no")]
+                headers = [(b"content-type", self.form), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 started = True
             await send({"type": "http.response.body", "body": item, "more_body": True})

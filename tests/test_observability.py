@@ -228,9 +228,7 @@ def test_one_line_for_each_request(alone: tuple[Logged, httpx.Client], textbook:
     assert (step["trace_id"], step["parent_id"]) == ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
     assert (broken["status"], broken["problem"], broken["path"]) == (400, "malformed-json", "/v1/step")
     assert "trace_id" not in broken and "secret" not in json.dumps(lines)
-    assert "Waiting for application shutdown." in [
-        line["event"] for line in lines
-    ]  # a line of uvicorn's
+    assert "Waiting for application shutdown." in [line["event"] for line in lines]  # a line of uvicorn's
     assert all(set(line) >= {"event", "level", "timestamp"} for line in lines)
 
 

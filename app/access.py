@@ -1,0 +1,191 @@
+"""Who may compute, and how much: API keys, and a rate limit by cost. Both are off unless a setting switches them on.
+
+The limit is a token bucket for each key, or where there are no keys for each address: it holds a minute's worth of
+units and fills up steadily. A request is let in while anything is left; what it costs is known once it has been read,
+and is taken off then, so that a large one may leave a debt that time must pay before the next.
+"""
+
+import hashlib
+import hmac
+import ipaddress
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import ProblemError, answer_error
+from app.settings import settings
+
+WINDOW = 60
+"""Seconds of the policy: a bucket holds as much as these fill up."""
+MOST_BUCKETS = 100_000
+FREE = {"/livez", "/readyz", "/metrics"}
+"""Probes are never refused."""
+
+
+def units(numbers: int, work: int) -> float:
+    """The cost of a computation beyond the one unit of every request; a unit is about a millisecond of one core."""
+    return numbers / 10_000 + work / 2_000_000
+
+
+class Keys:
+    """API keys by their SHA-256 digests: the keys themselves are nowhere on the server."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        """`lines`: each a digest in hexadecimal, and optionally a name after it; "#" begins a comment.
+
+        Raises ValueError where one is no digest.
+        """
+        self.names: dict[bytes, str] = {}
+        for number, line in enumerate(lines, 1):
+            text, _, name = line.partition("#")[0].strip().partition(" ")
+            if not text:
+                continue
+            try:
+                digest = bytes.fromhex(text)
+            except ValueError:
+                digest = b""
+            if len(digest) != hashlib.sha256().digest_size:
+                raise ValueError(f"entry {number} is not the 64 hexadecimal digits of a SHA-256 digest")
+            self.names[digest] = name.strip() or text[:8]
+
+    def name(self, key: bytes) -> str | None:
+        """The name of a key, or None where there is no such key; all digests are compared, in constant time each."""
+        digest = hashlib.sha256(key).digest()
+        found = None
+        for known, name in self.names.items():
+            if hmac.compare_digest(known, digest):
+                found = name
+        return found
+
+
+def configured_keys() -> Keys:
+    """The keys of CHAINRULE_API_KEYS and of the file CHAINRULE_API_KEYS_FILE together; ends where one is no digest."""
+    lines, path = settings().api_keys.split(","), settings().api_keys_file
+    try:
+        if path is not None:
+            lines += path.read_text().splitlines()
+        return Keys(lines)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"The API keys cannot be used: {error}.") from None
+
+
+@dataclass(slots=True)
+class Bucket:
+    """`level` units at time `at`."""
+
+    level: float
+    at: float
+
+
+class RateLimit:
+    """Buckets of `size` units by whom they belong to; a bucket that has not been seen for long is full."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.buckets: dict[str, Bucket] = {}
+        self.lock = Lock()
+
+    def level(self, whose: str) -> float:
+        """What is left now."""
+        with self.lock:
+            return self._filled(whose).level
+
+    def take(self, whose: str, cost: float) -> None:
+        """Safe from any thread."""
+        with self.lock:
+            self._filled(whose).level -= cost
+
+    def wait(self, level: float, wanted: float) -> int:
+        """Whole seconds until a level has risen to what is wanted."""
+        return max(0, math.ceil((wanted - level) * WINDOW / self.size))
+
+    def _filled(self, whose: str) -> Bucket:
+        now = monotonic()
+        bucket = self.buckets.pop(whose, None) or Bucket(self.size, now)
+        bucket.level = min(self.size, bucket.level + (now - bucket.at) * self.size / WINDOW)
+        bucket.at = now
+        self.buckets[whose] = bucket
+        if len(self.buckets) > MOST_BUCKETS:
+            del self.buckets[next(iter(self.buckets))]
+        return bucket
+
+
+class Access:
+    """Lets POSTs in with a key, where there are keys, and everything while its bucket lasts, where there is a limit."""
+
+    def __init__(self, app: ASGIApp, keys: Keys, rate: int) -> None:
+        self.app = app
+        self.keys = keys
+        self.limit = RateLimit(rate) if rate else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in FREE:
+            await self.app(scope, receive, send)
+            return
+        try:
+            whose = self._holder(scope)
+            if self.limit is not None:
+                send = self._limited(self.limit, whose, scope, send)
+        except ProblemError as error:
+            await answer_error(Request(scope), error)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _holder(self, scope: Scope) -> str:
+        """Whose bucket a request counts against; raises where it has no key and needs one."""
+        if self.keys.names:
+            key = key_of(dict(scope["headers"]))
+            name = None if key is None else self.keys.name(key)
+            if name is not None:
+                return f"key {name}"
+            if scope["method"] == "POST":
+                detail = "This needs an API key, and the request has none." if key is None else "This key is not known."
+                raise ProblemError("unauthorized", detail, {"WWW-Authenticate": 'Bearer realm="chainrule"'})
+        return network_of(scope["client"][0] if scope["client"] else "")
+
+    def _limited(self, limit: RateLimit, whose: str, scope: Scope, send: Send) -> Send:
+        """Takes a request's first unit; a `send` that adds what is left. Raises where nothing is."""
+        policy = {"RateLimit-Policy": f'"cost";q={limit.size};w={WINDOW}'}
+        level = limit.level(whose)
+        if level < 1:
+            wait = limit.wait(level, 1)
+            headers = {**policy, "RateLimit": f'"cost";r=0;t={wait}', "Retry-After": str(wait)}
+            raise ProblemError("rate-limited", f"The budget of this {whose.split()[0]} is used up.", headers)
+        limit.take(whose, 1)
+        scope["state"]["charge"] = lambda numbers, work: limit.take(whose, units(numbers, work))
+
+        async def send_limited(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                left = limit.level(whose)
+                told = {**policy, "RateLimit": f'"cost";r={max(0, int(left))};t={limit.wait(left, limit.size)}'}
+                added = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        return send_limited
+
+
+def key_of(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """The key of `Authorization: Bearer` or else of `X-API-Key`."""
+    scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer" and credentials.strip():
+        return credentials.strip()
+    return headers.get(b"x-api-key")
+
+
+def network_of(address: str) -> str:
+    """An address, of IPv6 the network of 64 bits that one customer has at least."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return f"address {address}"
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return f"address {ip.ipv4_mapped}"
+        return f"address {ipaddress.ip_network((ip, 64), strict=False).network_address}/64"
+    return f"address {ip}"

@@ -1,0 +1,195 @@
+"""API keys, the rate limit, hosts, CORS and the headers that keep a browser safe."""
+
+import base64
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from app.access import Keys, RateLimit, network_of
+from app.protocol import is_allowed
+from app.settings import Settings
+from tests.conftest import ROOT, Server
+from tests.test_bad_input import refused
+
+GOOD, ANOTHER, WRONG = "correct horse", "battery staple", "Tr0ub4dor"
+
+
+def digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    file = tmp_path_factory.mktemp("keys") / "keys"
+    file.write_text(f"# the class of 2026\n{digest(ANOTHER)} another\n\n")
+    running = Server(
+        CHAINRULE_API_KEYS=digest(GOOD),
+        CHAINRULE_API_KEYS_FILE=str(file),
+        CHAINRULE_RATE_LIMIT="600",
+        CHAINRULE_CORS_ORIGINS="https://course.example",
+        CHAINRULE_ALLOWED_HOSTS="chainrule.example",
+        CHAINRULE_TRUSTED_PROXIES="127.0.0.1",
+    )
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Authorization": f"Bearer {GOOD}"}, {"authorization": f"bearer  {ANOTHER}"}, {"X-API-Key": ANOTHER}]
+)
+def test_with_a_key(guarded: Server, textbook: dict[str, Any], headers: dict[str, str]) -> None:
+    assert httpx.post(f"{guarded.url}/v1/step", json=textbook, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": f"Bearer {WRONG}"}, {"X-API-Key": WRONG}, {"Authorization": "Bearer"}, {"X-API-Key": ""},
+     {"Authorization": f"Basic {base64.b64encode(GOOD.encode()).decode()}"}, {"X-API-Key": digest(GOOD)}],
+)  # fmt: skip
+def test_without_a_key(guarded: Server, textbook: dict[str, Any], headers: dict[str, str]) -> None:
+    response = httpx.post(f"{guarded.url}/v1/step", json=textbook, headers=headers)
+    problem = refused(response, 401, "unauthorized")
+    assert response.headers["www-authenticate"] == 'Bearer realm="chainrule"'
+    assert WRONG not in json.dumps(problem)
+
+
+def test_what_does_not_compute_needs_no_key(guarded: Server) -> None:
+    for path in ("/livez", "/readyz", "/docs", "/v1/catalog", "/problems/unauthorized"):
+        assert httpx.get(guarded.url + path).status_code == 200
+
+
+def test_the_budget_is_used_up_by_cost_and_fills_again(guarded: Server, textbook: dict[str, Any]) -> None:
+    key = {"X-API-Key": GOOD}
+    first = httpx.post(f"{guarded.url}/v1/step", json=textbook, headers=key)
+    assert first.headers["ratelimit-policy"] == '"cost";q=600;w=60'
+    left = int(first.headers["ratelimit"].split("r=")[1].split(";")[0])
+    assert 500 < left < 600
+    large = {"input_size": 2000, "layers": [{"units": 1000, "activation": "relu"}], "dtype": "float32"}
+    assert httpx.post(f"{guarded.url}/v1/initialize", json=large, headers=key, timeout=30).status_code == 200
+    httpx.post(f"{guarded.url}/v1/initialize", json=large, headers=key, timeout=30)
+    response = httpx.post(f"{guarded.url}/v1/step", json=textbook, headers=key)
+    refused(response, 429, "rate-limited")
+    assert 1 <= int(response.headers["retry-after"]) <= 120
+    assert response.headers["ratelimit"].startswith('"cost";r=0;t=')
+    assert httpx.post(f"{guarded.url}/v1/step", json=textbook, headers={"X-API-Key": ANOTHER}).status_code == 200
+    assert httpx.get(f"{guarded.url}/livez").status_code == 200
+
+
+def test_a_bucket_by_the_clock() -> None:
+    limit = RateLimit(600)
+    limit.take("a", 700)
+    assert -101 < limit.level("a") < -99 and limit.level("b") == 600
+    assert limit.wait(-100, 1) == 11
+    limit.buckets["a"].at -= 30
+    assert 199 < limit.level("a") < 202
+    limit.buckets["a"].at -= 3600
+    assert limit.level("a") == 600
+    start = time.monotonic()
+    for number in range(100_100):
+        limit.take(str(number), 1)
+    assert len(limit.buckets) == 100_000 and time.monotonic() - start < 20
+
+
+def test_addresses_count_by_who_has_them(guarded: Server) -> None:
+    assert network_of("192.0.2.7") == network_of("::ffff:192.0.2.7") == "address 192.0.2.7"
+    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:2") != network_of("2001:db8:0:1::1")
+    left = [
+        httpx.get(f"{guarded.url}/version", headers={"X-Forwarded-For": address}).headers["ratelimit"]
+        for address in ("192.0.2.1", "192.0.2.1", "192.0.2.2")
+    ]
+    assert left == ['"cost";r=599;t=1', '"cost";r=598;t=1', '"cost";r=599;t=1']
+
+
+def test_a_forwarded_address_counts_only_from_a_trusted_proxy(textbook: dict[str, Any]) -> None:
+    server = Server(CHAINRULE_RATE_LIMIT="2")
+    try:
+        statuses = [
+            httpx.get(f"{server.url}/version", headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code
+            for n in range(4)
+        ]
+        assert statuses == [200, 200, 429, 429]
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("lines", [["abc"], ["zz" * 32], ["", f"{'a' * 63}"]])
+def test_keys_that_are_no_digests_are_refused(lines: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"entry {len(lines)} is not the 64 hexadecimal digits"):
+        Keys(lines)
+    ended = subprocess.run(
+        [sys.executable, "-m", "app"],
+        cwd=ROOT,
+        env={"PATH": "", "PORT": "0", "CHAINRULE_API_KEYS": lines[-1]},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert ended.returncode == 1 and "64 hexadecimal digits" in ended.stderr and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("localhost:8000", True), ("127.0.0.1", True), ("[::1]:8000", True), ("chainrule", True), ("app.localhost", True),
+     ("10.1.2.3:80", True), ("evil.example", False), ("localhost.evil.example", False),
+     ("127.0.0.1.evil.example", False), ("a b", False), ("x@y", False), ("", True), ("x/y", False)],
+)  # fmt: skip
+def test_hosts(host: str, allowed: bool) -> None:
+    assert is_allowed(host.encode()) is allowed
+
+
+def test_a_host_of_a_stranger_is_refused(client: httpx.Client, guarded: Server) -> None:
+    response = client.get("/livez", headers={"Host": "evil.example"})
+    assert response.status_code == 421 and response.json()["type"] == "/problems/unknown-host"
+    assert httpx.get(f"{guarded.url}/livez", headers={"Host": "Chainrule.Example:443"}).status_code == 200
+    assert httpx.get(f"{guarded.url}/livez", headers={"Host": "other.example"}).status_code == 421
+
+
+def test_other_origins_read_nothing_unless_they_are_listed(client: httpx.Client, guarded: Server) -> None:
+    asking = {"Origin": "https://course.example", "Access-Control-Request-Method": "POST",
+              "Access-Control-Request-Headers": "content-type,x-api-key"}  # fmt: skip
+    assert client.options("/v1/step", headers=asking).status_code == 405
+    assert not any(name.startswith("access-control") for name in client.get("/livez", headers=asking).headers)
+    allowed = httpx.options(f"{guarded.url}/v1/step", headers=asking)
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == "https://course.example"
+    stranger = httpx.get(f"{guarded.url}/livez", headers={"Origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in stranger.headers
+    refusal = httpx.post(f"{guarded.url}/v1/step", json={}, headers={"Origin": "https://course.example"})
+    assert refusal.status_code == 401 and refusal.headers["access-control-allow-origin"] == "https://course.example"
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/docs", "/redoc", "/v1/catalog", "/nothing", "/assets/swagger-ui.css", "/openapi.json"]
+)
+def test_headers_that_keep_browsers_safe(client: httpx.Client, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+    assert "server" not in headers
+    if path in ("/docs", "/redoc"):
+        policy = headers["content-security-policy"]
+        assert "script-src 'self'" in policy and "frame-ancestors 'none'" in policy
+
+
+def test_answers_are_not_stored(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    for response in (client.post("/v1/step", json=textbook), client.post("/v1/step", json={}), client.get("/nothing")):
+        assert response.headers["cache-control"] == "no-store"
+
+
+def test_protocol_refusals_have_the_same_headers(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=5) as raw:
+        raw.sendall(b"nonsense\r\n\r\n")
+        answer = raw.recv(65536).lower()
+    assert b"x-content-type-options: nosniff" in answer and b"cache-control: no-store" in answer
+
+
+def test_every_setting_stands_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in Settings.model_fields if f"{name.upper()}`" not in text] == []
