@@ -65,6 +65,7 @@ def test_the_textbook_is_told_in_the_order_of_the_textbook(client: httpx.Client,
     backward = [step["text"].split(".")[0] for step in values['Backward through layer 2 ("hidden2")']]
     assert backward == [
         "By what the layer gives",
+        "To the first unit comes back, along each of its weights:",
         "By what goes into the activation",
         "By the weights",
         "By the bias",

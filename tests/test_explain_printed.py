@@ -113,6 +113,9 @@ def read(element: Element) -> Formula | None:
         case "msup" if is_operator(children[1], "⊤"):
             inner = read(children[0])
             return inner and formulas.Transposed(inner)
+        case "msup" if bare(children[1]).text == "2":
+            inner = read(children[0])
+            return inner and formulas.Squared(inner)
         case "mrow":
             if len(children) == 3 and is_operator(children[1], "×"):
                 return formulas.number(read_number(element))
@@ -147,7 +150,7 @@ def digits(element: Element) -> Any:
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("textbook", 23), ("batch", 28), ("xor", 23), ("mazur", 16), ("delta_rule", 9), ("vanishing_gradients", 61),
+    [("textbook", 28), ("batch", 33), ("xor", 26), ("mazur", 20), ("delta_rule", 11), ("vanishing_gradients", 78),
      ("explain_weight", 8), ("explain_deep_bias", 17)],
 )  # fmt: skip
 @pytest.mark.parametrize("transposed", [False, True])

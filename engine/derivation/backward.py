@@ -14,12 +14,13 @@ from engine.derivation.formulas import (
     Sum,
     SumOfRows,
     Transposed,
+    abbreviated,
     elementwise,
     equation,
     matrix_product,
     number,
 )
-from engine.derivation.loss import MOST_EXAMPLES, agree, judged, name_of_scale, scaled
+from engine.derivation.judging import MOST_EXAMPLES, agree, judged, name_of_scale, scaled
 from engine.derivation.notation import by, count, delta, layer_name, symbol
 from engine.derivation.slopes import jacobian, slopes, works_by_rows
 from engine.derivation.update import update_steps
@@ -29,7 +30,7 @@ from engine.rules import Array, row_sums
 def backward_section(worked: Worked, i: int, own: list[dict[str, Array]] | None) -> Section:
     """All derivatives of layer i; `own` are each example's own gradients, for a batch."""
     depth = len(worked.network.layers)
-    steps = [_by_outputs(worked, i), *_by_preactivations(worked, i), *_by_parameters(worked, i)]
+    steps = [*_by_outputs(worked, i), *_by_preactivations(worked, i), *_by_parameters(worked, i)]
     if own is not None:
         steps.append(_average(worked, i, own[i]["weights"]))
     if worked.clipping is None:
@@ -59,7 +60,7 @@ def _passed_back(worked: Worked, i: int) -> Formula:
     return matrix_product(Numbers(worked.before.gradients.layers[i].preactivations), back)
 
 
-def _by_outputs(worked: Worked, i: int) -> Statement:
+def _by_outputs(worked: Worked, i: int) -> list[Statement]:
     gradients = worked.before.gradients.layers[i].activations
     if i < len(worked.network.layers) - 1:
         letter = symbol("W", i + 1)
@@ -71,17 +72,29 @@ def _by_outputs(worked: Worked, i: int) -> Statement:
         )
         rule = f"{delta(i + 1)} \\, {back}"
         formula = equation(by(symbol("a", i)), rule, _passed_back(worked, i + 1), Numbers(gradients))
-        return Statement(text, formula, gradients)
+        return [Statement(text, formula, gradients), _back_to_first_unit(worked, i)]
     left = by(symbol("a", i))
     if judged(worked) is None:
         text = "By the outputs: given in the request."
-        return Statement(text, equation(left, "v", Numbers(gradients)), gradients)
+        return [Statement(text, equation(left, "v", Numbers(gradients)), gradients)]
     unscaled = worked.before.evaluation.output_gradients
     text = f"By the outputs: the derivative of the loss, at these outputs and targets.{name_of_scale(worked)}"
     start = scaled(worked, Numbers(unscaled))
     if isinstance(start, Numbers):
-        return Statement(text, equation(left, Numbers(gradients)), gradients)
-    return Statement(text, equation(left, start, Numbers(gradients)), gradients)
+        return [Statement(text, equation(left, Numbers(gradients)), gradients)]
+    return [Statement(text, equation(left, start, Numbers(gradients)), gradients)]
+
+
+def _back_to_first_unit(worked: Worked, i: int) -> Statement:
+    """What comes back to one unit of layer i for one example, along each weight that leaves it."""
+    weights = worked.network.layers[i + 1].weights[0]
+    errors = worked.before.gradients.layers[i + 1].preactivations[0]
+    gradient = worked.before.gradients.layers[i].activations[0, 0]
+    terms = [[error, weight] for error, weight in zip(errors, weights, strict=True)]
+    example = "" if worked.batch == 1 else " in the first example"
+    left = by(symbol("a", i, "1" if worked.batch == 1 else "1,1"))
+    formula = equation(left, abbreviated(terms, gradient), number(gradient))
+    return Statement(f"To the first unit{example} comes back, along each of its weights:", formula, gradient, terms)
 
 
 def _by_preactivations(worked: Worked, i: int) -> list[Statement]:
@@ -102,7 +115,7 @@ def _by_preactivations(worked: Worked, i: int) -> list[Statement]:
             else:
                 told.append(Statement(_LOST))
             return told
-        return told + _by_rows(worked, i, "The long way, through the whole Jacobian, gives the same")
+        return told + _by_rows(worked, i, "The long way, through the whole Jacobian, gives the same", long_way=True)
     if works_by_rows(layer.activation):
         text = (
             f"{start}{layer.activation.kind} works on whole rows, so the row of derivatives by the outputs is "
@@ -160,15 +173,15 @@ def _combined(worked: Worked) -> Formula:
     return scaled(worked, inner)
 
 
-def _by_rows(worked: Worked, i: int, text: str) -> list[Statement]:
-    """Each example's row of derivatives times its Jacobian."""
+def _by_rows(worked: Worked, i: int, text: str, long_way: bool = False) -> list[Statement]:
+    """Each example's row of derivatives times its Jacobian; the long way, beside a combined form, if they agree."""
     layer = worked.network.layers[i]
     _, z, a = worked.before.trace[i]
     by_outputs, by_z = worked.before.gradients.layers[i].activations, worked.before.gradients.layers[i].preactivations
     steps = []
     for n in range(min(worked.batch, MOST_EXAMPLES)):
         matrix = jacobian(layer.activation, z[n], a[n])
-        if not agree(by_outputs[n] @ matrix, by_z[n], np.abs(by_outputs[n]) @ np.abs(matrix)):
+        if long_way and not agree(by_outputs[n] @ matrix, by_z[n], np.abs(by_outputs[n]) @ np.abs(matrix)):
             return [Statement(_LOST)]
         index = "" if worked.batch == 1 else str(n + 1)
         rule = rf"{by(symbol('a', i, index))} \, \frac{{\partial a}}{{\partial z}}"
@@ -179,7 +192,8 @@ def _by_rows(worked: Worked, i: int, text: str) -> list[Statement]:
             Numbers(by_z[n][None]),
         )
         which = f"; example {n + 1}:" if worked.batch > 1 else ":"
-        steps.append(Statement(text + which if n == 0 else f"Example {n + 1}:", formula, by_z[n]))
+        others = f"Example {n + 1}, {'the long way' if long_way else 'with its Jacobian'}:"
+        steps.append(Statement(text + which if n == 0 else others, formula, by_z[n]))
     if worked.batch > MOST_EXAMPLES:
         steps.append(Statement("The other examples likewise; all together:", equation(delta(i), Numbers(by_z)), by_z))
     return steps

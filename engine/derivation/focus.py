@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.clipping import norm
 from engine.derivation.derivation import Derivation, Focus, Section, Statement, Worked
 from engine.derivation.formulas import (
     Difference,
@@ -19,7 +20,7 @@ from engine.derivation.formulas import (
     number,
     product,
 )
-from engine.derivation.loss import judged
+from engine.derivation.judging import judged
 from engine.derivation.notation import by, delta, layer_name, plain_formula, symbol
 from engine.derivation.slopes import jacobian_column, slopes, works_by_rows
 from engine.derivation.update import LETTERS, clipped, is_plain
@@ -153,7 +154,7 @@ class Chain:
 
     def _likewise(self, n: int, between: list[int], which: str) -> Section:
         """The layers in the middle of a very deep network, in one section."""
-        norms = np.array([np.sqrt(np.vdot(errors, errors)) for errors in (self.deltas[i][n] for i in between)])
+        norms = np.array([norm([self.deltas[i][n]]) for i in between])
         text = (
             f"The error goes back through these {len(between)} layers as through those before. Its length from layer "
             "to layer, the square root of the sum of its squares:"

@@ -61,6 +61,13 @@ class Transposed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Squared:
+    """Number by number."""
+
+    of: "Formula"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Applied:
     """A function of one or two arguments, with its name in LaTeX."""
 
@@ -91,9 +98,8 @@ class Equation:
     sides: "tuple[Formula, ...]"
 
 
-Formula = (
-    Symbols | Numbers | Sum | Difference | Product | Fraction | Transposed | Applied | SumOfRows | Omitted | Equation
-)
+Leaf = Symbols | Numbers | Omitted
+Formula = Leaf | Sum | Difference | Product | Fraction | Transposed | Squared | Applied | SumOfRows | Equation
 
 
 def number(value: Any) -> Numbers:

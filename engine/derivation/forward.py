@@ -7,8 +7,10 @@ from engine.derivation.formulas import (
     Numbers,
     Sum,
     Transposed,
+    abbreviated,
     equation,
     matrix_product,
+    number,
 )
 from engine.derivation.notation import (
     count,
@@ -113,7 +115,21 @@ def forward_section(worked: Worked, i: int) -> Section:
         f"Forward through {layer_name(worked, i)}",
         (
             Statement(text, formula, z),
+            _first_unit(worked, i),
             Statement(told, equation("f(z)", activation.about.latex)),
             Statement("With numbers:", equation(symbol("a", i), applied, Numbers(a)), a),
         ),
     )
+
+
+def _first_unit(worked: Worked, i: int) -> Statement:
+    """The matrix operation for one unit of one example, product by product."""
+    layer, (x, z, _) = worked.network.layers[i], worked.before.trace[i]
+    terms = [[value, weight] for value, weight in zip(x[0], layer.weights[:, 0], strict=True)]
+    if layer.bias is not None:
+        terms.append([layer.bias[0]])
+    example = "" if worked.batch == 1 else " and the first example"
+    formula = equation(
+        symbol("z", i, "1" if worked.batch == 1 else "1,1"), abbreviated(terms, z[0, 0]), number(z[0, 0])
+    )
+    return Statement(f"For the first unit{example}, number by number:", formula, z[0, 0], terms)

@@ -1,65 +1,19 @@
-"""The loss, the derivatives that matter, and where the error starts."""
-
-from typing import Any, NamedTuple
+"""The loss and its reduction, and the derivatives that matter."""
 
 import numpy as np
 
 from engine.derivation.derivation import Section, Statement, Worked
-from engine.derivation.formulas import (
-    Applied,
-    Formula,
-    Numbers,
-    Product,
-    Sum,
-    elementwise,
-    equation,
-    number,
-)
+from engine.derivation.example_losses import example_loss_steps
+from engine.derivation.formulas import Numbers, Product, Sum, equation, number
+from engine.derivation.judging import Judged, judged
 from engine.derivation.notation import by, hyperparameters, plain_formula
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import update_rule
-from engine.losses import Loss
-from engine.objective import LossObjective, combination
-from engine.probability_losses import BinaryCrossEntropy, CrossEntropy, LossOfProbabilities
-from engine.reduction import prepare_targets
-from engine.rules import Array, column
+from engine.objective import LossObjective
+from engine.probability_losses import BinaryCrossEntropy, CrossEntropy
 
-MOST_EXAMPLES = 4
-"""Of so many examples of a batch at most, what is done alike for each is shown."""
-
-
-ROUNDINGS = 32
-"""Two ways that differ by no more than so many roundings are shown as equal."""
-
-
-class Judged(NamedTuple):
-    """A loss on these outputs. `combined` is the loss on logits where it is taken together with the last activation,
-    whose logits are `sign` * z; `values` are before the reduction."""
-
-    loss: Loss
-    targets: Array
-    combined: LossOfProbabilities | None
-    sign: int
-    values: Array
-
-
-def judged(worked: Worked) -> Judged | None:
-    """What the loss sees; None where output gradients are given in its place."""
-    objective = worked.objective
-    if not isinstance(objective, LossObjective):
-        return None
-    loss = objective.loss
-    _, z, a = worked.before.trace[-1]
-    targets = prepare_targets(loss, objective.targets, a.shape, a.dtype)
-    combined, sign = combination(loss, worked.network.layers[-1].activation.kind)
-    values = loss.values(a, targets) if combined is None else combined.values(sign * z, targets)
-    return Judged(loss, targets, combined, sign, values)
-
-
-def agree(one: Any, other: Any, magnitude: Any) -> bool:
-    """Whether two ways of computing the same numbers, sums of terms of this magnitude, differ by rounding alone."""
-    unit = np.finfo(np.asarray(other).dtype).eps
-    return bool((np.abs(one - other) <= ROUNDINGS * unit * magnitude).all())
+MOST_SHOWN = 16
+"""So many losses of outputs are added up one by one; more row by row."""
 
 
 def loss_section(worked: Worked) -> Section:
@@ -86,68 +40,24 @@ def loss_section(worked: Worked) -> Section:
     objective = worked.objective
     if isinstance(objective, LossObjective) and objective.targets.ndim == 1:
         steps.append(Statement("The labels as rows:", equation("t", Numbers(seen.targets)), seen.targets))
-    steps += _values(worked, seen)
+    steps += example_loss_steps(worked, seen)
     steps.append(_reduction(worked, seen))
     if worked.regularization is not None:
         steps += _penalty(worked)
     return Section("The loss", tuple(steps))
 
 
-def effective_targets(seen: Judged) -> Array | None:
-    """The targets of a cross-entropy of probabilities after smoothing and class weights; None for another loss.
-
-    Its derivative by logits is p * sum(t) - t: at p = 0, minus these targets.
-    """
-    if not isinstance(seen.combined, CrossEntropy):
-        return None
-    return -seen.combined.logit_gradient(seen.targets, np.zeros_like(seen.targets), seen.targets)
-
-
-def _values(worked: Worked, seen: Judged) -> list[Statement]:
-    _, z, a = worked.before.trace[-1]
-    values = seen.values
-    shown = column(values) if values.ndim == 1 else values
-    what = "of each example" if values.ndim == 1 else "of each output"
-    if worked.batch > 1 and values.ndim == 2:
-        what += " of each example"
-    targets = effective_targets(seen)
-    if targets is not None and worked.batch <= MOST_EXAMPLES and not (a[targets != 0] == 0).any():
-        steps = []
-        for n, (t, y) in enumerate(zip(targets, a, strict=True)):
-            chosen = [c for c in range(len(t)) if t[c] != 0]
-            terms = [Product((number(-t[c]), Applied(r"\log", np.log, (number(y[c]),)))) for c in chosen]
-            if terms and agree(sum([-t[c] * np.log(y[c]) for c in chosen]), values[n], 1 + values[n]):
-                subscript = f"_{n + 1}" if worked.batch > 1 else ""
-                sides = (rf"\ell{subscript}", Sum(tuple(terms)), number(values[n]))
-                text = "Only classes with a target above 0 count" if n == 0 else f"Example {n + 1}"
-                text += ". Example 1:" if n == 0 and worked.batch > 1 else ":"
-                steps.append(Statement(text, equation(*sides), values[n]))
-        if len(steps) == len(a):
-            return steps
-    plain = seen.loss.values(a, seen.targets)
-    if agree(plain, values, 1 + np.abs(values)):
-        rule, arguments = seen.loss.values, (Numbers(a), Numbers(seen.targets))
-    else:
-        assert seen.combined is not None
-        rule, arguments = seen.combined.values, (Numbers(seen.sign * z), Numbers(seen.targets))
-
-    def in_rows(y: Array, t: Array) -> Array:
-        result = rule(y, t)
-        return column(result) if result.ndim == 1 else result
-
-    formula = equation(r"\ell", Applied(r"\ell", in_rows, arguments), Numbers(shown))
-    return [Statement(f"The loss {what}:", formula, values)]
-
-
 def _reduction(worked: Worked, seen: Judged) -> Statement:
     evaluation, values = worked.before.evaluation, seen.values
-    rows = values if values.ndim == 1 else values.sum(axis=1)
     scales = evaluation.scales
     data_loss = evaluation.loss
-    terms = [[scale, row] for scale, row in zip(scales, rows, strict=True)]
     text = _reduction_text(worked, seen)
-    total = Sum(tuple(Product((number(s), number(r))) for s, r in terms))
-    if len(rows) == 1 and scales[0] == 1:
+    if values.ndim == 2 and values.size > MOST_SHOWN and values.shape[1] > 1:
+        text += " The losses of an example's outputs are added up first."
+        values = values.sum(axis=1)
+    terms = [[scale, value] for scale, row in zip(scales, values, strict=True) for value in np.atleast_1d(row)]
+    total = Sum(tuple(Product((number(s), number(v))) for s, v in terms))
+    if len(terms) == 1 and scales[0] == 1:
         return Statement(text, equation("L", number(data_loss)), data_loss)
     return Statement(text, equation("L", total, number(data_loss)), data_loss, terms)
 
@@ -243,23 +153,3 @@ def _combination(worked: Worked, seen: Judged) -> Statement:
     by_logs = rf"{sign}\left( g_j - y_j \sum_k g_k \right), \quad g_k = \frac{{\partial \ell}}{{\partial \log y_k}}"
     text = start + "can be written with the derivative by the logarithm of each output, which never divides by it."
     return Statement(text, equation(left, general, by_logs))
-
-
-def scaled(worked: Worked, formula: Formula) -> Formula:
-    """Each row times what its example counts in the loss; as it is where that is 1."""
-    scales = worked.before.evaluation.scales
-    if (scales == 1).all():
-        return formula
-    if (scales == scales[0]).all():
-        return Product((number(scales[0]), formula))
-    return elementwise(Numbers(column(scales)), formula)
-
-
-def name_of_scale(worked: Worked) -> str:
-    """What the factor of `scaled` is, in words."""
-    scales = worked.before.evaluation.scales
-    if (scales == 1).all():
-        return ""
-    if (scales == scales[0]).all():
-        return f" The factor {scales[0]:.6g} in front comes from the reduction of the loss."
-    return " The column in front holds what each example counts in the loss."

@@ -6,7 +6,8 @@ from engine.derivation.backward import backward_section
 from engine.derivation.counting import reuse_section
 from engine.derivation.derivation import Derivation, Worked
 from engine.derivation.forward import forward_section, network_section
-from engine.derivation.loss import MOST_EXAMPLES, derivatives_section, loss_section
+from engine.derivation.judging import MOST_EXAMPLES
+from engine.derivation.loss import derivatives_section, loss_section
 from engine.derivation.notation import MOST_WIDTHS, count, shapes
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import clipping_section

@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
+from engine.clipping import norm
 from engine.derivation.derivation import Focus, Worked
 from engine.rules import Array
 from schemas.documents.markdown import CONTROL
@@ -233,7 +234,8 @@ def _layers(worked: Worked, widths: list[int]) -> tuple[Element, str]:
 
 
 def _rms(array: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(array.astype(np.float64)))))
+    """The root mean square; the norm does not overflow."""
+    return norm([array]) / math.sqrt(array.size)
 
 
 def _box(svg: Element, worked: Worked, column: int, units: int, left: float, top: float) -> None:

@@ -31,8 +31,8 @@ class Latex:
     def fenced(self, inner: str) -> str:
         return rf"\left( {inner} \right)"
 
-    def transposed(self, inner: str) -> str:
-        return rf"{{{inner}}}^{{\top}}"
+    def power(self, inner: str, exponent: str) -> str:
+        return rf"{{{inner}}}^{{{exponent}}}"
 
     def fraction(self, numerator: str, denominator: str) -> str:
         return rf"\frac{{{numerator}}}{{{denominator}}}"

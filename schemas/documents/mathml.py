@@ -48,9 +48,9 @@ class MathMl:
     def fenced(self, inner: Element) -> Element:
         return self.row([_element("mo", "("), inner, _element("mo", ")")])
 
-    def transposed(self, inner: Element) -> Element:
+    def power(self, inner: Element, exponent: Element) -> Element:
         power = Element("msup")
-        power.extend([inner, _element("mo", "⊤")])
+        power.extend([inner, exponent])
         return power
 
     def fraction(self, numerator: Element, denominator: Element) -> Element:

@@ -14,6 +14,7 @@ from engine.derivation.formulas import (
     Numbers,
     Omitted,
     Product,
+    Squared,
     Sum,
     SumOfRows,
     Symbols,
@@ -36,7 +37,7 @@ class Notation(Protocol[T]):
     def matrix(self, rows: Sequence[Sequence[Any]]) -> T: ...
     def row(self, parts: Sequence[T]) -> T: ...
     def fenced(self, inner: T) -> T: ...
-    def transposed(self, inner: T) -> T: ...
+    def power(self, inner: T, exponent: T) -> T: ...
     def fraction(self, numerator: T, denominator: T) -> T: ...
 
 
@@ -95,7 +96,9 @@ def _write(formula: Formula, notation: Notation[T], first: bool) -> T:
         case Fraction():
             return notation.fraction(write(formula.numerator, notation), write(formula.denominator, notation))
         case Transposed():
-            return notation.transposed(_factor(formula.of, notation, True))
+            return notation.power(_factor(formula.of, notation, True), notation.symbols(r"\top"))
+        case Squared():
+            return notation.power(_factor(formula.of, notation, True), notation.symbols("2"))
         case Applied():
             return _applied(formula, notation)
         case SumOfRows():

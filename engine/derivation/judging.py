@@ -1,0 +1,81 @@
+"""What a loss sees of an example, and what each example counts in it."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine.derivation.derivation import Worked
+from engine.derivation.formulas import Formula, Numbers, Product, elementwise, number
+from engine.losses import Loss
+from engine.objective import LossObjective, combination
+from engine.probability_losses import CrossEntropy, LossOfProbabilities
+from engine.reduction import prepare_targets
+from engine.rules import Array, column
+
+MOST_EXAMPLES = 4
+"""Of so many examples of a batch at most, what is done alike for each is shown."""
+
+
+ROUNDINGS = 32
+"""Two ways that differ by no more than so many roundings are shown as equal."""
+
+
+class Judged(NamedTuple):
+    """A loss on these outputs. `combined` is the loss on logits where it is taken together with the last activation,
+    whose logits are `sign` * z; `values` are before the reduction."""
+
+    loss: Loss
+    targets: Array
+    combined: LossOfProbabilities | None
+    sign: int
+    values: Array
+
+
+def judged(worked: Worked) -> Judged | None:
+    """What the loss sees; None where output gradients are given in its place."""
+    objective = worked.objective
+    if not isinstance(objective, LossObjective):
+        return None
+    loss = objective.loss
+    _, z, a = worked.before.trace[-1]
+    targets = prepare_targets(loss, objective.targets, a.shape, a.dtype)
+    combined, sign = combination(loss, worked.network.layers[-1].activation.kind)
+    values = loss.values(a, targets) if combined is None else combined.values(sign * z, targets)
+    return Judged(loss, targets, combined, sign, values)
+
+
+def agree(one: Any, other: Any, magnitude: Any) -> bool:
+    """Whether two ways of computing the same numbers, sums of terms of this magnitude, differ by rounding alone."""
+    unit = np.finfo(np.asarray(other).dtype).eps
+    return bool((np.abs(one - other) <= ROUNDINGS * unit * magnitude).all())
+
+
+def effective_targets(seen: Judged) -> Array | None:
+    """The targets of a cross-entropy of probabilities after smoothing and class weights; None for another loss.
+
+    Its derivative by logits is p * sum(t) - t: at p = 0, minus these targets.
+    """
+    loss = seen.loss
+    if not isinstance(loss, CrossEntropy) or loss.from_logits:
+        return None
+    return -loss.logit_gradient(seen.targets, np.zeros_like(seen.targets), seen.targets)
+
+
+def scaled(worked: Worked, formula: Formula) -> Formula:
+    """Each row times what its example counts in the loss; as it is where that is 1."""
+    scales = worked.before.evaluation.scales
+    if (scales == 1).all():
+        return formula
+    if (scales == scales[0]).all():
+        return Product((number(scales[0]), formula))
+    return elementwise(Numbers(column(scales)), formula)
+
+
+def name_of_scale(worked: Worked) -> str:
+    """What the factor of `scaled` is, in words."""
+    scales = worked.before.evaluation.scales
+    if (scales == 1).all():
+        return ""
+    if (scales == scales[0]).all():
+        return f" The factor {scales[0]:.6g} in front comes from the reduction of the loss."
+    return " The column in front holds what each example counts in the loss."
