@@ -16,10 +16,7 @@ from schemas.documents.markdown import markdown
 from schemas.documents.page import page
 from schemas.explain import ExplainAnswer, ExplainRequest, explain_answer
 
-DOCUMENT_HEADERS = [
-    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
-    (b"x-content-type-options", b"nosniff"),
-]
+POLICY = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
 """A document holds what a client sent: a browser that shows it runs and loads nothing."""
 
 
@@ -35,7 +32,7 @@ class ExplainRoute(ComputeRoute):
     async def handle_post(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *DOCUMENT_HEADERS]
+                message["headers"] = [*message["headers"], POLICY]
             await send(message)
 
         # What an annex answers passes through here in the server too.
