@@ -144,3 +144,26 @@ def test_grafana_finds_prometheus_and_prometheus_the_service() -> None:
         for mount in mounts
     )
     assert read("prometheus/prometheus.yml")["scrape_configs"][0]["static_configs"] == [{"targets": ["chainrule:8000"]}]
+
+
+@needs_builder
+def test_the_page_on_deployment_says_what_the_overlays_are() -> None:
+    rows = (ROOT / "docs/deploy.md").read_text().partition("| | `small` | `base` | `large` |")[2].splitlines()[2:7]
+    table = {name: cells for name, *cells in ([cell.strip() for cell in row.strip("|").split("|")] for row in rows)}
+    for k, folder in enumerate(("overlays/small", "base", "overlays/large")):
+        objects = built(folder)
+        scaler = objects.get("HorizontalPodAutoscaler", {}).get("spec")
+        pods = (
+            f"{scaler['minReplicas']} to {scaler['maxReplicas']}"
+            if scaler
+            else str(objects["Deployment"]["spec"]["replicas"])
+        )
+        values, resources = objects["ConfigMap"]["data"], pod(objects)["spec"]["containers"][0]["resources"]
+        memory = [
+            resources[name]["memory"].replace("Mi", " MiB").replace("Gi", " GiB") for name in ("requests", "limits")
+        ]
+        assert table["pods"][k] == pods
+        assert table["workers in each"][k] == values.get("CHAINRULE_WORKERS", "1")
+        assert table["largest body"][k] == f"{int(values['CHAINRULE_MAX_BODY_BYTES']) // 2**20} MiB"
+        assert table["memory asked for, at most"][k] == ", ".join(memory)
+        assert bool(table["ingress"][k]) == ("Ingress" in objects)

@@ -120,6 +120,20 @@ def test_a_circle_is_learned_in_the_shell(server: Server) -> None:
     assert accuracy and float(accuracy[1]) > 0.95, printed
 
 
+def test_shards_add_up_to_the_whole(server: Server) -> None:
+    program = [sys.executable, str(EXAMPLES / "shard_batch.py")]
+    printed = output(program)  # starts three replicas of its own
+    together, whole = re.findall(r"(?:together|all at once) +loss ([\d.]+)", printed)
+    assert together == whole
+    sizes = [int(size) for size in re.findall(r"(\d+) examples", printed)]
+    assert len(sizes) == 3 and sum(sizes) == 1000 and len(set(sizes)) == 3
+    difference = re.search(r"212 gradients; they differ by at most (\S+) of the largest", printed)
+    assert difference and float(difference[1]) < 1e-13
+    after = re.search(r"after one step +loss ([\d.]+)", printed)
+    assert after and float(after[1]) < float(whole)
+    assert "after one step" in output([*program, server.url, server.url])
+
+
 @pytest.mark.parametrize(
     "command",
     [
