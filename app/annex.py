@@ -6,17 +6,21 @@ that large is answered by a child process, which runs the very same routes behin
 scope and body, and relays the messages of the answer. A child can be killed when its client goes, and gives all memory
 back to the system when it has been idle for a while.
 
-A frame is a kind (one byte), a length (four bytes) and a payload: `j` a job, `b` a piece of its body, `g` its client
-has gone; `c` what the request costs, `s` the start of the answer, `p` a piece of it, `e` its end.
+A frame is a kind (one byte), a length (four bytes) and a payload: `j` a job, `g` its client has gone; `c` what the
+request costs, `s` the start of the answer, `p` a piece of it, `f` how much more of it lies in its file, `e` its end.
+The body of a job, and an answer of known length, go through files in memory that both sides have open: a socket would
+hand them over in hundreds of small pieces, each of which wakes up both processes.
 """
 
 import asyncio
+import io
 import os
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 
 import orjson
@@ -27,6 +31,7 @@ from app.forms import Body, release
 
 HEAD = struct.Struct("!cI")
 PIECE = 2**18
+FILL = 2**22
 IDLE_SECONDS = 30.0
 GONE_SECONDS = 1.0
 """How long a child may still work after its client has gone, before it is killed."""
@@ -53,6 +58,14 @@ async def write_pieces(writer: asyncio.StreamWriter, kind: bytes, content: bytes
             await writer.drain()
 
 
+def file_in_memory() -> io.FileIO:
+    """A file without a name: in memory where the system has such files, else a temporary one."""
+    if hasattr(os, "memfd_create"):
+        return io.FileIO(os.memfd_create("chainrule"), "r+")
+    with tempfile.TemporaryFile() as file:
+        return io.FileIO(os.dup(file.fileno()), "r+")
+
+
 async def connected(connection: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """The streams of a socket; a drain of the writer waits until all has gone."""
     reader, writer = await asyncio.open_connection(sock=connection)
@@ -65,11 +78,13 @@ class Annex:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
+        self.body_file, self.answer_file = file_in_memory(), file_in_memory()
         with theirs:
+            descriptors = (theirs.fileno(), self.body_file.fileno(), self.answer_file.fileno())
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.attendant", str(theirs.fileno())],
+                [sys.executable, "-m", "app.attendant", *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=descriptors,
                 cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
             )
         self.socket = ours
@@ -87,21 +102,28 @@ class Annex:
         started = False
         gone = asyncio.ensure_future(self._tell_gone(receive))
         try:
+            await self._hand_over(body)
             write_frame(self.writer, b"j", job_of(scope, len(body)))
-            await write_pieces(self.writer, b"b", body)
             release(body)
+            read = 0
             while True:
                 kind, payload = await read_frame(self.reader)
                 if kind == b"e":
+                    self.answer_file.truncate(0)
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
                     return
                 if kind == b"c":
                     scope["state"].get("charge", ignore)(*orjson.loads(payload))
-                    continue
-                if kind == b"s":
-                    started = True
-                await send(message_of(kind, payload))
-        except (ConnectionError, asyncio.IncompleteReadError):
+                elif kind == b"f":
+                    end = read + int.from_bytes(payload)
+                    while read < end:
+                        piece = os.pread(self.answer_file.fileno(), min(PIECE, end - read), read)
+                        read += len(piece)
+                        await send(message_of(b"p", piece))
+                else:
+                    started = started or kind == b"s"
+                    await send(message_of(kind, payload))
+        except (ConnectionError, asyncio.IncompleteReadError, ValueError):  # the last: a file is closed already
             self.close()
             if started:
                 raise ConnectionError("the process that computed this answer has died") from None
@@ -112,6 +134,14 @@ class Annex:
             raise
         finally:
             gone.cancel()
+
+    async def _hand_over(self, body: Body) -> None:
+        """Writes the body into its file, with a breath for others after each piece."""
+        with memoryview(body) as view:
+            written = 0
+            while written < len(view):
+                written += os.pwrite(self.body_file.fileno(), view[written : written + FILL], written)
+                await asyncio.sleep(0)
 
     async def _tell_gone(self, receive: Receive) -> None:
         """Tells the child when the client goes, and kills it where it does not end soon."""
@@ -127,6 +157,8 @@ class Annex:
     def close(self) -> None:
         self.writer.close()
         self.process.kill()
+        self.body_file.close()
+        self.answer_file.close()
         # The end of a large process takes a while.
         threading.Thread(target=self.process.wait, daemon=True).start()
 

@@ -15,12 +15,12 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Scope
 
-from app.annex import Frame, connected, read_frame, write_frame, write_pieces
+from app.annex import FILL, Frame, connected, read_frame, write_frame, write_pieces
 from app.drain import drain
 from app.errors import answer_error
 from app.logs import log, log_config, log_thread
 from app.main import compute_routes, create_app
-from app.memory import return_memory
+from app.memory import memory
 from app.metrics import join
 
 NICENESS = 5
@@ -30,8 +30,12 @@ KILL_FIRST = 500
 
 
 class Attendant:
-    def __init__(self, routes: Mapping[str, ASGIApp]) -> None:
+    def __init__(self, routes: Mapping[str, ASGIApp], body_file: int, answer_file: int) -> None:
         self.routes = routes
+        self.body_file, self.answer_file = body_file, answer_file
+        self.written: int | None = None
+        self.told = 0
+        """How far the answer stands in its file, where it goes there, and of how much the server knows."""
         self.frames: asyncio.Queue[Frame] = asyncio.Queue(maxsize=4)
         self.gone = asyncio.Event()
         self.body: bytearray | None = None
@@ -59,9 +63,11 @@ class Attendant:
             await self.answer(orjson.loads(payload))
 
     async def answer(self, job: dict[str, Any]) -> None:
-        self.body = bytearray()
-        while len(self.body) < job["size"]:
-            self.body += (await self.frames.get())[1]
+        self.body = bytearray(job["size"])
+        with open(self.body_file, "rb", buffering=0, closefd=False) as file:
+            file.seek(0)
+            file.readinto(self.body)
+        os.ftruncate(self.body_file, 0)
         scope = scope_of(job)
         scope["state"]["charge"] = self.charge
         try:
@@ -71,9 +77,10 @@ class Attendant:
         except Exception as error:
             log.error("a request failed by a mistake of the server's", request_id=job["request_id"], exc_info=error)
             await answer_error(Request(scope), error)(scope, self.receive, self.send)
-        gc.collect()
         write_frame(self.writer, b"e")
         await self.writer.drain()
+        gc.collect()
+        memory.give_back_soon()
 
     def charge(self, numbers: int, work: int) -> None:
         """Tells the server what the request costs; from any thread."""
@@ -91,8 +98,17 @@ class Attendant:
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
             write_frame(self.writer, b"s", orjson.dumps({"status": message["status"], "headers": headers}))
             await self.writer.drain()
-        else:
+            self.written, self.told = 0 if "content-length" in dict(headers) else None, 0
+        elif self.written is None:
             await write_pieces(self.writer, b"p", message.get("body", b""))
+        else:
+            body = message.get("body", b"")
+            size = os.pwrite(self.answer_file, body, self.written)
+            assert size == len(body), "a file in memory takes all that is written, or there is no memory"
+            self.written += size
+            if self.written - self.told >= FILL or not message.get("more_body", False):
+                write_frame(self.writer, b"f", (self.written - self.told).to_bytes(4))
+                self.told = self.written
 
 
 def scope_of(job: dict[str, Any]) -> Scope:
@@ -109,17 +125,19 @@ def scope_of(job: dict[str, Any]) -> Scope:
 
 
 def main() -> None:
-    """The argument is the number of the socket."""
-    return_memory()
+    """The arguments are the numbers of the socket, and of the files of bodies and of answers."""
+    connection, body_file, answer_file = map(int, sys.argv[1:])
+    memory.keep()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write(str(KILL_FIRST))
     join("annex")
-    attendant = Attendant(compute_routes(create_app()))
+    attendant = Attendant(compute_routes(create_app()), body_file, answer_file)
+    gc.freeze()  # What is there now stays, and need not be looked at after each job.
     logging.config.dictConfig(log_config())
     with log_thread():
-        asyncio.run(attendant.attend(socket.socket(fileno=int(sys.argv[1]))))
+        asyncio.run(attendant.attend(socket.socket(fileno=connection)))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,22 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.annex import annexes
 from app.errors import InvalidRequest, ProblemError, answer_error
-from app.forms import ANSWER_FORMS, REQUEST_FORMS, Body, Headers, Reader, Writer, chosen, headers_of, reader, release
+from app.forms import (
+    ANSWER_FORMS,
+    REQUEST_FORMS,
+    SAFETENSORS,
+    Body,
+    Headers,
+    Reader,
+    Writer,
+    chosen,
+    headers_of,
+    read_safetensors,
+    reader,
+    release,
+)
 from app.gate import BodyShare, Gate, body_budget, gates
+from app.memory import memory
 from app.metrics import metrics
 from app.settings import settings
 from engine.errors import EngineError
@@ -49,18 +63,18 @@ LOOP_BYTES, LOOP_NUMBERS, LOOP_WORK = 16 * 2**10, 20_000, 2_000_000
 THREAD_BYTES, THREAD_NUMBERS, THREAD_WORK = 2 * 2**20, 1_000_000, 2_000_000_000
 
 
-def place(size: int, numbers: int, work: int) -> Place:
+def place(size: int, numbers: int, work: int, text: bool = True) -> Place:
     """Where a request is answered, by an estimate of its work.
 
     `size`: bytes of the body, which are read at about 3 ns each. `numbers`: that it makes the server hold, read or
     written at about 30 ns each. `work`: multiplications, some 10^9 a second and core for small matrices, 10^10 for
     large ones. The event loop takes what keeps others waiting for no more than two milliseconds or so; a thread what
     holds the interpreter's lock for no more than some ten milliseconds at a time, or can do without being stopped at
-    once when its client goes.
+    once when its client goes. Without `text`, arrays come and go as they lie in memory, and only the work counts there.
     """
     if size <= LOOP_BYTES and numbers <= LOOP_NUMBERS and work <= LOOP_WORK:
         return Place.LOOP
-    if size <= THREAD_BYTES and numbers <= THREAD_NUMBERS and work <= THREAD_WORK:
+    if (not text or (size <= THREAD_BYTES and numbers <= THREAD_NUMBERS)) and work <= THREAD_WORK:
         return Place.THREAD
     return Place.ANNEX
 
@@ -110,30 +124,32 @@ class ComputeRoute(APIRoute):
         gate = gates()["compute"]
         with body_budget().share() as share:
             body = await read_body(headers, message, receive, gate, share)
-            if len(body) <= THREAD_BYTES or "annex" in scope:
-                form = chosen(headers, self.answer_forms)
-                read, write = reader(headers, self.request_forms), self.answer_forms[form]
+            form, read = chosen(headers, self.answer_forms), reader(headers, self.request_forms)
+            write = self.answer_forms[form]
+            text = read is not read_safetensors or form != SAFETENSORS
+            if len(body) <= THREAD_BYTES or not text or "annex" in scope:
                 content = await unless_gone(
-                    gate.in_thread(partial(self.large_answer, body, read, write, scope)), receive
+                    gate.in_thread(partial(self.large_answer, body, read, write, text, scope)), receive
                 )
+                memory.give_back_soon()
                 if content is not None:
                     await respond(send, content, form)
                     return
             await in_annex(gate, scope, body, receive, send)
 
-    def large_answer(self, body: Body, read: Reader, write: Writer, scope: Scope) -> bytes | None:
+    def large_answer(self, body: Body, read: Reader, write: Writer, text: bool, scope: Scope) -> bytes | None:
         """The answer, or None where it is not to be computed in a thread of this process."""
-        asked, load = self.decode(body, read)
+        asked, load = self.decode(body, read, text)
         if load.place is Place.ANNEX and "annex" not in scope:
             return None
         release(body)
         account(scope, load)
         return self.answer(asked, write)
 
-    def decode(self, body: Body, read: Reader) -> tuple[Any, Load]:
+    def decode(self, body: Body, read: Reader, text: bool = True) -> tuple[Any, Load]:
         """The validated request and what it asks of the server; raises what is wrong with it."""
         limits = settings().limits
-        if len(body) > LOOP_BYTES:
+        if len(body) > LOOP_BYTES and read is not read_safetensors:
             limits.require_values(body)
         data = read(body)
         try:
@@ -143,7 +159,7 @@ class ComputeRoute(APIRoute):
         numbers, work = asked.numbers(), asked.work()
         limits.require_numbers(numbers, ())
         limits.require_work(work, asked.work_field)
-        return asked, Load(numbers, work, place(len(body), numbers, work))
+        return asked, Load(numbers, work, place(len(body), numbers, work, text))
 
     def answer(self, asked: Any, write: Writer) -> bytes:
         return write(self.endpoint(asked), asked.encoding)
@@ -226,6 +242,10 @@ async def respond(send: Send, content: bytes, form: bytes) -> None:
     length = str(len(content)).encode()
     headers = [(b"content-type", form), (b"content-length", length), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if len(content) <= PIECE:
+        await send({"type": "http.response.body", "body": content})
+        return
+    view = memoryview(content)
     for start in range(0, len(content), PIECE):
-        piece = content if len(content) <= PIECE else content[start : start + PIECE]
-        await send({"type": "http.response.body", "body": piece, "more_body": start + PIECE < len(content)})
+        more = start + PIECE < len(content)
+        await send({"type": "http.response.body", "body": view[start : start + PIECE], "more_body": more})

@@ -1,18 +1,41 @@
-"""How memory goes back to the system."""
+"""How memory goes back to the system: not at once, since the next large request needs it too, but after it is quiet.
 
+Memory fresh from the system costs more than most computations on it, because each page is cleared first. Kept for good,
+it would make a server as large as its largest hour.
+"""
+
+import asyncio
 import ctypes
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-"""Options of glibc's mallopt (malloc.h)."""
+"""Options of glibc's mallopt (malloc.h). Other C libraries are left as they are."""
+QUIET_SECONDS = 0.5
 
 
-def return_memory() -> None:
-    """Has the C library give the memory of large blocks back to the system when they are freed.
+class Memory:
+    """The C library's memory in this process."""
 
-    By default glibc raises its thresholds with the first large block that is freed, up to 32 MiB, and keeps an arena
-    for each of many threads; a server would stay as large as its largest hour. Other C libraries are left as they are.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in ((M_MMAP_THRESHOLD, 2**18), (M_TRIM_THRESHOLD, 2**18), (M_ARENA_MAX, 2)):
-            mallopt(option, value)
+    def __init__(self) -> None:
+        library = ctypes.CDLL(None)
+        self.trim = getattr(library, "malloc_trim", None)
+        self.mallopt = getattr(library, "mallopt", None)
+        self.timer: asyncio.TimerHandle | None = None
+
+    def keep(self) -> None:
+        """Has the library keep large blocks that are freed, and few arenas of them for the many threads."""
+        if self.trim is not None and self.mallopt is not None:
+            for option, value in ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**30), (M_ARENA_MAX, 2)):
+                self.mallopt(option, value)
+
+    def give_back_soon(self) -> None:
+        """Gives what is free back to the system, unless this is called again within QUIET_SECONDS."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._give_back)
+
+    def _give_back(self) -> None:
+        if self.trim is not None:
+            asyncio.get_running_loop().run_in_executor(None, self.trim, 0)
+
+
+memory = Memory()

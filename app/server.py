@@ -18,7 +18,7 @@ from app.cells import shared_directory
 from app.drain import drain
 from app.logs import log, log_config, log_thread
 from app.main import create_app
-from app.memory import return_memory
+from app.memory import memory
 from app.metrics import share
 from app.protocol import Protocol
 from app.settings import settings
@@ -33,7 +33,7 @@ SWEEP_TICKS = 5
 
 def serve(host: str, port: int, workers: int) -> None:
     """Serves until SIGTERM or SIGINT, and returns when everything accepted has been answered."""
-    return_memory()
+    memory.keep()
     config = uvicorn.Config(
         create_app(),
         host=host,

@@ -26,6 +26,7 @@ from app.drain import drain
 from app.errors import answer_error
 from app.forms import Body, Reader, Writer, chosen, headers_of, reader, release
 from app.gate import Gate, body_budget, gates
+from app.memory import memory
 from app.metrics import EPOCHS, RUNS, metrics
 from app.settings import settings
 from engine.training import Checkpoint, Event, Outcome, train
@@ -137,6 +138,7 @@ class TrainRoute(ComputeRoute):
             await answer_error(request, error)(scope, receive, send)
         finally:
             gone.set()
+            memory.give_back_soon()
 
     def run(self, scope: Scope, body: Body, read: Reader, gone: Flag) -> Run:
         """The run that a body asks for; the body is not needed any more."""

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from pydantic import BeforeValidator, ValidationInfo
 
 from engine.errors import TooLarge
+
+PIECE = 2**18
+COMMA, OPENING, CASE = 0x2C, 0x7B, 0x20
+"""`[` and `{` differ in the bit of CASE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,11 @@ class Limits:
 
         A value of JSON takes about four times the eight bytes of a number then, an array or an object ten times.
         """
-        count = 4 * body.count(b",") + 10 * (body.count(b"[") + body.count(b"{"))
+        count = 0
+        codes = np.frombuffer(body, np.uint8)
+        for start in range(0, len(codes), PIECE):
+            piece = codes[start : start + PIECE]
+            count += 4 * int((piece == COMMA).sum()) + 10 * int((piece | CASE == OPENING).sum())
         if count > self.numbers:
             raise TooLarge(
                 (),

@@ -24,7 +24,7 @@ INDEX = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U8": "<u1"}
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 DTYPES = {name: np.dtype(code) for name, code in (FLOATS | INTEGERS).items()}
-WRITTEN = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32"}
+WRITTEN = {np.dtype(code): name for name, code in {"F64": "f8", "F32": "f4", "I64": "i8", "I32": "i4"}.items()}
 Path = tuple[str, ...]
 
 
@@ -247,27 +247,24 @@ def write(answer: Any, encoding: str = "") -> bytes:
     end = 0
     for name, array in ordered:
         begin, end = end, end + array.nbytes
-        dtype = WRITTEN[array.dtype.name]
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [begin, end]}
+        header[name] = {"dtype": WRITTEN[array.dtype], "shape": array.shape, "data_offsets": (begin, end)}
     text = orjson.dumps(header)
     text += b" " * (-len(text) % 8)
-    data = [np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data for _, array in ordered]
+    data = [np.ascontiguousarray(array, DTYPES[WRITTEN[array.dtype]]).data for _, array in ordered]
     return b"".join([len(text).to_bytes(8, "little"), text, *data])
 
 
 def _without_tensors(value: Any, name: str, tensors: dict[str, Array]) -> Any:
     """`value` without its arrays, which come into `tensors` by their paths."""
-    match value:
-        case dict():
-            kept = {}
-            for key, item in value.items():
-                path = f"{name}.{key}" if name else key
-                if isinstance(item, np.ndarray) and item.dtype.name in WRITTEN:
-                    tensors[path] = item
-                else:
-                    kept[key] = _without_tensors(item, path, tensors)
-            return kept
-        case list():
-            return [_without_tensors(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]
-        case _:
-            return value
+    if type(value) is dict:
+        kept = {}
+        for key, item in value.items():
+            path = f"{name}.{key}" if name else key
+            if type(item) is np.ndarray and item.dtype in WRITTEN:
+                tensors[path] = item
+            else:
+                kept[key] = _without_tensors(item, path, tensors)
+        return kept
+    if type(value) is list:
+        return [_without_tensors(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]
+    return value

@@ -23,7 +23,8 @@ from schemas.errors import InvalidValue
 from tests.test_bad_input import changed, refused
 
 FORM = "application/vnd.safetensors"
-ARRAYS = {"inputs", "targets", "weights", "bias", "output_gradients", "sample_weights"}
+ARRAYS = {"inputs", "targets", "weights", "bias", "output_gradients", "sample_weights", "preactivations", "activations",
+          "outputs", "input_gradients", "example_losses"}  # fmt: skip
 TRAINING = {"epochs": 2, "batch_size": 2, "validation": {"fraction": 0.25}}
 
 
@@ -117,6 +118,15 @@ def test_all_forms_give_the_same_bits(
     in_base64 = post(path, request | {"encoding": "base64"})
     again = post(path, {**request, "network": in_base64.get("network", request["network"])})
     assert again == post(path, {**request, "network": expected.get("network", request["network"])})
+
+
+def test_every_example_may_be_a_file(client: httpx.Client) -> None:
+    for example in client.get("/v1/examples").json():
+        path, request = example["endpoint"], only_known(example["request"], "encoding")
+        expected = client.post(path, json=request)
+        assert send(client, path, as_file(request), "application/json").content == expected.content, example["name"]
+        if path != "/v1/explain":  # whose answers are text
+            assert put_together(send(client, path, as_file(request)).content) == expected.json(), example["name"]
 
 
 def test_initialize_answers_a_file_and_streams_take_one(client: httpx.Client, batch: dict[str, Any]) -> None:
