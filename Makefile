@@ -1,7 +1,7 @@
 # The one door: `make run` serves, `make test` tests, `make check` is what CI runs. All live in .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup test lint types check fuzz bench openapi client golden clean
+.PHONY: help run setup test lint types check fuzz bench openapi mathematics client golden clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,8 +44,10 @@ bench: $(TEST_READY) $(PEERS_READY) ## measure, and write docs/benchmarks.md; QU
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 openapi: $(TEST_READY) ## write docs/openapi.json anew
-	$(BIN)/python -c 'import json; from app.main import create_app; \
-		print(json.dumps(create_app().openapi(), indent=1, ensure_ascii=False))' >docs/openapi.json
+	$(BIN)/chainrule openapi >docs/openapi.json
+
+mathematics: $(TEST_READY) ## write docs/mathematics.md anew
+	$(BIN)/python -m tests.mathematics
 
 client: $(TEST_READY) ## write a Python and a TypeScript client to clients/ (needs npm for the second)
 	PATH="$(abspath $(BIN)):$$PATH" tests/clients/generate.sh python clients/chainrule_client

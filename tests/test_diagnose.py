@@ -17,7 +17,7 @@ from engine.findings import RULES
 from schemas.diagnose import DiagnoseAnswer
 from tests.conftest import ROOT, Server
 from tests.test_bad_input import changed, refused
-from tests.test_readme import contains
+from tests.test_docs import contains
 
 PAGE = (ROOT / "docs" / "diagnose.md").read_text()
 
