@@ -7,8 +7,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm 
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 # Only the dependencies, so that this layer outlives a change of the source. What the service never loads goes: pip, tests,
-# stubs, headers, the first Pydantic, and the parts of uvicorn[standard] that reload, speak WebSocket and read YAML. NumPy, the largest, is kept
-# as bytecode without docstrings.
+# stubs, headers, the first Pydantic, and the parts of uvicorn[standard] that reload, speak WebSocket and read YAML. The rest
+# is kept as bytecode, NumPy's without docstrings. Bytecode is not checked against a source's time, which a registry may rewrite.
 RUN python -m venv /opt/venv \
     && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
     && /opt/venv/bin/pip install --no-cache-dir --no-compile --only-binary :all: -c constraints.txt -r requirements.txt \
@@ -17,13 +17,14 @@ RUN python -m venv /opt/venv \
     && find /opt/venv/lib -type f \( -name '*.pyi' -o -name '*.px[di]' -o -name '*.pyx' -o -name '*.a' -o -name '*_tests.*.so' -o -name '_simd.*.so' \) -delete \
     && find /opt/venv/lib -type f -name '*.so*' -exec strip --strip-unneeded {} + \
     && python -m compileall -q -b -o 2 --invalidation-mode unchecked-hash /opt/venv/lib/python3.13/site-packages/numpy \
-    && find /opt/venv/lib/python3.13/site-packages/numpy -type f -name '*.py' -delete
+    && find /opt/venv/lib/python3.13/site-packages/numpy -name '*.py' -delete \
+    && python -m compileall -q -b --invalidation-mode unchecked-hash /opt/venv/lib \
+    && find /opt/venv/lib -name '*.py' -delete
 WORKDIR /srv
 COPY engine engine
 COPY schemas schemas
 COPY app app
-COPY deploy/image/compile.py /build/
-RUN PYTHONPATH=/srv /opt/venv/bin/python /build/compile.py
+RUN python -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM python:3.13-slim
 ARG VERSION=dev

@@ -16,10 +16,9 @@ from app import VERSION
 from app.examples import EXAMPLES
 from tests.conftest import ROOT, Server
 
-SOURCED = {
+COMPLETED = {
     "bash": 'eval "$(chainrule completion bash)"; COMP_WORDS=({words}); COMP_CWORD={last}; '
     '_chainrule_completion chainrule; printf "%s\\n" "${{COMPREPLY[@]}}"',
-    "zsh": None,
     "fish": 'chainrule completion fish | source; complete -C "{line}"',
 }
 
@@ -124,19 +123,25 @@ def test_options_go_before_the_environment() -> None:
     process.communicate(timeout=20)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("shell", COMPLETED)
 def test_completion(shell: str, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
     program = tmp_path / "chainrule"
     program.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m app.cli "$@"\n')
     program.chmod(0o755)
-    script = chainrule("completion", shell).stdout
-    assert "_CHAINRULE_COMPLETE" in script
-    form = SOURCED[shell]
-    if form is None or shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed, or has no completion without a terminal")
     textbooks = [name for name in EXAMPLES if name.startswith("text")]
     for words, expected in (("chainrule exa", ["example"]), ("chainrule example text", textbooks)):
-        text = form.format(words=words, last=len(words.split()) - 1, line=words)
+        text = COMPLETED[shell].format(words=words, last=len(words.split()) - 1, line=words)
         path = f"{tmp_path}:{os.environ['PATH']}"
         said = subprocess.run([shell, "-c", text], env={**os.environ, "PATH": path}, capture_output=True, text=True)
-        assert [line.split("\t")[0] for line in said.stdout.splitlines()] == expected, said
+        assert sorted(line.split("\t")[0] for line in said.stdout.splitlines()) == sorted(expected), said
+
+
+def test_completion_of_zsh_which_needs_a_terminal() -> None:
+    script = chainrule("completion", "zsh").stdout
+    assert "#compdef chainrule" in script and "_CHAINRULE_COMPLETE=zsh_complete" in script
+    if shutil.which("zsh"):
+        assert subprocess.run(["zsh", "-n"], input=script, capture_output=True, text=True, check=False).stderr == ""
+    asked = {"_CHAINRULE_COMPLETE": "zsh_complete", "COMP_WORDS": "chainrule example del", "COMP_CWORD": "2"}
+    assert chainrule(**asked).stdout.splitlines()[:2] == ["plain", "delta_rule"]
