@@ -14,7 +14,10 @@ from tests.fuzz.conftest import searching
 from tests.fuzz.mutations import Mutation, mutations
 
 MIB = 2**20
-ELSEWHERE = ("layers", "outputs", "loss", "example_losses", "input_gradients", "network", "optimizer_state", "metrics")
+ELSEWHERE = (
+    "layers", "outputs", "loss", "example_losses", "input_gradients", "network", "optimizer_state", "metrics",
+    "findings", "loss_slices",
+)  # fmt: skip
 """Where the answer's own numbers stand: a result that is not finite is pointed at there."""
 OF_ONE_PLACE = {
     "wrong_type", "not_a_number", "unknown_name", "unknown_field", "missing", "wrong_dimensions", "empty_array",
@@ -77,14 +80,15 @@ def check(response: httpx.Response, mutation: Mutation) -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 @settings(
-    max_examples=searching(15, 1500),
+    max_examples=searching(10, 400),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(data=st.data())
 def test_a_spoilt_request(client: httpx.Client, name: str, data: st.DataObject) -> None:
     example = EXAMPLES[name]
-    mutation = data.draw(mutations(example["request"]))
+    # Read anew, since rows of an example may be one list in two places.
+    mutation = data.draw(mutations(json.loads(json.dumps(example["request"]))))
     body = json.dumps(mutation.request).encode()
     start = time.monotonic()
     response = client.post(example["endpoint"], content=body, headers={"Content-Type": "application/json"})
