@@ -15,6 +15,7 @@ from schemas.diagnose import DiagnoseAnswer, DiagnoseRequest, diagnose_answer
 from schemas.documents.markdown import markdown
 from schemas.documents.page import page
 from schemas.explain import ExplainAnswer, ExplainRequest, explain_answer
+from schemas.verify import VerifyAnswer, VerifyRequest
 
 POLICY = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
 """A document holds what a client sent: a browser that shows it runs and loads nothing."""
@@ -84,3 +85,24 @@ def diagnose(
     - `loss_slices` is the loss along the gradient, and along the optimizer's step, to be plotted.
     """
     return only(diagnose_answer(request.examined()), request.include)
+
+
+@router.post("/verify", response_model=VerifyAnswer, tags=["oracle"], summary="Is it right, and if not, why not")
+def verify(
+    request: Annotated[VerifyRequest, Body(openapi_examples=openapi_examples("/v1/verify"))],
+) -> dict[str, Any]:
+    """Checks numbers that somebody else computed, and names the mistakes that give exactly these numbers.
+
+    `claimed` is any part of an answer of `POST /v1/step`: what your own code gives, an exercise sheet, a paper.
+
+    - `comparisons` tells of each array whether it is right. Numbers that were rounded match in the digits that were
+      printed, and `rounding` says so; an array of another shape is told what it looks like (the transpose, a batch
+      axis that is missing).
+    - `diagnoses` are the mistakes of the catalog that reproduce wrong numbers: each is tried on this very request, and
+      what it gives is compared with all that is claimed. They may be made in one layer alone, two at once, or be slips
+      of single numbers.
+    - `first_mismatch` is where it begins to be wrong; what follows from numbers claimed before is told apart.
+    - `certificate` shows that the service's own gradient is right, by central differences, complex steps and the order
+      of the Taylor remainder. Without `claimed` it is the whole answer.
+    """
+    return only(request.verified(), request.include)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from engine import activations, clipping, initializers, layers, losses, metrics, optimizers, schedules
+from engine import activations, clipping, initializers, layers, losses, metrics, mistakes, optimizers, schedules
 from schemas.network import LayerModel
 from schemas.rules import kind_of
 
@@ -19,6 +19,7 @@ UNIONS: dict[str, Any] = {
     "schedules": schedules.Schedule,
     "metrics": metrics.Metric,
     "gradient_clippings": clipping.Clipping,
+    "mistakes": mistakes.Mistake,
 }
 
 
@@ -52,6 +53,7 @@ class Catalog(BaseModel):
     schedules: list[Entry] = Field(description="How the learning rate changes.")
     metrics: list[Entry] = Field(description="What is measured beside the loss.")
     gradient_clippings: list[Entry] = Field(description="How gradients are limited before an update.")
+    mistakes: list[Entry] = Field(description="What `POST /v1/verify` finds: what each changes, and why it is made.")
 
 
 def describe(rule: Any) -> dict[str, Any]:

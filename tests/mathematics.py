@@ -18,6 +18,7 @@ TITLES = {
     "schedules": ("Learning-rate schedules", "i counts epochs, or steps; the base is the optimizer's learning rate."),
     "metrics": ("Metrics", "Measured on the outputs y and the targets t; nothing is differentiated."),
     "gradient_clippings": ("Gradient clipping", "g are all gradients by parameters that are not frozen."),
+    "mistakes": ("Mistakes", "What `POST /v1/verify` finds: what each makes of the computation, and why it is made."),
 }
 HEAD = """\
 # The mathematics, rule by rule

@@ -4,11 +4,14 @@ from typing import Any
 
 from app.examples.explanations import EXPLANATIONS
 from app.examples.findings import FINDINGS
+from app.examples.mistakes import MISTAKES
 from app.examples.networks import NETWORKS
 from app.examples.textbook import TEXTBOOKS
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    name: {"name": name, **example()} for name, example in {**TEXTBOOKS, **NETWORKS, **EXPLANATIONS, **FINDINGS}.items()
+    name: {"name": name, **example()}
+    for examples in (TEXTBOOKS, NETWORKS, EXPLANATIONS, FINDINGS, MISTAKES)
+    for name, example in examples.items()
 }
 
 

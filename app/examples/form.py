@@ -10,6 +10,7 @@ TRAIN = "/v1/train"
 EVALUATE = "/v1/evaluate"
 EXPLAIN = "/v1/explain"
 DIAGNOSE = "/v1/diagnose"
+VERIFY = "/v1/verify"
 
 
 def layer(weights: list[list[float]], bias: list[float] | None, activation: str, name: str) -> dict[str, Any]:

@@ -1,0 +1,279 @@
+"""Claimed numbers: how many digits they were printed with, and how they compare with the right ones."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine.mistakes.computation import Key
+from engine.rules import Array
+
+MOST_DIGITS = 13
+"""An array with a number of more significant digits than this is taken as not rounded."""
+FEW_DECIMALS = 6
+"""Unless it has no more decimals than this, as a large number rounded to decimals."""
+FEWEST_DIGITS = 3
+"""Rounding to fewer digits than this is not assumed: 0.5 is read as 0.500."""
+LARGEST = float(np.finfo(np.float64).max)
+NOISE = 1e-9
+"""What a number may be off by, as a share of its array's largest: rounding errors where large terms cancel."""
+SINGLE_NOISE = 2e-6
+"""The same where numbers were computed in float32."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What somebody else computed: `values` of any shape, in the engine's layout, under the key of the answer.
+
+    `single` says that it was computed in float32; `zeros_to`, to how many decimals the claims around it are printed,
+    which an array of nothing but zeros does not tell.
+    """
+
+    key: Key
+    values: Array
+    single: bool = False
+    zeros_to: int | None = None
+
+    @cached_property
+    def magnitude(self) -> float:
+        return float(np.abs(self.values).max(initial=0))
+
+    @cached_property
+    def printed(self) -> list[tuple[int, int]] | None:
+        """Significant digits and decimals of each number as printed, trailing zeros not counted, in C order; None
+        where they are too many for the array to have been rounded."""
+        printed = []
+        for number in self.values.ravel().tolist():
+            places = _printed(number)
+            if places[0] > MOST_DIGITS and places[1] > FEW_DECIMALS:
+                return None
+            printed.append(places)
+        return printed
+
+    @cached_property
+    def most_digits(self) -> int:
+        """The most digits of any number, and at least three."""
+        return max([FEWEST_DIGITS, *(digits for digits, _ in self.printed or [])])
+
+    @cached_property
+    def decimals(self) -> int:
+        """The most decimals of any number, and at least three."""
+        return max([FEWEST_DIGITS, *(decimals for _, decimals in self.printed or [])])
+
+    @cached_property
+    def unit(self) -> Array | None:
+        """One unit in the last printed place of each number, or None where the array was not rounded.
+
+        Trailing zeros are lost in JSON. A number that shows few digits is therefore read with as many decimals as the
+        array's longest, or with three digits, whichever is coarser; one with two digits also as rounded to them.
+        """
+        if self.printed is None:
+            return None
+        if self.magnitude == 0:
+            return None if self.zeros_to is None else np.full(self.values.shape, float(f"1e{-self.zeros_to}"))
+        units = []
+        mixed = any(digits >= FEWEST_DIGITS for digits, _ in self.printed)
+        for digits, decimals in self.printed:
+            if digits == 0:
+                decimals = self.decimals
+            short = 0.0
+            if 0 < digits < FEWEST_DIGITS:
+                # Two digits among numbers of more may be all that was printed: then half a unit is what was rounded.
+                short = float(f"5e{-decimals - 1}") if digits == 2 and mixed else 0.0
+                decimals = min(self.decimals, decimals - digits + FEWEST_DIGITS)
+            units.append(max(short, float(f"1e{-decimals}")))
+        return np.array(units).reshape(self.values.shape)
+
+    @cached_property
+    def is_single(self) -> bool:
+        """Whether the numbers are float32's: known to be, or each is one, and no short decimals account for it."""
+        if self.single:
+            return True
+        if self.printed is not None or self.magnitude > 3e38:
+            return False
+        return bool((self.values == self.values.astype(np.float32)).all())
+
+    @cached_property
+    def may_be_single(self) -> bool:
+        """Whether the numbers are float32's, or are printed with as many digits as it has."""
+        return self.is_single or (self.printed is not None and 7 <= self.most_digits <= 9)
+
+    @cached_property
+    def noise(self) -> float:
+        """What rounding errors may be off by in any of the numbers."""
+        return (SINGLE_NOISE if self.may_be_single else NOISE) * self.magnitude
+
+    @cached_property
+    def tolerance(self) -> Array:
+        """How far a mistake's numbers may be from these and still be them."""
+        tolerance: Array = 1e-7 * np.abs(self.values) + self.noise
+        return tolerance if self.unit is None else tolerance + self.unit
+
+    def agrees(self, numbers: Any) -> bool:
+        """Whether these are the numbers, as far as they were printed."""
+        numbers = np.asarray(numbers)
+        return numbers.shape == self.values.shape and bool((np.abs(numbers - self.values) <= self.tolerance).all())
+
+    def residual(self, numbers: Any) -> float:
+        """The largest difference, relative to the largest number."""
+        difference = float(np.abs(np.asarray(numbers) - self.values).max(initial=0))
+        return difference / self.magnitude if self.magnitude else difference
+
+
+def _printed(number: float) -> tuple[int, int]:
+    """Significant digits and decimals of a number; (0, 0) for 0. The sixteenth and seventeenth, which may come from
+    arithmetic with rounded numbers, do not count."""
+    mantissa, _, exponent = f"{number:.15g}".lstrip("-").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    short = digits.rstrip("0")
+    return len(short), len(fraction) - int(exponent or 0) - (len(digits) - len(short)) if short else 0
+
+
+class Comparison(NamedTuple):
+    """Claimed against right numbers. `wrong` marks those that do not match; None for a claim of another shape.
+
+    `rounding` says how the claim was rounded where it needed to be known; `message` what there is to say beside.
+    """
+
+    key: Key
+    matches: bool
+    largest_error: float
+    largest_relative_error: float
+    wrong: Array | None
+    worst: tuple[int, ...] | None
+    rounding: str | None
+    message: str | None
+
+
+def relative_errors(claimed: Array, right: Array) -> Array:
+    """|claimed - right| over the larger of both magnitudes: from 0 to 2, and 0 where both are 0."""
+    scale = np.maximum(np.abs(claimed), np.abs(right))
+    # Halves, so that a difference of the largest numbers does not overflow.
+    scaled = np.divide(np.abs(claimed / 2 - right / 2), scale, out=np.zeros_like(scale), where=scale > 0)
+    return np.minimum(2 * scaled, 2)
+
+
+def compare(
+    claim: Claim, right: Any, relative: float, absolute: float, recomputed: Any = None, single: Any = None
+) -> Comparison:
+    """A number matches within `absolute + relative * |right|`, or within the place that it was printed to, or where it
+    follows within that place from claimed numbers that match themselves (`recomputed`).
+
+    `single` is what float32 gives; numbers that are float32 may be as far off as a few times its own errors.
+    """
+    right = np.asarray(right, np.float64)
+    claimed = claim.values
+    if claimed.shape != right.shape:
+        return Comparison(claim.key, False, 0.0, 0.0, None, None, None, shape_message(claim, right))
+    errors = np.abs(claimed - right)
+    wrong = errors > absolute + relative * np.abs(right)
+    rounding = None
+    if claim.unit is not None:
+        wrong, rounding = _rounded(claim, claim.unit, right, errors, wrong, recomputed)
+    if single is not None and (wrong.any() or rounding is None):
+        single = np.asarray(single, np.float64)
+        # Where the numbers agree anyway, float32 is only named where float64 would have come closer.
+        if _is_float32(claim, right, single) and (wrong.any() or (errors > 1e-13 * np.abs(right)).any()):
+            wrong, rounding = np.zeros_like(wrong), "float32"
+    relative_error = relative_errors(claimed, right)
+    worst = None
+    if errors.size:
+        place = errors / (absolute + relative * np.abs(right) + np.finfo(np.float64).tiny)
+        place = np.where(wrong, place, place if not wrong.any() else -1)
+        worst = tuple(int(k) for k in np.unravel_index(int(np.argmax(place)), errors.shape))
+    message = None
+    if wrong.any() and claimed.ndim == 2 and claimed.shape[0] == claimed.shape[1] and claim.agrees(right.T):
+        message = "This is the transpose of the right array."
+    elif not wrong.any() and 0 < float(np.abs(right).max(initial=0)) < absolute and relative_error.max() > relative:
+        message = (
+            "These numbers are smaller than absolute_tolerance, so that any would match; lower it to compare them."
+        )
+    return Comparison(
+        claim.key,
+        not wrong.any(),
+        min(float(errors.max(initial=0)), LARGEST),
+        float(relative_error.max(initial=0)),
+        wrong,
+        worst,
+        rounding,
+        message,
+    )
+
+
+def _is_float32(claim: Claim, right: Array, single: Array) -> bool:
+    """Whether a claim is what float32 gives: no further from the right numbers than a few times float32's own errors,
+    as long as those are small, or as good as equal to `single`."""
+    if not claim.may_be_single:
+        return False
+    size = float(np.abs(right).max(initial=0))
+    allowed = 8 * float(np.abs(single - right).max(initial=0)) + 2.0**-21 * size
+    near = allowed < 1e-3 * size and bool((np.abs(claim.values - right) <= allowed).all())
+    return near or bool((np.abs(claim.values - single) <= 2.0**-21 * np.abs(single).max(initial=0)).all())
+
+
+def _rounded(
+    claim: Claim, unit: Array, right: Array, errors: Array, wrong: Array, recomputed: Any
+) -> tuple[Array, str | None]:
+    """What is still wrong in view of the digits printed, and how the claim was rounded, where it was."""
+    unit = unit * (1 + 1e-6)
+    needed = errors > 1e-12 * np.abs(right)
+    if not (needed & (errors <= unit)).any() and not wrong.any():
+        return wrong, None
+    off = wrong & (errors > unit)
+    follows = False
+    if off.any() and recomputed is not None:
+        again = np.abs(claim.values - np.asarray(recomputed)) > unit
+        follows, off = bool((off & ~again).any()), off & again
+    fine = ~off
+    if not (needed & fine).any():
+        return off, None
+    if follows:
+        return off, f"computed from rounded numbers, and rounded to {claim.most_digits} digits"
+    if bool((errors[fine] <= 0.5000001 * float(f"1e{-claim.decimals}")).all()):
+        return off, f"rounded to {claim.decimals} decimals"
+    if bool((errors[fine] <= 0.5000001 * unit[fine]).all()):
+        return off, f"rounded to {claim.most_digits} digits"
+    return off, f"rounded or cut off at {claim.most_digits} digits"
+
+
+def shape_message(claim: Claim, right: Array) -> str:
+    """What a claim of another shape may be, and whether its numbers would be right."""
+    claimed, name = claim.values, str(claim.key[-1])
+    got, want = list(claimed.shape), list(right.shape)
+
+    def told(form: str, numbers: Array, fits: Array) -> str:
+        agree = "The numbers themselves agree." if _close(numbers, fits) else "The numbers differ too."
+        return f"{form} {agree}"
+
+    if claimed.ndim == 2 and claimed.T.shape == right.shape:
+        return told("This is the transpose: rows and columns are exchanged.", claimed.T, right)
+    if right.ndim == 0:
+        if claimed.size == 1:
+            return told("This is one number, in an array; leave out the brackets.", claimed.reshape(()), right)
+        return "This is one number for the whole batch, and here are several: reduce them, or claim example_losses."
+    if name == "bias" and claimed.ndim == 2:
+        if claimed.shape[1:] == right.shape:
+            if len(claimed) == 1:
+                return told("A bias is a vector, [b1, b2, ...], and this is a matrix of one row.", claimed[0], right)
+            summed = claimed.sum(axis=0)
+            form = f"These are {len(claimed)} rows, and the gradient of a bias is their sum over the batch."
+            return told(form, summed, right)
+        if claimed.shape == (*right.shape, 1):
+            return told("A bias is a vector, [b1, b2, ...], and this is a matrix of one column.", claimed[:, 0], right)
+    if claimed.ndim == right.ndim + 1 and claimed.shape[1:] == right.shape:
+        if len(claimed) == 1:
+            return told("This array has one dimension too many: a pair of brackets around it.", claimed[0], right)
+        form = f"These are {len(claimed)} examples' own arrays, and this one is their sum (or mean) over the batch."
+        return told(form, claimed.sum(axis=0), right)
+    if claimed.ndim + 1 == right.ndim and (1, *claimed.shape) == right.shape:
+        return told("The batch axis is missing: a single example is [[...]], a batch of one.", claimed[None], right)
+    if claimed.size == right.size:
+        form = f"This array has the right count of numbers in another shape: {want} was expected, not {got}."
+        return told(form, claimed.reshape(right.shape), right)
+    return f"An array of shape {want} was expected here, and this one has shape {got}."
+
+
+def _close(claimed: Array, right: Array) -> bool:
+    return Claim(("numbers",), np.ascontiguousarray(claimed)).agrees(right)

@@ -1,0 +1,161 @@
+"""The well-known mistakes of backpropagation: what each is, why people make it, and how it changes the computation."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import product
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from engine.mistakes.activation import (
+    ActivationLeftOut,
+    DerivativeAtActivation,
+    DerivativeFormulaTakesPreactivation,
+    DerivativeLeftOut,
+    DerivativeOfNeighbor,
+    ReluMaskOfGradient,
+    ReluMaskOfOtherLayer,
+    SigmoidDerivativeInCombinedForm,
+    SoftmaxDerivativeTwice,
+    SoftmaxDiagonalOnly,
+    SoftmaxOverBatch,
+    SoftmaxWithoutExponential,
+)
+from engine.mistakes.backward import (
+    DerivativeByInputsOfOtherLayer,
+    DiagonalWeightsOnly,
+    LayerOrderReversed,
+    PassedBackThroughUpdatedWeights,
+    SignFlipped,
+    WeightsTransposed,
+)
+from engine.mistakes.computation import Case
+from engine.mistakes.loss import (
+    BinaryInPlaceOfCategorical,
+    BinaryTermSign,
+    CategoricalInPlaceOfBinary,
+    CombinedFormAssumed,
+    DividedByBatchTwice,
+    ElementsInPlaceOfRows,
+    LogarithmBase,
+    MeanInPlaceOfSum,
+    RowsInPlaceOfElements,
+    SampleWeightsLeftOut,
+    SquaredErrorFactor,
+    SumInPlaceOfMean,
+)
+from engine.mistakes.numerics import FiniteDifferences, Float32InPlaceOfFloat64, WrongFromHere
+from engine.mistakes.parameters import (
+    BiasGradientAveraged,
+    BiasGradientMissing,
+    BiasGradientNotSummed,
+    BiasGradientOncePerWeight,
+    BiasLeftOut,
+    GradientTransposed,
+    InputsBeforeActivation,
+    OneExampleOnly,
+    OutputsInPlaceOfInputs,
+)
+from engine.mistakes.slips import DecimalPointMoved, DigitsTransposed, DigitWrong, EntryCopied, EntrySign
+from engine.mistakes.update import (
+    BiasCorrectionLeftOut,
+    ClippingLeftOut,
+    ClippingPerLayer,
+    EpsilonPlacement,
+    GradientsAfterClipping,
+    LearningRateMissing,
+    MomentumMixedUp,
+    OptimizerStateNotKept,
+    PlusInPlaceOfMinus,
+    RegularizationDoubled,
+    RegularizationLeftOut,
+    RegularizationOnBiases,
+    WeightDecayMixedUp,
+)
+
+Alteration = (
+    SumInPlaceOfMean
+    | MeanInPlaceOfSum
+    | SquaredErrorFactor
+    | SignFlipped
+    | DividedByBatchTwice
+    | ElementsInPlaceOfRows
+    | RowsInPlaceOfElements
+    | SoftmaxDiagonalOnly
+    | SoftmaxDerivativeTwice
+    | SigmoidDerivativeInCombinedForm
+    | DerivativeLeftOut
+    | DerivativeAtActivation
+    | DerivativeFormulaTakesPreactivation
+    | CombinedFormAssumed
+    | BinaryTermSign
+    | BinaryInPlaceOfCategorical
+    | CategoricalInPlaceOfBinary
+    | LogarithmBase
+    | GradientTransposed
+    | WeightsTransposed
+    | DiagonalWeightsOnly
+    | PassedBackThroughUpdatedWeights
+    | BiasGradientMissing
+    | BiasGradientNotSummed
+    | BiasGradientAveraged
+    | BiasGradientOncePerWeight
+    | InputsBeforeActivation
+    | OutputsInPlaceOfInputs
+    | OneExampleOnly
+    | ReluMaskOfGradient
+    | ReluMaskOfOtherLayer
+    | DerivativeByInputsOfOtherLayer
+    | LayerOrderReversed
+    | DerivativeOfNeighbor
+    | BiasLeftOut
+    | ActivationLeftOut
+    | SoftmaxWithoutExponential
+    | SoftmaxOverBatch
+    | SampleWeightsLeftOut
+    | RegularizationLeftOut
+    | RegularizationDoubled
+    | RegularizationOnBiases
+    | ClippingLeftOut
+    | ClippingPerLayer
+    | GradientsAfterClipping
+    | PlusInPlaceOfMinus
+    | LearningRateMissing
+    | MomentumMixedUp
+    | BiasCorrectionLeftOut
+    | EpsilonPlacement
+    | WeightDecayMixedUp
+    | OptimizerStateNotKept
+)
+"""The mistakes that change the computation, those more often made first."""
+
+Slip = EntrySign | DecimalPointMoved | DigitsTransposed | DigitWrong | EntryCopied
+"""The mistakes of single numbers."""
+
+Mistake = Alteration | FiniteDifferences | Float32InPlaceOfFloat64 | WrongFromHere | Slip
+
+
+@cache
+def _options(rule: type) -> tuple[bool, list[dict[str, Any]]]:
+    """Whether a mistake may be made in one layer alone, and the combinations of its other choices."""
+    hints = get_type_hints(rule)
+    choices = {
+        field.name: get_args(hints[field.name])
+        for field in dataclasses.fields(rule)
+        if field.name != "kind" and get_origin(hints[field.name]) is Literal
+    }
+    combinations = [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+    return "layer" in hints, combinations
+
+
+def variants(case: Case, layers: Iterable[int]) -> Iterator[Alteration]:
+    """Every mistake that can be made in this case: those in all layers, then those in one of `layers` alone."""
+    single = case.depth > 1
+    for layer in (None, *layers):
+        for rule in get_args(Alteration):
+            layered, combinations = _options(rule)
+            if layer is not None and not (layered and single):
+                continue
+            for options in combinations:
+                mistake = rule(**options) if layer is None else rule(layer=layer, **options)
+                if mistake.applies(case):
+                    yield mistake

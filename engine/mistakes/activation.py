@@ -1,0 +1,393 @@
+"""Mistakes in an activation's derivative, and in the activations themselves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from engine.mistakes.computation import Case, Computation, Numbers
+from engine.rules import About, Array, column, hyper, row_sums
+
+Stage = Callable[[Numbers, int], Array]
+LAYER = "The only layer where it is made; null for all of them."
+SOFTMAXES = ("softmax", "softmin", "log_softmax")
+MASKED = ("relu", "relu6", "leaky_relu", "threshold", "hard_shrink")
+
+
+def in_layers(layer: int | None, altered: Stage, before: Stage) -> Stage:
+    """`altered` in one layer, or in all of them, and `before` elsewhere."""
+    if layer is None:
+        return altered
+    return lambda n, i: altered(n, i) if i == layer else before(n, i)
+
+
+def in_own_derivative(c: Computation, layer: int | None, altered: Stage) -> Computation:
+    """`altered` in place of the product with an activation's derivative, in one layer or all.
+
+    In all of them, the last one's combined form with its loss, which needs no derivative, stays as it is.
+    """
+    before = c.by_preactivations
+
+    def stage(n: Numbers, i: int) -> Array:
+        if layer is None and i == n.last and n.computation.combined(n) is not None:
+            return before(n, i)
+        return altered(n, i)
+
+    return replace(c, by_preactivations=in_layers(layer, stage, before))
+
+
+def _kinds(case: Case, layer: int | None) -> list[str]:
+    layers = case.layers if layer is None else case.layers[layer : layer + 1]
+    return [one.activation.kind for one in layers]
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxDiagonalOnly:
+    """Softmax's Jacobian without what lies off its diagonal: dL/dz_j = dL/da_j * a_j (1 - a_j).
+
+    Each output depends on every preactivation of its row; taken for an elementwise function, as sigmoid is, the sum
+    over the others is lost.
+
+    Source: Bridle 1990, the derivative of softmax.
+    """
+
+    kind: Literal["softmax_jacobian_diagonal_only"] = "softmax_jacobian_diagonal_only"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Softmax's Jacobian: the diagonal only", r"a_j (1 - a_j) \text{ for } a_j ([j = k] - a_k)")
+
+    def applies(self, case: Case) -> bool:
+        return any(kind in SOFTMAXES for kind in _kinds(case, self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_preactivations
+
+        def diagonal(n: Numbers, i: int) -> Array:
+            kind, a = n.layer(i).activation.kind, n.a[i]
+            if kind == "log_softmax":
+                return n.by_a[i] * (1 - np.exp(a))
+            if kind not in SOFTMAXES:
+                return before(n, i)
+            return n.by_a[i] * a * (1 - a) * (-1 if kind == "softmin" else 1)
+
+        return replace(c, by_preactivations=in_layers(self.layer, diagonal, before))
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxDerivativeTwice:
+    """Softmax's derivative applied to an error that has it already: to p - t, or to a layer's error once more.
+
+    p - t is the derivative by the preactivations, not by the probabilities. `at` says whether p - t is also what is
+    given as the derivative by the outputs; diagonal, that of the Jacobian only its diagonal p (1 - p) is used.
+
+    Source: Bridle 1990; torch.nn.CrossEntropyLoss, which takes logits.
+    """
+
+    kind: Literal["softmax_derivative_twice"] = "softmax_derivative_twice"
+    at: Literal["preactivations", "outputs"] = "preactivations"
+    diagonal: Literal["no", "yes"] = "no"
+    about: ClassVar = About("Softmax's derivative applied twice", r"J^\top (p - t) \text{ for } p - t")
+
+    def applies(self, case: Case) -> bool:
+        return case.layers[-1].activation.kind in SOFTMAXES
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        return _derivative_of_error(c, self.at, self.diagonal == "yes")
+
+
+@dataclass(frozen=True, slots=True)
+class SigmoidDerivativeInCombinedForm:
+    """The last layer's derivative multiplied to an error that has it already: (p - t) * p (1 - p) for p - t.
+
+    With squared error the factor belongs there; with binary cross-entropy it has cancelled.
+
+    Source: Bishop 1995, Neural Networks for Pattern Recognition, 6.7.
+    """
+
+    kind: Literal["sigmoid_derivative_in_combined_form"] = "sigmoid_derivative_in_combined_form"
+    at: Literal["preactivations", "outputs"] = "preactivations"
+    about: ClassVar = About("Derivative multiplied to the combined form", r"(p - t) \, p (1 - p) \text{ for } p - t")
+
+    def applies(self, case: Case) -> bool:
+        return case.loss is not None and case.layers[-1].activation.kind not in (*SOFTMAXES, "identity")
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        return _derivative_of_error(c, self.at, False)
+
+
+def _derivative_of_error(c: Computation, at: str, diagonal: bool) -> Computation:
+    """The last layer's derivative applied to what is already the derivative by its preactivations."""
+    before, by_outputs = c.by_preactivations, c.by_outputs
+
+    def stage(n: Numbers, i: int) -> Array:
+        error, a = before(n, i), n.a[i]
+        return error * a * (1 - a) if diagonal else n.layer(i).activation.backward(error, n.z[i], a)
+
+    def error(n: Numbers) -> Array:
+        together = n.computation.combined(n)
+        return by_outputs(n) if together is None else together * column(n.scales)
+
+    def last_only(n: Numbers, i: int) -> Array:
+        return stage(n, i) if i == n.last else before(n, i)
+
+    c = replace(c, by_preactivations=last_only)
+    return replace(c, by_outputs=error) if at == "outputs" else c
+
+
+@dataclass(frozen=True, slots=True)
+class DerivativeLeftOut:
+    """The activation's derivative left out: dL/dz = dL/da.
+
+    A layer's error is passed on as it came; or the derivative is multiplied only on the way to the parameters, or only
+    on the way back (`at`). At the last layer it is the mistake of taking the combined form's freedom from the
+    derivative to a loss that has none.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 5.
+    """
+
+    kind: Literal["derivative_left_out"] = "derivative_left_out"
+    layer: int | None = hyper(None, description=LAYER)
+    at: Literal["both", "hidden", "parameters", "passed_back"] = "both"
+    about: ClassVar = About("Activation's derivative left out", r"\frac{\partial L}{\partial a} \text{ for } "
+                            r"f'(z) \frac{\partial L}{\partial a}")  # fmt: skip
+
+    def applies(self, case: Case) -> bool:
+        if all(kind == "identity" for kind in _kinds(case, self.layer)):
+            return False
+        return self.at != "hidden" or (self.layer is None and case.depth > 1)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        if self.at == "both":
+            return in_own_derivative(c, self.layer, lambda n, i: n.by_a[i])
+        before = c.by_preactivations
+        if self.at == "hidden":
+            return replace(c, by_preactivations=lambda n, i: before(n, i) if i == n.last else n.by_a[i])
+        return _with_error(c, self.layer, self.at, lambda n, i: n.by_a[i])
+
+
+def _with_error(c: Computation, layer: int | None, at: str, error: Stage) -> Computation:
+    """The computation with another error for the parameters only, or only for what is passed back."""
+
+    def using(stage: Stage) -> Stage:
+        def altered(n: Numbers, i: int) -> Array:
+            if layer is None and i == n.last and n.computation.combined(n) is not None:
+                return stage(n, i)
+            kept, n.by_z[i] = n.by_z[i], error(n, i)
+            result = stage(n, i)
+            n.by_z[i] = kept
+            return result
+
+        return in_layers(layer, altered, stage)
+
+    if at == "parameters":
+        return replace(c, by_weights=using(c.by_weights), by_bias=using(c.by_bias))
+    return replace(c, passed_back=using(c.passed_back))
+
+
+@dataclass(frozen=True, slots=True)
+class DerivativeAtActivation:
+    """The derivative taken at the activation in place of the preactivation: f'(a) for f'(z).
+
+    Code keeps the activations and hands them to a function that expects preactivations.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP2.
+    """
+
+    kind: Literal["derivative_at_activation"] = "derivative_at_activation"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Derivative taken at the activation", r"f'(a) \text{ for } f'(z)")
+
+    def applies(self, case: Case) -> bool:
+        return any(kind not in ("identity", "relu") for kind in _kinds(case, self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        def stage(n: Numbers, i: int) -> Array:
+            rule = n.layer(i).activation
+            return rule.backward(n.by_a[i], n.a[i], rule.forward(n.a[i]))
+
+        return in_own_derivative(c, self.layer, stage)
+
+
+@dataclass(frozen=True, slots=True)
+class DerivativeFormulaTakesPreactivation:
+    """A formula in terms of the activation, such as a (1 - a) or 1 - a^2, given the preactivation: z (1 - z), 1 - z^2.
+
+    It is the reverse of a derivative taken at the activation: the formula wants f(z), and gets z.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP2.
+    """
+
+    kind: Literal["derivative_formula_takes_preactivation"] = "derivative_formula_takes_preactivation"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Formula of the activation given the preactivation", r"z (1 - z) \text{ for } a (1 - a)")
+
+    def applies(self, case: Case) -> bool:
+        return any(kind in ("sigmoid", "tanh", "softmax", "exponential") for kind in _kinds(case, self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        return in_own_derivative(c, self.layer, lambda n, i: n.layer(i).activation.backward(n.by_a[i], n.z[i], n.z[i]))
+
+
+@dataclass(frozen=True, slots=True)
+class DerivativeOfNeighbor:
+    """Softmax's or sigmoid's derivative with the activation of another unit: a_j (1 - a_k) for a_j (1 - a_j).
+
+    In a table the value of the next column is taken; `neighbor` says whether that of the unit before or after.
+
+    Source: Bridle 1990, the derivative of softmax, whose diagonal this is not.
+    """
+
+    kind: Literal["derivative_of_neighbor"] = "derivative_of_neighbor"
+    neighbor: Literal["before", "after"] = "before"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Derivative with a neighbor's value", r"a_j (1 - a_{j \pm 1}) \text{ for } a_j (1 - a_j)")
+
+    def applies(self, case: Case) -> bool:
+        return any(kind in ("softmax", "sigmoid") for kind in _kinds(case, self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_preactivations
+
+        def stage(n: Numbers, i: int) -> Array:
+            if n.layer(i).activation.kind not in ("softmax", "sigmoid"):
+                return before(n, i)
+            shift = 1 if self.neighbor == "before" else -1
+            return n.by_a[i] * n.a[i] * (1 - np.roll(n.a[i], shift, axis=1))
+
+        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
+class ReluMaskOfGradient:
+    """The mask taken of the incoming gradient, where dL/da > 0, in place of the preactivation, or of both.
+
+    "Zero where negative" is applied to what is at hand. Deconvolutional networks and guided backpropagation do it on
+    purpose, to draw pictures; it is no gradient.
+
+    Source: Zeiler and Fergus 2013, arXiv:1311.2901; Springenberg et al. 2014, arXiv:1412.6806.
+    """
+
+    kind: Literal["relu_mask_of_gradient"] = "relu_mask_of_gradient"
+    layer: int | None = hyper(None, description=LAYER)
+    of: Literal["gradient", "both"] = "gradient"
+    about: ClassVar = About("ReLU mask of the incoming gradient", r"[g > 0] \, g \text{ for } [z > 0] \, g")
+
+    def applies(self, case: Case) -> bool:
+        return any(kind in MASKED for kind in _kinds(case, self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_preactivations
+
+        def stage(n: Numbers, i: int) -> Array:
+            if n.layer(i).activation.kind not in MASKED:
+                return before(n, i)
+            grad = n.by_a[i] * (n.by_a[i] > 0)
+            return grad * (n.z[i] > 0) if self.of == "both" else grad
+
+        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
+class ReluMaskOfOtherLayer:
+    """The mask of the layer before or after in place of the layer's own.
+
+    The list of kept preactivations is off by one; it goes unnoticed where layers are equally wide.
+
+    Source: Nair and Hinton 2010, the derivative of the rectifier.
+    """
+
+    kind: Literal["relu_mask_of_other_layer"] = "relu_mask_of_other_layer"
+    layer: int | None = hyper(None, description=LAYER)
+    which: Literal["before", "after"] = "before"
+    about: ClassVar = About("ReLU mask from the wrong layer", r"[z_{l \pm 1} > 0] \text{ for } [z_l > 0]")
+
+    def applies(self, case: Case) -> bool:
+        return any(kind in MASKED for kind in _kinds(case, self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_preactivations
+
+        def stage(n: Numbers, i: int) -> Array:
+            other = i + (-1 if self.which == "before" else 1)
+            if n.layer(i).activation.kind not in MASKED or not -1 <= other <= n.last:
+                return before(n, i)
+            numbers = n.case.inputs if other < 0 else n.z[other]
+            if numbers.shape != n.z[i].shape:
+                return before(n, i)
+            return n.layer(i).activation.backward(n.by_a[i], numbers, n.layer(i).activation.forward(numbers))
+
+        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationLeftOut:
+    """A layer's activation left out in the forward pass: a = z.
+
+    The last line of a layer's code is missing, and its derivative is still applied.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 2.
+    """
+
+    kind: Literal["activation_left_out"] = "activation_left_out"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Activation left out", r"a = z \text{ for } a = f(z)")
+
+    def applies(self, case: Case) -> bool:
+        return any(kind != "identity" for kind in _kinds(case, self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        return replace(c, activations=in_layers(self.layer, lambda n, i: n.z[i].copy(), c.activations))
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxWithoutExponential:
+    """The preactivations divided by their sum, z_j / sum_k z_k: softmax without its exponential.
+
+    The outputs add up to 1 and look like probabilities.
+
+    Source: Bridle 1990, the definition of softmax.
+    """
+
+    kind: Literal["softmax_without_exponential"] = "softmax_without_exponential"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Softmax without its exponential", r"\frac{z_j}{\sum_k z_k}")
+
+    def applies(self, case: Case) -> bool:
+        return "softmax" in _kinds(case, self.layer)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.activations
+
+        def stage(n: Numbers, i: int) -> Array:
+            if n.layer(i).activation.kind != "softmax":
+                return before(n, i)
+            return n.z[i] / row_sums(n.z[i])
+
+        return replace(c, activations=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxOverBatch:
+    """Softmax over the batch in place of each row's outputs: the columns add up to 1.
+
+    It is the wrong axis of a sum.
+
+    Source: torch.nn.Softmax, its dim.
+    """
+
+    kind: Literal["softmax_over_batch"] = "softmax_over_batch"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Softmax over the batch", r"\frac{e^{z_{nj}}}{\sum_m e^{z_{mj}}}")
+
+    def applies(self, case: Case) -> bool:
+        return case.batch > 1 and any(kind in SOFTMAXES for kind in _kinds(case, self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.activations
+
+        def stage(n: Numbers, i: int) -> Array:
+            if n.layer(i).activation.kind not in SOFTMAXES:
+                return before(n, i)
+            return n.layer(i).activation.forward(n.z[i].T).T
+
+        return replace(c, activations=in_layers(self.layer, stage, before))

@@ -1,0 +1,224 @@
+"""Mistakes in the flow of the error from layer to layer, and its sign."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from engine.mistakes.activation import LAYER, in_layers
+from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys
+from engine.rules import About, Array, hyper
+
+
+@dataclass(frozen=True, slots=True)
+class SignFlipped:
+    """A sign flipped: of the loss's derivative and so of all gradients, or at one place.
+
+    t - y for y - t; a gradient kept as the direction of descent, which the update then subtracts; the minus of a loss
+    or of an activation's derivative lost. `at` says what changes its sign: the derivative by the outputs (derivative),
+    the loss, a layer's error by its preactivations, the gradients of parameters, or the error passed back.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 4.
+    """
+
+    kind: Literal["sign_flipped"] = "sign_flipped"
+    at: Literal["derivative", "loss", "preactivations", "parameters", "weights", "bias", "passed_back"] = "derivative"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Sign flipped", r"-g \text{ for } g")
+
+    def applies(self, case: Case) -> bool:
+        if self.at == "loss":
+            return self.layer is None and case.loss is not None
+        return self.layer is None or self.at != "derivative"
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        layer = self.layer
+        match self.at:
+            case "derivative":
+                scales = c.scales
+                return replace(c, scales=lambda n: -scales(n))
+            case "loss":
+                loss_scales = c.loss_scales
+                return replace(c, loss_scales=lambda n: -loss_scales(n))
+            case "preactivations":
+                error = c.by_preactivations
+                return replace(c, by_preactivations=in_layers(layer, lambda n, i: -error(n, i), error))
+            case "passed_back":
+                passed_back = c.passed_back
+                return replace(c, passed_back=in_layers(layer, lambda n, i: -passed_back(n, i), passed_back))
+        by_weights, by_bias = c.by_weights, c.by_bias
+        if self.at != "bias":
+            c = replace(c, by_weights=in_layers(layer, lambda n, i: -by_weights(n, i), by_weights))
+        if self.at != "weights":
+            c = replace(c, by_bias=in_layers(layer, lambda n, i: -by_bias(n, i), by_bias))
+        return c
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsTransposed:
+    """Square weights transposed: the error passed back as dL/dz @ W, or the forward pass as x @ W^T, or both.
+
+    A matrix that is not square would not fit; a square one goes through unnoticed.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP2.
+    """
+
+    kind: Literal["weights_transposed"] = "weights_transposed"
+    at: Literal["passed_back", "forward", "both"] = "passed_back"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Weights transposed", r"\frac{\partial L}{\partial z} W \text{ for } "
+                            r"\frac{\partial L}{\partial z} W^\top")  # fmt: skip
+
+    def applies(self, case: Case) -> bool:
+        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
+        return any(len(layer.weights) > 1 and _is_square(layer.weights) for layer in layers)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        passed_back, preactivations = c.passed_back, c.preactivations
+
+        def backwards(n: Numbers, i: int) -> Array:
+            weights = n.layer(i).weights
+            return n.by_z[i] @ weights if _is_square(weights) else passed_back(n, i)
+
+        def forwards(n: Numbers, i: int) -> Array:
+            weights, bias = n.layer(i).weights, n.layer(i).bias
+            if not _is_square(weights):
+                return preactivations(n, i)
+            z: Array = n.x(i) @ weights.T
+            return z if bias is None else z + bias
+
+        if self.at != "forward":
+            c = replace(c, passed_back=in_layers(self.layer, backwards, passed_back))
+        if self.at != "passed_back":
+            c = replace(c, preactivations=in_layers(self.layer, forwards, preactivations))
+        return c
+
+
+def _is_square(weights: Array) -> bool:
+    return weights.shape[0] == weights.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class DiagonalWeightsOnly:
+    """The error passed back through the diagonal weights alone: dL/dx_i = dL/dz_i * W_ii.
+
+    Each input reaches every unit, so that its derivative is a sum over all of them; one weight for each is a tempting
+    shortcut where the layers are drawn side by side.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 7.
+    """
+
+    kind: Literal["diagonal_weights_only"] = "diagonal_weights_only"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Only the diagonal weights passed back through", r"\frac{\partial L}{\partial x_i} = "
+                            r"W_{ii} \frac{\partial L}{\partial z_i}")  # fmt: skip
+
+    def applies(self, case: Case) -> bool:
+        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
+        return any(layer.weights.size > 1 for layer in layers)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        def stage(n: Numbers, i: int) -> Array:
+            diagonal = np.diagonal(n.layer(i).weights)
+            grad = np.zeros_like(n.x(i))
+            grad[:, : len(diagonal)] = n.by_z[i][:, : len(diagonal)] * diagonal
+            return grad
+
+        return replace(c, passed_back=in_layers(self.layer, stage, c.passed_back))
+
+
+@dataclass(frozen=True, slots=True)
+class PassedBackThroughUpdatedWeights:
+    """The error passed back through the weights after their update.
+
+    Layer by layer, weights are updated as soon as their gradient is there; the layer before then sees the new ones.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0: the whole backward pass belongs to one point.
+    """
+
+    kind: Literal["passed_back_through_updated_weights"] = "passed_back_through_updated_weights"
+    about: ClassVar = About("Passed back through updated weights", r"\frac{\partial L}{\partial z} (W - \eta G)^\top")
+
+    def applies(self, case: Case) -> bool:
+        return case.optimizer is not None
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        def stage(n: Numbers, i: int) -> Array:
+            layer = n.layer(i)
+            if "weights" in layer.frozen:
+                return c.passed_back(n, i)
+            new = n.computation.updated(n, i, "weights", n.by[i]["weights"])
+            return n.by_z[i] @ new.T
+
+        return replace(c, passed_back=stage)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerOrderReversed:
+    """The order of the layers reversed: gradients listed from the last layer to the first, or the error passed back
+    through the weights of the layer at the other end.
+
+    Backpropagation makes them last layer first, and the list is never turned round; or the loop runs forwards.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2.
+    """
+
+    kind: Literal["layer_order_reversed"] = "layer_order_reversed"
+    at: Literal["answer", "parameters", "passed_back"] = "answer"
+    about: ClassVar = About("Layer order reversed", r"G_{L + 1 - l} \text{ for } G_l")
+
+    def applies(self, case: Case) -> bool:
+        if self.at != "passed_back":
+            return case.depth > 1
+        shapes = [layer.weights.shape for layer in case.layers]
+        return case.depth > 1 and shapes == shapes[::-1]
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        if self.at == "passed_back":
+            return replace(c, passed_back=lambda n, i: n.layer(n.last - i).input_gradients(n.by_z[i]))
+        written = c.written
+
+        def backwards(answer: dict[Key, Any]) -> dict[Key, Any]:
+            answer = answer if written is None else written(answer)
+            turned = dict(answer)
+            for i in range(case.depth):
+                for key, other in zip(self._keys(i), self._keys(case.depth - 1 - i), strict=True):
+                    if key in answer and other in answer:
+                        turned[key] = answer[other]
+            return turned
+
+        return replace(c, written=backwards)
+
+    def _keys(self, i: int) -> list[Key]:
+        keys = layer_keys(i)
+        return [*keys.by.values()] if self.at == "parameters" else [
+            keys.by_activations, keys.by_preactivations, *keys.by.values()
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DerivativeByInputsOfOtherLayer:
+    """The error passed back taken for the layer before's error by preactivations one layer off: dL/da of layer l
+    multiplied by the derivative of layer l + 1.
+
+    The list of kept preactivations is off by one.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP2.
+    """
+
+    kind: Literal["derivative_of_other_layer"] = "derivative_of_other_layer"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Derivative of the wrong layer", r"f'(z_{l + 1}) \text{ for } f'(z_l)")
+
+    def applies(self, case: Case) -> bool:
+        return case.depth > 1 and self.layer != case.depth - 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_preactivations
+
+        def stage(n: Numbers, i: int) -> Array:
+            if i == n.last or n.z[i + 1].shape != n.z[i].shape:
+                return before(n, i)
+            return n.layer(i + 1).activation.backward(n.by_a[i], n.z[i + 1], n.a[i + 1])
+
+        return replace(c, by_preactivations=in_layers(self.layer, stage, before))

@@ -1,0 +1,397 @@
+"""One step of training as a computation whose stages can be exchanged, to see what numbers a mistake would give.
+
+`RIGHT` is the engine's own computation. A mistake exchanges one stage or several with `dataclasses.replace`, mostly by
+wrapping what stands there, so that two mistakes add up. `run` walks the stages in order and yields every number by its
+key, the path of the answer that holds it: `("layers", 1, "gradients", "weights")`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine.clipping import Clipping, norm
+from engine.layers import Layer
+from engine.losses import Loss
+from engine.network import Network
+from engine.objective import LossObjective, Objective, combination
+from engine.optimizers import Optimizer
+from engine.probability_losses import LossOfProbabilities
+from engine.reduction import example_losses, prepare_targets, reduce, row_scales
+from engine.regularization import Regularization
+from engine.rules import Array, column
+from engine.step import NetworkState, init_state
+
+Key = tuple[str | int, ...]
+"""The path of a number or array in the answer."""
+
+OUTPUTS: Key = ("outputs",)
+LOSS: Key = ("loss",)
+EXAMPLE_LOSSES: Key = ("example_losses",)
+PENALTY: Key = ("penalty",)
+INPUT_GRADIENTS: Key = ("input_gradients",)
+GRADIENT_NORM: Key = ("gradient_norm",)
+UPDATE_NORM: Key = ("update_norm",)
+
+
+class LayerKeys(NamedTuple):
+    """The keys of what is computed of one layer."""
+
+    preactivations: Key
+    activations: Key
+    by_activations: Key
+    by_preactivations: Key
+    by: dict[str, Key]
+    new: dict[str, Key]
+
+
+@lru_cache(maxsize=4096)
+def layer_keys(i: int) -> LayerKeys:
+    gradients: Key = ("layers", i, "gradients")
+    return LayerKeys(
+        ("layers", i, "preactivations"),
+        ("layers", i, "activations"),
+        (*gradients, "activations"),
+        (*gradients, "preactivations"),
+        {name: (*gradients, name) for name in ("weights", "bias")},
+        {name: ("network", "layers", i, name) for name in ("weights", "bias")},
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is computed, and from what. Without an optimizer there is no update."""
+
+    network: Network
+    inputs: Array
+    objective: Objective
+    regularization: Regularization | None = None
+    clipping: Clipping | None = None
+    optimizer: Optimizer | None = None
+    optimizer_state: NetworkState | None = None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.network.layers
+
+    @property
+    def depth(self) -> int:
+        return len(self.network.layers)
+
+    @property
+    def batch(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def loss(self) -> Loss | None:
+        return self.objective.loss if isinstance(self.objective, LossObjective) else None
+
+    @cached_property
+    def targets(self) -> Array:
+        """Targets in the shape of the outputs; for a vector-Jacobian product, its vector."""
+        if not isinstance(self.objective, LossObjective):
+            return self.objective.output_gradients
+        shape = (self.batch, self.layers[-1].weights.shape[1])
+        return prepare_targets(self.objective.loss, self.objective.targets, shape, self.inputs.dtype)
+
+    @cached_property
+    def elementwise(self) -> bool:
+        """Whether the loss has a value for each output, not only for each row."""
+        if self.loss is None:
+            return False
+        with np.errstate(all="ignore"):
+            return self.loss.values(self.targets[:1], self.targets[:1]).ndim == 2
+
+    @cached_property
+    def state(self) -> NetworkState:
+        if self.optimizer_state is not None or self.optimizer is None:
+            return self.optimizer_state or []
+        return init_state(self.optimizer, self.network)
+
+    @cached_property
+    def work(self) -> int:
+        """Multiplications of one pass forward and backward."""
+        return 3 * self.batch * sum(layer.weights.size for layer in self.layers)
+
+
+@dataclass(slots=True)
+class Numbers:
+    """What a run has computed so far, by layer; the stages read it. `given_outputs` says that the outputs do not come
+    from the last layer's preactivations, so that nothing may be taken from those in their place."""
+
+    case: Case
+    computation: "Computation"
+    z: list[Array] = field(default_factory=list)
+    a: list[Array] = field(default_factory=list)
+    values: Any = None
+    scales: Any = None
+    by_a: list[Any] = field(default_factory=list)
+    by_z: list[Any] = field(default_factory=list)
+    by: list[dict[str, Array]] = field(default_factory=list)
+    given_outputs: bool = False
+
+    def x(self, i: int) -> Array:
+        """What layer i takes."""
+        return self.case.inputs if i == 0 else self.a[i - 1]
+
+    def layer(self, i: int) -> Layer:
+        return self.case.network.layers[i]
+
+    @property
+    def last(self) -> int:
+        return self.case.depth - 1
+
+    @property
+    def combined_loss(self) -> tuple[LossOfProbabilities | None, int]:
+        loss = self.computation.loss
+        return (None, 1) if loss is None else combination(loss, self.case.layers[-1].activation.kind)
+
+    def outputs_for_loss(self) -> Array:
+        """The outputs as the loss takes them: kl_divergence wants their logarithms."""
+        loss, outputs = self.computation.loss, self.a[-1]
+        takes_logarithms = loss is not None and loss.kind == "kl_divergence" and self.combined_loss[0] is not None
+        return np.log(outputs) if takes_logarithms else outputs
+
+
+def preactivations(n: Numbers, i: int) -> Array:
+    return n.layer(i).preactivations(n.x(i))
+
+
+def activations(n: Numbers, i: int) -> Array:
+    return n.layer(i).activation.forward(n.z[i])
+
+
+def loss_values(n: Numbers) -> Array:
+    """The loss before reduction, as `Loss.values`."""
+    loss = n.computation.loss
+    assert loss is not None
+    on_logits, sign = n.combined_loss
+    if on_logits is None or n.given_outputs:
+        return loss.values(n.outputs_for_loss(), n.case.targets)
+    return on_logits.values(n.z[-1] if sign == 1 else -n.z[-1], n.case.targets)
+
+
+def own_losses(n: Numbers) -> Array:
+    loss = n.computation.loss
+    assert loss is not None
+    return example_losses(loss, n.values)
+
+
+def scales(n: Numbers) -> Array:
+    """Each row's factor, as `row_scales`."""
+    objective, loss = n.case.objective, n.computation.loss
+    if loss is None or not isinstance(objective, LossObjective):
+        return np.ones(n.case.batch, n.case.inputs.dtype)
+    return row_scales(loss, n.case.targets, objective.sample_weights, n.values.shape, n.values.dtype)
+
+
+def output_gradients(n: Numbers) -> Array:
+    """The derivative of the rows' own losses by the outputs."""
+    loss, t = n.computation.loss, n.case.targets
+    if loss is None:
+        return t
+    on_logits, _ = n.combined_loss
+    return loss.gradient(n.a[-1], t) if on_logits is None else on_logits.probability_gradient(n.a[-1], t)
+
+
+def combined(n: Numbers) -> Array | None:
+    """The derivative of the rows' own losses by the last preactivations where loss and activation combine."""
+    on_logits, sign = n.combined_loss
+    if on_logits is None:
+        return None
+    return sign * on_logits.logit_gradient(n.z[-1] if sign == 1 else -n.z[-1], n.a[-1], n.case.targets)
+
+
+def by_outputs(n: Numbers) -> Array:
+    return n.computation.output_gradients(n) * column(n.scales)
+
+
+def by_preactivations(n: Numbers, i: int) -> Array:
+    if i == n.last:
+        together = n.computation.combined(n)
+        if together is not None:
+            return together * column(n.scales)
+    return n.layer(i).activation.backward(n.by_a[i], n.z[i], n.a[i])
+
+
+def by_weights(n: Numbers, i: int) -> Array:
+    gradient: Array = n.x(i).T @ n.by_z[i]
+    return gradient
+
+
+def by_bias(n: Numbers, i: int) -> Array:
+    return np.add.reduce(n.by_z[i], axis=0)
+
+
+def passed_back(n: Numbers, i: int) -> Array:
+    """The derivative by what layer i takes."""
+    return n.layer(i).input_gradients(n.by_z[i])
+
+
+def penalty(n: Numbers) -> float:
+    rule = n.case.regularization
+    return 0.0 if rule is None else sum(rule.penalty(layer.weights) for layer in n.case.layers)
+
+
+def by_penalty(n: Numbers, i: int, name: str) -> Any:
+    """What the penalty adds to the gradient of a parameter."""
+    rule = n.case.regularization
+    return 0.0 if rule is None or name != "weights" else rule.gradient(n.layer(i).weights)
+
+
+def clipped(n: Numbers, gradients: list[Array]) -> list[Array]:
+    """The gradients of all parameters that are not frozen, layer by layer, as the update takes them."""
+    return gradients if n.case.clipping is None else n.case.clipping.clip(gradients, norm(gradients))
+
+
+def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+    optimizer = n.computation.optimizer
+    assert optimizer is not None
+    return optimizer.update(gradient, n.case.state[i][name], n.layer(i).parameters[name])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """The stages, each a function of what was computed before; `written` is what becomes of the finished answer."""
+
+    loss: Loss | None = None
+    optimizer: Optimizer | None = None
+    preactivations: Callable[[Numbers, int], Array] = preactivations
+    activations: Callable[[Numbers, int], Array] = activations
+    loss_values: Callable[[Numbers], Array] = loss_values
+    loss_scales: Callable[[Numbers], Array] = scales
+    scales: Callable[[Numbers], Array] = scales
+    output_gradients: Callable[[Numbers], Array] = output_gradients
+    combined: Callable[[Numbers], Array | None] = combined
+    by_outputs: Callable[[Numbers], Array] = by_outputs
+    by_preactivations: Callable[[Numbers, int], Array] = by_preactivations
+    by_weights: Callable[[Numbers, int], Array] = by_weights
+    by_bias: Callable[[Numbers, int], Array] = by_bias
+    passed_back: Callable[[Numbers, int], Array] = passed_back
+    penalty: Callable[[Numbers], float] = penalty
+    by_penalty: Callable[[Numbers, int, str], Any] = by_penalty
+    clipped: Callable[[Numbers, list[Array]], list[Array]] = clipped
+    updated: Callable[[Numbers, int, str, Array], Array] = updated
+    written: Callable[[dict[Key, Any]], dict[Key, Any]] | None = None
+
+
+def right(case: Case) -> Computation:
+    """The computation without a mistake."""
+    return Computation(case.loss, case.optimizer)
+
+
+NOTHING: Mapping[Key, Any] = {}
+
+
+def run(
+    computation: Computation,
+    case: Case,
+    given: Mapping[Key, Any] = NOTHING,
+    implied: Mapping[int, Array] = NOTHING,  # type: ignore[assignment]
+    forward: Numbers | None = None,
+) -> Iterator[tuple[Key, Any]]:
+    """Every number in the order of the computation.
+
+    Where `given` holds a key, its value goes on in place of the one computed (which is still yielded); what it holds
+    is looked up when the walk arrives there. `implied` are gradients by a layer's preactivations that go on from
+    there to the layer before, after the layer's own parameters. `forward` are the numbers of the forward pass where
+    they are known to be the same.
+    """
+    pairs = _walk(computation, case, given, implied, forward)
+    return pairs if computation.written is None else iter(computation.written(dict(pairs)).items())
+
+
+def forward_numbers(case: Case, answer: Mapping[Key, Any]) -> Numbers:
+    """The forward pass of an answer, to share with runs that do not alter it."""
+    n = Numbers(case, right(case))
+    for i in range(case.depth):
+        keys = layer_keys(i)
+        n.z.append(answer[keys.preactivations])
+        n.a.append(answer[keys.activations])
+    return n
+
+
+def shares_forward(computation: Computation) -> bool:
+    """Whether the forward pass is the right one."""
+    return computation.preactivations is preactivations and computation.activations is activations
+
+
+def _walk(
+    c: Computation, case: Case, given: Mapping[Key, Any], implied: Mapping[int, Array], forward: Numbers | None
+) -> Iterator[tuple[Key, Any]]:
+    n = Numbers(case, c)
+    if forward is not None and shares_forward(c):
+        n.z, n.a = forward.z, forward.a
+        for i in range(case.depth):
+            yield layer_keys(i).preactivations, n.z[i]
+            yield layer_keys(i).activations, n.a[i]
+    else:
+        # What altered activations give is no function of the logits that a combined loss could be taken on.
+        altered = c.activations is not activations
+        for i in range(case.depth):
+            keys = layer_keys(i)
+            z = c.preactivations(n, i)
+            yield keys.preactivations, z
+            n.z.append(given.get(keys.preactivations, z))
+            a = c.activations(n, i)
+            yield keys.activations, a
+            n.a.append(given.get(keys.activations, a))
+            n.given_outputs = altered or keys.activations in given
+    yield OUTPUTS, n.a[-1]
+    if OUTPUTS in given:
+        n.a[-1], n.given_outputs = given[OUTPUTS], True
+    if c.loss is not None:
+        n.values = c.loss_values(n)
+        yield EXAMPLE_LOSSES, own_losses(n)
+        rest = c.penalty(n)
+        yield LOSS, reduce(n.values, c.loss_scales(n)) + rest
+        yield PENALTY, rest
+    n.scales = c.scales(n)
+    yield from _backward(c, n, given, implied)
+    if case.optimizer is not None:
+        yield from _update(c, n, given)
+
+
+def _backward(
+    c: Computation, n: Numbers, given: Mapping[Key, Any], implied: Mapping[int, Array]
+) -> Iterator[tuple[Key, Any]]:
+    depth = n.case.depth
+    n.by_a, n.by_z, n.by = [None] * depth, [None] * depth, [{} for _ in range(depth)]
+    grad = c.by_outputs(n)
+    for i in range(depth - 1, -1, -1):
+        keys = layer_keys(i)
+        yield keys.by_activations, grad
+        n.by_a[i] = given.get(keys.by_activations, grad)
+        delta = c.by_preactivations(n, i)
+        yield keys.by_preactivations, delta
+        n.by_z[i] = given.get(keys.by_preactivations, delta)
+        for name in n.layer(i).parameters:
+            gradient = (c.by_weights if name == "weights" else c.by_bias)(n, i) + c.by_penalty(n, i, name)
+            yield keys.by[name], gradient
+            n.by[i][name] = given.get(keys.by[name], gradient)
+        n.by_z[i] = implied.get(i, n.by_z[i])
+        grad = c.passed_back(n, i)
+    yield INPUT_GRADIENTS, grad
+    yield GRADIENT_NORM, norm(_trainable(n))
+
+
+def _trainable(n: Numbers) -> list[Array]:
+    return [n.by[i][name] for i, name in places(n.case)]
+
+
+def places(case: Case) -> list[tuple[int, str]]:
+    """Layer and name of each parameter that an update changes."""
+    return [(i, name) for i, layer in enumerate(case.layers) for name in layer.parameters if name not in layer.frozen]
+
+
+def _update(c: Computation, n: Numbers, given: Mapping[Key, Any]) -> Iterator[tuple[Key, Any]]:
+    gradients = dict(zip(places(n.case), c.clipped(n, _trainable(n)), strict=True))
+    changes = []
+    for i, layer in enumerate(n.case.layers):
+        for name, old in layer.parameters.items():
+            new = c.updated(n, i, name, gradients[i, name]) if (i, name) in gradients else old
+            yield layer_keys(i).new[name], new
+            changes.append(given.get(layer_keys(i).new[name], new) - old)
+    yield UPDATE_NORM, norm(changes)

@@ -1,0 +1,238 @@
+"""Mistakes in the gradients of weights and biases."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from engine.mistakes.activation import LAYER, in_layers
+from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys
+from engine.rules import About, Array, hyper
+
+
+def _has_bias(case: Case, layer: int | None) -> bool:
+    layers = case.layers if layer is None else case.layers[layer : layer + 1]
+    return any(one.bias is not None for one in layers)
+
+
+@dataclass(frozen=True, slots=True)
+class BiasLeftOut:
+    """The bias left out of the forward pass: z = x @ W.
+
+    Worked examples often drop it, and networks have it.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 1.
+    """
+
+    kind: Literal["bias_left_out"] = "bias_left_out"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Bias left out", r"z = x W \text{ for } z = x W + b")
+
+    def applies(self, case: Case) -> bool:
+        return _has_bias(case, self.layer)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        return replace(
+            c, preactivations=in_layers(self.layer, lambda n, i: n.x(i) @ n.layer(i).weights, c.preactivations)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BiasGradientMissing:
+    """The gradient of the bias is 0: biases are not trained.
+
+    Worked examples leave it out; its input is 1, so that its gradient is the error itself.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP3.
+    """
+
+    kind: Literal["bias_gradient_missing"] = "bias_gradient_missing"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Bias gradient missing", r"0 \text{ for } \sum_n \frac{\partial L}{\partial z_n}")
+
+    def applies(self, case: Case) -> bool:
+        return _has_bias(case, self.layer)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        return replace(c, by_bias=in_layers(self.layer, lambda n, i: np.zeros_like(n.by_z[i][0]), c.by_bias))
+
+
+@dataclass(frozen=True, slots=True)
+class BiasGradientNotSummed:
+    """The gradient of the bias not summed over the batch: each example's own error, or that of one example.
+
+    The bias is added to every row by broadcasting, so that its gradient is a sum over the rows.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP3.
+    """
+
+    kind: Literal["bias_gradient_not_summed"] = "bias_gradient_not_summed"
+    layer: int | None = hyper(None, description=LAYER)
+    rows: Literal["all", "first", "last"] = "all"
+    about: ClassVar = About("Bias gradient not summed", r"\frac{\partial L}{\partial z_n} \text{ for } "
+                            r"\sum_n \frac{\partial L}{\partial z_n}")  # fmt: skip
+
+    def applies(self, case: Case) -> bool:
+        return _has_bias(case, self.layer) and (case.batch > 1 or self.rows == "all")
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        rows: Any = {"all": slice(None), "first": 0, "last": -1}[self.rows]
+        return replace(c, by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows], c.by_bias))
+
+
+@dataclass(frozen=True, slots=True)
+class BiasGradientAveraged:
+    """The gradient of the bias averaged over the batch, where the loss's mean has its 1/N already.
+
+    `mean(axis=0)` is written for `sum(axis=0)`.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP3.
+    """
+
+    kind: Literal["bias_gradient_averaged"] = "bias_gradient_averaged"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Bias gradient averaged", r"\frac1N \sum_n \frac{\partial L}{\partial z_n}")
+
+    def applies(self, case: Case) -> bool:
+        return _has_bias(case, self.layer) and case.batch > 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_bias
+        return replace(c, by_bias=in_layers(self.layer, lambda n, i: before(n, i) / n.case.batch, before))
+
+
+@dataclass(frozen=True, slots=True)
+class BiasGradientOncePerWeight:
+    """The gradient of the bias counted once for each weight of its unit: times the number of inputs, or as a matrix
+    of the weights' shape.
+
+    The bias is updated inside the loop over a unit's weights.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP3.
+    """
+
+    kind: Literal["bias_gradient_once_per_weight"] = "bias_gradient_once_per_weight"
+    layer: int | None = hyper(None, description=LAYER)
+    form: Literal["sum", "matrix"] = "sum"
+    about: ClassVar = About("Bias gradient once per weight", r"d \sum_n \frac{\partial L}{\partial z_n}")
+
+    def applies(self, case: Case) -> bool:
+        return _has_bias(case, self.layer)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_bias
+
+        def stage(n: Numbers, i: int) -> Array:
+            inputs = len(n.layer(i).weights)
+            gradient = before(n, i)
+            return gradient * inputs if self.form == "sum" else np.broadcast_to(gradient, (inputs, *gradient.shape))
+
+        return replace(c, by_bias=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
+class GradientTransposed:
+    """The gradient of the weights transposed: dL/dz^T @ x for x^T @ dL/dz.
+
+    PyTorch and Keras store weights in opposite layouts; see `weights_layout`.
+
+    Source: torch.nn.Linear and keras.layers.Dense.
+    """
+
+    kind: Literal["gradient_transposed"] = "gradient_transposed"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Gradient transposed", r"\left( \frac{\partial L}{\partial W} \right)^\top")
+
+    def applies(self, case: Case) -> bool:
+        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
+        return any(min(layer.weights.shape) > 1 for layer in layers)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        written = c.written
+
+        def turned(answer: dict[Key, Any]) -> dict[Key, Any]:
+            answer = dict(answer) if written is None else written(answer)
+            for i in range(case.depth) if self.layer is None else (self.layer,):
+                key = layer_keys(i).by["weights"]
+                answer[key] = answer[key].T
+            return answer
+
+        return replace(c, written=turned)
+
+
+@dataclass(frozen=True, slots=True)
+class InputsBeforeActivation:
+    """The weights' gradient with the layer's inputs taken before the activation: z of the layer before for its a.
+
+    Code keeps both, and the wrong one is multiplied.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP4.
+    """
+
+    kind: Literal["inputs_before_activation"] = "inputs_before_activation"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Inputs taken before the activation", r"z_{l - 1}^\top \frac{\partial L}{\partial z_l}")
+
+    def applies(self, case: Case) -> bool:
+        if self.layer is None:
+            return case.depth > 1
+        return self.layer > 0 and case.layers[self.layer - 1].activation.kind != "identity"
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_weights
+        return replace(
+            c,
+            by_weights=in_layers(self.layer, lambda n, i: before(n, i) if i == 0 else n.z[i - 1].T @ n.by_z[i], before),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsInPlaceOfInputs:
+    """The weights' gradient with the layer's own activations in place of its inputs.
+
+    The index into the list of activations is off by one; it fits where layers are equally wide.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP4.
+    """
+
+    kind: Literal["outputs_in_place_of_inputs"] = "outputs_in_place_of_inputs"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Own activations in place of inputs", r"a_l^\top \frac{\partial L}{\partial z_l}")
+
+    def applies(self, case: Case) -> bool:
+        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
+        return any(one.weights.shape[0] == one.weights.shape[1] for one in layers)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_weights
+
+        def stage(n: Numbers, i: int) -> Array:
+            return n.a[i].T @ n.by_z[i] if n.a[i].shape == n.x(i).shape else before(n, i)
+
+        return replace(c, by_weights=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
+class OneExampleOnly:
+    """The gradients of weights and bias from one example of the batch, in place of all.
+
+    Inside the loop over the examples the gradient is set, where it should be added to.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, the algorithm for a mini-batch.
+    """
+
+    kind: Literal["one_example_only"] = "one_example_only"
+    layer: int | None = hyper(None, description=LAYER)
+    row: Literal["last", "first"] = "last"
+    about: ClassVar = About("One example in place of the batch", r"x_N^\top \frac{\partial L}{\partial z_N}")
+
+    def applies(self, case: Case) -> bool:
+        return case.batch > 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        rows = slice(-1, None) if self.row == "last" else slice(1)
+        return replace(
+            c,
+            by_weights=in_layers(self.layer, lambda n, i: n.x(i)[rows].T @ n.by_z[i][rows], c.by_weights),
+            by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows].sum(axis=0), c.by_bias),
+        )

@@ -1,0 +1,239 @@
+"""Finding the mistakes that give the claimed numbers: each one's numbers are computed and compared with all claims."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine.claims import Claim
+from engine.errors import EngineError
+from engine.mistakes import Alteration, Mistake, variants
+from engine.mistakes.computation import Case, Computation, Key, forward_numbers, right, run
+from engine.mistakes.numerics import FiniteDifferences, estimated_step
+
+WORK = 2 * 10**9
+"""The multiplications, about two seconds of them, that one search may take; a pass costs those of the network and as
+much as 20,000 for the handling of each layer. What is left out for want of it is counted in the answer."""
+PAIRS = 4000
+"""The most pairs of mistakes that are tried."""
+LAYER_WORK = 20_000
+EXACT = 1e-11
+"""Residuals below this are those of rounding errors: two mistakes that both have one explain equally well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Mistakes, mostly one, that reproduce the claims `explains`; `residual` is the largest difference between what
+    they give and what is claimed, relative to the largest number of the array.
+
+    With `from_claims` they do so from the claimed numbers before, not from the right ones. `entries` are the indices
+    of the numbers that are explained where it is not the whole array; for slips, `right` are the numbers that follow.
+    """
+
+    mistakes: tuple[Mistake, ...]
+    explains: tuple[Key, ...]
+    residual: float
+    from_claims: bool = False
+    entries: tuple[tuple[int, ...], ...] = ()
+    right: tuple[float, ...] = ()
+
+
+class Effect(NamedTuple):
+    """Which of the first wrong numbers a mistake changes and explains, and which stages it exchanges."""
+
+    changes: set[Key]
+    explains: set[Key]
+    stages: set[str]
+
+
+class Search:
+    """What is claimed of a case, which of it is wrong, and how much work may still be spent on finding out why."""
+
+    def __init__(self, case: Case, claims: Mapping[Key, Claim], truth: dict[Key, Any], wrong: list[Key]) -> None:
+        self.case, self.claims, self.truth, self.wrong = case, claims, truth, wrong
+        self.base = right(case)
+        self.forward = forward_numbers(case, truth)
+        self.work = WORK
+        self.cost = case.work + LAYER_WORK * case.depth
+        self.left_out = 0
+        self.wrong_keys = set(wrong)
+        self.right_keys = [key for key in claims if key in truth and key not in self.wrong_keys]
+        self.first = {branch(key): key for key in reversed(wrong)}
+
+    def afford(self, passes: float = 1) -> bool:
+        """Takes the work of some passes; where there is too little left, counts what is left out."""
+        cost = int(passes * self.cost)
+        if cost > self.work:
+            self.left_out += 1
+            return False
+        self.work -= cost
+        return True
+
+    def computation(self, mistakes: Sequence[Any]) -> Computation:
+        c = self.base
+        for mistake in mistakes:
+            c = mistake.alter(c, self.case)
+        return c
+
+    def attempt(self, mistakes: Sequence[Any]) -> Diagnosis | None:
+        """The diagnosis of these mistakes together, where they explain the first wrong numbers of a branch of the
+        computation and contradict no right one."""
+        explained: list[Key] = []
+        residual = 0.0
+        failed: set[int] = set()
+        try:
+            for key, numbers in run(self.computation(mistakes), self.case, forward=self.forward):
+                claim = self.claims.get(key)
+                if claim is None or (numbers is self.truth[key] and key not in self.wrong_keys):
+                    continue
+                if claim.agrees(numbers):
+                    if key in self.wrong_keys and branch(key) not in failed:
+                        explained.append(key)
+                        residual = max(residual, claim.residual(numbers))
+                elif key not in self.wrong_keys:
+                    return None
+                elif key == self.first[branch(key)]:
+                    failed.add(branch(key))
+                    if len(failed) == len(self.first):
+                        return None
+        except EngineError:
+            return None
+        return Diagnosis(tuple(mistakes), tuple(explained), residual) if explained else None
+
+    @cached_property
+    def candidates(self) -> list[Alteration]:
+        """The mistakes to try: those in all layers, and those in one layer where the first wrong numbers can come
+        from it."""
+        return self.near(self.first.values())
+
+    def near(self, keys: Iterable[Key]) -> list[Alteration]:
+        layers = {i for key in keys for i in self.window(key)}
+        return list(variants(self.case, sorted(layers)))
+
+    def window(self, key: Key) -> range:
+        """The layers in which a mistake can have made these numbers: back along the way of the computation to the
+        nearest layer that has other claims of the same branch."""
+        i = layer_of(key)
+        if i is None:
+            return range(self.case.depth)
+        others = {layer_of(k) for k in self.claims if branch(k) == branch(key)} - {i, None}
+        if branch(key) == 0:
+            return range(max((k for k in others if k is not None and k < i), default=0), i + 1)
+        return range(i, min((k for k in others if k is not None and k > i), default=self.case.depth - 1) + 1)
+
+    def singles(self) -> list[Diagnosis]:
+        found = [self.attempt((m,)) for m in self.candidates if self.afford()]
+        return best(self, [d for d in [*found, self.differences()] if d is not None])
+
+    def pairs(self) -> list[Diagnosis]:
+        """Pairs that explain everything, of mistakes that change the wrong numbers and contradict no right one.
+
+        The first wrong numbers of each branch must come from one of the two alone, or from both together.
+        """
+        effects = [
+            (m, effect) for m in self.near(self.wrong) if self.afford() and (effect := self._effect(m)) is not None
+        ]
+        found, count = [], 0
+        for (one, first), (other, second) in combinations(effects, 2):
+            together = (first.changes & second.changes) or (first.stages & second.stages)
+            if one.kind == other.kind or not all(
+                (key in first.changes and key in second.changes) or key in first.explains or key in second.explains
+                for key in self.first.values()
+            ):
+                continue
+            for pair in [(one, other), (other, one)] if together else [(one, other)]:
+                count += 1
+                if count > PAIRS:
+                    self.left_out += 1
+                elif self.afford():
+                    found.append(self.attempt(pair))
+        return best(self, [d for d in found if d is not None and len(d.explains) == len(self.wrong)])
+
+    def _effect(self, mistake: Alteration) -> "Effect | None":
+        """What a mistake does to the first wrong numbers; None where it contradicts right ones, or changes nothing."""
+        computation = self.computation((mistake,))
+        changes, explains, any_change = set(), set(), False
+        try:
+            for key, numbers in run(computation, self.case, forward=self.forward):
+                if key in self.wrong_keys:
+                    if differs(numbers, self.truth[key]):
+                        any_change = True
+                        if key in self.first.values():
+                            changes.add(key)
+                            if self.claims[key].agrees(numbers):
+                                explains.add(key)
+                elif key in self.claims and not self.claims[key].agrees(numbers):
+                    return None
+        except EngineError:
+            return None
+        return Effect(changes, explains, _altered(computation, self.base)) if any_change else None
+
+    def differences(self) -> Diagnosis | None:
+        """Finite differences, where a step can be found that gives the first wrong gradient of a parameter."""
+        key = self.first.get(2)
+        name = None if key is None else str(key[-1])
+        if key is None or name not in ("weights", "bias") or self.claims[key].values.shape != self.truth[key].shape:
+            return None
+        i = int(key[1])
+        claimed, true = self.claims[key].values, self.truth[key]
+        entry = int(abs(claimed - true).argmax())
+        parameters = sum(p.size for layer in self.case.network.parameters for p in layer.values())
+        for scheme in ("central", "forward"):
+            if not self.afford(20):
+                return None
+            right_entry, claimed_entry = float(true.flat[entry]), float(claimed.flat[entry])
+            step = estimated_step(self.forward, i, name, entry, right_entry, claimed_entry, scheme)
+            if step is None or not self.afford(2 * parameters):
+                continue
+            for digits in (1, 2, 3, 12):
+                mistake = FiniteDifferences(scheme=scheme, step=float(f"{step:.{digits - 1}e}"))
+                if abs(mistake.step / step - 1) < 1e-2 and (found := self.attempt((mistake,))):
+                    return found
+        return None
+
+
+def branch(key: Key) -> int:
+    """The part of the computation that a number belongs to: 0 forward pass, 1 loss, 2 gradients, 3 update."""
+    if key[0] in ("network", "update_norm"):
+        return 3
+    if key[0] in ("loss", "example_losses", "penalty"):
+        return 1
+    return 2 if "gradients" in key or key[0] in ("input_gradients", "gradient_norm") else 0
+
+
+def layer_of(key: Key) -> int | None:
+    return int(key[key.index("layers") + 1]) if "layers" in key else None
+
+
+def best(search: Search, found: Iterable[Diagnosis]) -> list[Diagnosis]:
+    """Best first: what explains most, then the smaller residual, then the simpler; of one kind of mistake the first
+    that explains as much."""
+    order: dict[Any, int] = {m: k for k, m in enumerate(search.near(search.wrong))}
+
+    def rank(d: Diagnosis) -> tuple[Any, ...]:
+        rounded = 0 if d.residual < EXACT else float(f"{d.residual:.0e}")
+        return (-len(d.explains), rounded, len(d.mistakes), [order.get(m, len(order)) for m in d.mistakes])
+
+    ranked = sorted(found, key=rank)
+    kept: list[Diagnosis] = []
+    for d in ranked:
+        kinds = {m.kind for m in d.mistakes}
+        if not any({m.kind for m in k.mistakes} == kinds and set(d.explains) <= set(k.explains) for k in kept):
+            kept.append(d)
+    return kept
+
+
+def differs(numbers: Any, others: Any) -> bool:
+    numbers, others = np.asarray(numbers), np.asarray(others)
+    if numbers.shape != others.shape:
+        return True
+    scale = float(np.abs(others).max(initial=0))
+    return not bool((np.abs(numbers - others) <= 1e-9 * scale).all())
+
+
+def _altered(computation: Computation, base: Computation) -> set[str]:
+    """The stages that are not those of another computation."""
+    return {f.name for f in fields(Computation) if getattr(computation, f.name) is not getattr(base, f.name)}

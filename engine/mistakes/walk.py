@@ -1,0 +1,327 @@
+"""The walk along the computation on the claimed numbers: each is recomputed from those claimed before it.
+
+So a number that follows from the numbers before it is told from one where an error came in, and every stage's own
+mistake is found, even where an earlier one is different, or is none that is known.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import combinations
+from typing import Any, get_args
+
+import numpy as np
+
+from engine.errors import EngineError
+from engine.mistakes import Alteration, Slip
+from engine.mistakes.computation import Key, layer_keys, run
+from engine.mistakes.search import Diagnosis, Search, branch, differs, layer_of
+from engine.mistakes.slips import EntryCopied
+from engine.rules import Array
+
+PERTURBATIONS = 8
+LOCAL_PAIRS = 400
+"""The most pairs of mistakes that are tried for one array."""
+BETWEEN = 5e-4
+"""What the rounding of numbers that are not claimed, to four digits or so, may do to those that are."""
+Given = dict[Key, Array]
+Prediction = tuple[tuple[Any, ...], Array]
+"""Mistakes, and what they give of an array."""
+
+
+class Walk:
+    """What follows from the claimed numbers before it (`follows`), and what does not (`open`)."""
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.given = {
+            key: claim.values
+            for key, claim in search.claims.items()
+            if key in search.truth and claim.values.shape == np.shape(search.truth[key])
+        }
+        self.implied: dict[int, Array] = {}
+        self.recomputed = self._run(search.base, self.given)
+        self.follows: set[Key] = set()
+        self.open = [key for key in search.wrong if not self._follows(key)]
+        self._imply()
+        self.predictions: dict[Key, list[Prediction]] = {}
+
+    def _run(self, computation: Any, given: Given, until: Key | None = None) -> dict[Key, Any]:
+        """The numbers by key, as far as they can be computed, or are wanted."""
+        numbers = {}
+        try:
+            for key, value in run(computation, self.search.case, given, self.implied):
+                numbers[key] = value
+                if key == until:
+                    break
+        except EngineError:
+            return {}
+        return numbers
+
+    @cached_property
+    def spread(self) -> dict[Key, Any]:
+        """How far the claims' rounding may carry what is recomputed from them."""
+        random = np.random.default_rng(0)
+        units: dict[Key, Any] = {}
+        for key, values in self.given.items():
+            unit, true = self.search.claims[key].unit, self.search.truth[key]
+            if unit is not None:  # what is right to the last bit was not rounded
+                units[key] = np.where(np.abs(values - true) > 1e-12 * np.abs(true), unit, 0.0)
+        if not units:
+            return {}
+        spread: dict[Key, Any] = {}
+        for _ in range(PERTURBATIONS):
+            moved = {
+                k: v + units[k] * random.choice([-0.5, 0.5], v.shape) if k in units else v
+                for k, v in self.given.items()
+            }
+            for key, numbers in self._run(self.search.base, moved).items():
+                if key in self.search.claims and np.shape(numbers) == np.shape(self.recomputed[key]):
+                    off = 3 * np.abs(numbers - self.recomputed[key])
+                    spread[key] = np.maximum(spread.get(key, 0.0), off)
+        return spread
+
+    def _follows(self, key: Key) -> bool:
+        claim = self.search.claims[key]
+        if key not in self.recomputed or key not in self.given:
+            return False
+        if not claim.agrees(self.recomputed[key]):
+            allowed = np.minimum(self.spread.get(key, 0.0), 0.1 * claim.magnitude) + claim.tolerance
+            if not (np.abs(claim.values - self.recomputed[key]) <= allowed).all():
+                return False
+        self.follows.add(key)
+        return True
+
+    def _imply(self) -> None:
+        """Errors that no claim gives, read off the claimed gradients of the parameters that they made."""
+        for i in range(self.search.case.depth - 1, -1, -1):
+            keys = layer_keys(i)
+            made = [key for key in keys.by.values() if key in self.open and key in self.given]
+            if not made or keys.by_preactivations in self.given:
+                continue
+            error = self._implied_error(i)
+            if error is None:
+                continue
+            self.implied[i] = error
+            self.recomputed = self._run(self.search.base, self.given)
+            self.open = [key for key in self.open if not self._follows(key)]
+
+    def _implied_error(self, i: int) -> Array | None:
+        """dL/dz of a layer from its claimed x^T @ dL/dz and its column sums, where they determine it."""
+        case, keys = self.search.case, layer_keys(i)
+        x = case.inputs if i == 0 else self.given.get(layer_keys(i - 1).activations)
+        if x is None:
+            x = self.search.truth[layer_keys(i - 1).activations]
+        rows, right = [], []
+        for name, row in (("weights", x.T), ("bias", np.ones((1, len(x))))):
+            if keys.by[name] in self.given:
+                penalty = self.search.base.by_penalty(self.search.forward, i, name)
+                rows.append(row)
+                right.append(np.atleast_2d(self.given[keys.by[name]] - penalty))
+        system, claimed = np.concatenate(rows), np.concatenate(right)
+        if np.linalg.matrix_rank(system) < case.batch:
+            return None
+        error: Array = np.linalg.lstsq(system, claimed, rcond=None)[0]
+        unit = max((self.search.claims[k].tolerance.max() for k in keys.by.values() if k in self.given), default=0.0)
+        return error if (np.abs(system @ error - claimed) <= 3 * unit).all() else None
+
+    def from_here(self, key: Key) -> dict[Key, Any]:
+        """All numbers as they follow from the right ones, and from the claimed one of `key` (or the error that it
+        implies) in place of the right one."""
+        i = layer_of(key)
+        implied = {k: error for k, error in self.implied.items() if k == i}
+        given = {key: self.given[key]} if key in self.given else {}
+        return dict(run(self.search.base, self.search.case, given, implied))
+
+    def overlays(self) -> list[Given]:
+        """What to take as given: all claims; and where claimed activations do not follow from their preactivations,
+        all but those, since a derivative may have been taken by the preactivations."""
+        loose = {key for key in self.open if branch(key) == 0 and key[-1] in ("activations", "outputs")}
+        if not loose:
+            return [self.given]
+        last = layer_keys(self.search.case.depth - 1).activations
+        loose |= {last} if ("outputs",) in loose else set()
+        return [self.given, {key: values for key, values in self.given.items() if key not in loose}]
+
+    def singles(self) -> list[Diagnosis]:
+        """The mistakes that make the open numbers of the claimed ones before them.
+
+        Of those that make an array, the ones that change the fewest other arrays to what they are not claimed to be.
+        """
+        search = self.search
+        scored: list[tuple[int, Diagnosis]] = []
+        self.predictions = {key: [] for key in self.open}
+        for given in self.overlays():
+            again = self._run(search.base, given)
+            followed = [k for k in self.open if k in again and search.claims[k].agrees(again[k])]
+            self.follows.update(followed)
+            self.open = [k for k in self.open if k not in followed]
+            for mistake in search.near(self.open):
+                scored += self._local(mistake, given, again)
+        least = {key: min(misses for misses, d in scored if key in d.explains) for _, e in scored for key in e.explains}
+        found = _simplest([d for misses, d in scored if any(misses == least[key] for key in d.explains)])
+        return self.in_order(found)
+
+    def in_order(self, found: list[Diagnosis]) -> list[Diagnosis]:
+        """Those that explain most first, then in the order of the computation."""
+        return sorted(found, key=lambda d: (-len(d.explains), self.search.wrong.index(d.explains[0])))
+
+    def parts(self, keys: set[Key]) -> tuple[list[Diagnosis], set[Key]]:
+        """Slips, and mistakes in some columns, that explain open arrays in part; and which they explain wholly."""
+        found, whole = [], set()
+        for key in self._of(keys):
+            made, rest = self._parts(key, self.predictions[key])
+            found += made
+            whole |= set() if rest else {key}
+        return found, whole
+
+    def pairs(self, keys: set[Key]) -> list[Diagnosis]:
+        """Two mistakes that explain open arrays, wholly or in some columns."""
+        found = []
+        for key in self._of(keys):
+            made = self._pairs(key, self.predictions[key])
+            claim = self.search.claims[key]
+            whole = [
+                Diagnosis(mistakes, (key,), claim.residual(numbers), from_claims=True)
+                for mistakes, numbers in made
+                if claim.agrees(numbers)
+            ]
+            found += _simplest(whole) or self._parts(key, self.predictions[key] + made)[0]
+        return found
+
+    def _of(self, keys: set[Key]) -> list[Key]:
+        return [key for key in self.open if key in keys and key in self.given]
+
+    def _local(self, mistake: Alteration, given: Given, again: dict[Key, Any]) -> Iterator[tuple[int, Diagnosis]]:
+        """The diagnosis of a mistake that makes open numbers and changes none that follow, and how many open arrays it
+        changes to something else."""
+        search = self.search
+        if not search.afford():
+            return
+        numbers = self._run(search.computation((mistake,)), given)
+        fits, misses = [], 0
+        for key in self.open:
+            if key in numbers and differs(numbers[key], again[key]):
+                self.predictions[key].append(((mistake,), numbers[key]))
+                if search.claims[key].agrees(numbers[key]):
+                    fits.append(key)
+                else:
+                    misses += 1
+        others = [k for k in search.claims if k in numbers and k not in self.open]
+        if fits and not any(
+            search.claims[k].agrees(again[k]) and not search.claims[k].agrees(numbers[k]) for k in others
+        ):
+            residual = max(search.claims[k].residual(numbers[k]) for k in fits)
+            yield misses, Diagnosis((mistake,), tuple(fits), residual, from_claims=True)
+
+    def _pairs(self, key: Key, predictions: list[Prediction]) -> list[Prediction]:
+        """What two mistakes that both act on this array give of it."""
+        search = self.search
+        singles = list({id(mistakes[0]): mistakes[0] for mistakes, _ in predictions}.values())
+        pairs = [pair for pair in combinations(singles, 2) if pair[0].kind != pair[1].kind]
+        search.left_out += max(len(pairs) - LOCAL_PAIRS, 0)
+        found = []
+        for given in self.overlays():
+            for pair in pairs[:LOCAL_PAIRS]:
+                if search.afford():
+                    numbers = self._run(search.computation(pair), given, until=key)
+                    if key in numbers:
+                        found.append((pair, numbers[key]))
+        return found
+
+    def _parts(self, key: Key, predictions: list[Prediction]) -> tuple[list[Diagnosis], bool]:
+        """Mistakes that explain whole columns of an array, or all but some slips; and whether any number is left."""
+        claim, right = self.search.claims[key], np.asarray(self.recomputed[key])
+        # Numbers in between that are not claimed may have been rounded too.
+        loose = claim.tolerance + (0.0 if claim.unit is None else BETWEEN * np.abs(claim.values))
+        fine = np.abs(claim.values - right) <= claim.tolerance
+        found: list[Diagnosis] = []
+        base = right
+        while not fine.all():
+            scored = []
+            for mistakes, numbers in predictions:
+                if np.shape(numbers) == fine.shape:
+                    known = len(mistakes) == 1 or any(m in d.mistakes for m in mistakes for d in found)
+                    allowed = loose if known else claim.tolerance
+                    new = (np.abs(numbers - claim.values) <= allowed) & ~fine & (claim.values != 0)
+                    scored.append((int(new.sum()), -len(mistakes), mistakes, numbers, new))
+            enough = [s for s in scored if s[0] >= 2 and (_whole_column(s[4], fine) or 2 * s[0] >= fine.size)]
+            if not enough:
+                break
+            _, _, mistakes, numbers, new = max(enough, key=lambda s: s[:2])
+            residual = float(np.abs(numbers - claim.values)[new].max()) / claim.magnitude
+            found.append(Diagnosis(mistakes, (key,), residual, True, _indices(new)))
+            fine = fine | new
+            base = np.where(new, numbers, base)
+        slips = self._slips(key, fine, base, ())
+        if not slips and not fine.ndim:
+            by_mistake = (self._slips(key, fine, np.asarray(numbers), mistakes) for mistakes, numbers in predictions)
+            slips = next((made for made in by_mistake if made), [])
+        return found + slips, int(fine.sum()) + sum(len(d.entries) for d in slips) < fine.size
+
+    def _slips(self, key: Key, fine: Array, right: Array, mistakes: tuple[Any, ...]) -> list[Diagnosis]:
+        """Slips that make the remaining numbers of `right`; none unless at least half of the array is then right."""
+        claim = self.search.claims[key]
+        origin = np.zeros_like(right)
+        if key[0] == "network":
+            origin = self.search.case.network.layers[int(key[2])].parameters[str(key[3])]
+        slips: dict[str, list[tuple[int, ...]]] = {}
+        rules: dict[str, Any] = {}
+        residuals: dict[str, float] = {}
+        for index in map(tuple, np.argwhere(~fine)):
+            claimed, unit = float(claim.values[index]), _unit(claim, index)
+            for rule in (slip() for slip in get_args(Slip)):
+                made = None
+                for start in (0.0, float(origin[index])):
+                    if made is None and not isinstance(rule, EntryCopied):
+                        made = rule.made(float(right[index]) - start, claimed - start, unit)
+                        made = None if made is None else made + start
+                if isinstance(rule, EntryCopied):
+                    others = [float(v) for k, v in np.ndenumerate(right) if k != index]
+                    made = rule.made(others, claimed, unit)
+                if made is not None:
+                    slips.setdefault(rule.kind, []).append(tuple(int(k) for k in index))
+                    rules[rule.kind] = rule
+                    off = abs(made - claimed) / claim.magnitude
+                    residuals[rule.kind] = max(residuals.get(rule.kind, 0.0), off)
+                    break
+        count = sum(len(indices) for indices in slips.values())
+        if fine.size > 1 and (2 * (int(fine.sum()) + count) < fine.size or count == fine.size):
+            return []
+        return [
+            Diagnosis(
+                (*mistakes, rules[kind]),
+                (key,),
+                residuals[kind],
+                True,
+                tuple(indices),
+                tuple(float(right[index]) for index in indices),
+            )
+            for kind, indices in slips.items()
+        ]
+
+
+def _unit(claim: Any, index: tuple[int, ...]) -> float:
+    """One unit in the last place of a number; of one that was not rounded, in its twelfth."""
+    if claim.unit is not None:
+        return float(claim.unit[index])
+    value = abs(float(claim.values[index]))
+    return float(10.0 ** (np.floor(np.log10(value)) - 11)) if value else 1e-12
+
+
+def _whole_column(new: Array, fine: Array) -> bool:
+    """Whether the numbers that are new complete a column."""
+    return new.ndim == 2 and bool(((new | fine).all(axis=0) & new.any(axis=0)).any())
+
+
+def _indices(mask: Array) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(k) for k in index) for index in np.argwhere(mask))
+
+
+def _simplest(found: list[Diagnosis]) -> list[Diagnosis]:
+    """Of one kind of mistake those that explain most; the same mistake on other grounds once."""
+    kept: list[Diagnosis] = []
+    for d in sorted(found, key=lambda d: (-len(d.explains), len(d.mistakes))):
+        kinds = {m.kind for m in d.mistakes}
+        if not any({m.kind for m in k.mistakes} <= kinds and set(d.explains) <= set(k.explains) for k in kept):
+            kept.append(d)
+    return kept

@@ -1,0 +1,164 @@
+"""Claimed numbers of a step checked against the engine's own, and the mistakes that explain those that are wrong."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.claims import Claim, Comparison, compare
+from engine.mistakes.computation import Case, Key, right, run
+from engine.mistakes.numerics import Float32InPlaceOfFloat64, WrongFromHere, in_dtype
+from engine.mistakes.search import Diagnosis, Search, branch, differs, layer_of
+from engine.mistakes.walk import Walk
+
+FOLLOWS = "These numbers follow from the claimed numbers before them: the error came in earlier."
+
+
+@dataclass(frozen=True)
+class Verification:
+    """`comparisons` stand in the order of the computation, `diagnoses` best first. `unexplained` are the wrong arrays
+    that neither a known mistake nor the claimed numbers before them account for. `left_out` counts the mistakes and
+    pairs of them that were not tried, for want of work."""
+
+    truth: dict[Key, Any]
+    comparisons: list[Comparison]
+    diagnoses: list[Diagnosis]
+    unexplained: list[Key]
+    left_out: int
+
+    @property
+    def matches(self) -> bool:
+        return all(c.matches for c in self.comparisons)
+
+
+@np.errstate(all="ignore")
+def verify(case: Case, claims: Iterable[Claim], relative: float = 1e-6, absolute: float = 1e-9) -> Verification:
+    """Compares all claims, and looks for the mistakes behind those that are wrong.
+
+    The case is one that `engine.step.step` (or `differentiate`) computes without an error. In float32 it is compared
+    in float64, with float32's own errors allowed.
+    """
+    single = case.inputs.dtype == np.float32
+    if single:
+        case = in_dtype(case, np.float64)
+    claims = list(claims)
+    nonzero = [claim for claim in claims if claim.magnitude]
+    rounded = bool(nonzero) and all(claim.unit is not None for claim in nonzero)
+    zeros_to = max(claim.decimals for claim in nonzero) if rounded else None
+    # One number alone, such as a norm, may have been a float64 among arrays that were not.
+    single = single or any(claim.is_single for claim in claims)
+    by_key = {claim.key: Claim(claim.key, claim.values, single, zeros_to) for claim in claims}
+    truth = dict(run(right(case), case))
+    comparisons = _compare(case, by_key, truth, relative, absolute)
+    wrong = [c.key for c in comparisons if not c.matches and c.key in truth]
+    if not wrong:
+        return Verification(truth, comparisons, _precision(comparisons), [], 0)
+    search = Search(case, by_key, truth, wrong)
+    walk = Walk(search)
+    diagnoses, unexplained = _explain(search, walk)
+    told = [c._replace(message=c.message or FOLLOWS) if c.key in walk.follows else c for c in comparisons]
+    return Verification(truth, told, diagnoses, unexplained, search.left_out)
+
+
+def _compare(
+    case: Case, claims: dict[Key, Claim], truth: dict[Key, Any], relative: float, absolute: float
+) -> list[Comparison]:
+    """Each claim against the truth; of rounded ones, against what follows from the claims that match too."""
+    single: dict[Key, Any] = {}
+    if any(claim.may_be_single for claim in claims.values()):
+        narrow = in_dtype(case, np.float32)
+        single = dict(run(right(narrow), narrow))
+    given: dict[Key, Any] = {}
+    rounded = any(claim.unit is not None for claim in claims.values())
+    comparisons = []
+    for key, numbers in run(right(case), case, given) if rounded else truth.items():
+        if key not in claims:
+            continue
+        recomputed = numbers if rounded and given else None
+        found = compare(claims[key], truth[key], relative, absolute, recomputed, single.get(key))
+        comparisons.append(found)
+        if found.matches:
+            given[key] = claims[key].values
+    absent = [
+        Comparison(key, False, 0.0, 0.0, None, None, None, f"There is no {str(key[-1]).replace('_', ' ')} here.")
+        for key in claims
+        if key not in truth
+    ]
+    return comparisons + absent
+
+
+def _precision(comparisons: list[Comparison]) -> list[Diagnosis]:
+    """That the numbers come from float32, where they match as such."""
+    keys = tuple(c.key for c in comparisons if c.rounding == "float32")
+    if not keys:
+        return []
+    residual = max(c.largest_relative_error for c in comparisons if c.key in keys)
+    return [Diagnosis((Float32InPlaceOfFloat64(),), keys, residual)]
+
+
+def _explain(search: Search, walk: Walk) -> tuple[list[Diagnosis], list[Key]]:
+    singles = search.singles()
+    complete = [d for d in singles if len(d.explains) == len(search.wrong)]
+    if complete:
+        return complete, []
+    rest = set(search.wrong)
+    chosen = []
+    for d in singles:
+        if set(d.explains) & rest:
+            chosen.append(d)
+            rest -= set(d.explains)
+    if not rest:
+        return chosen, []
+    local = walk.singles()
+    rest -= walk.follows | {key for d in local for key in d.explains}
+    parts, whole = walk.parts(rest)
+    if rest - whole:
+        if pairs := search.pairs():
+            return pairs, []
+        local += [d for d in parts if d.explains[0] in whole] + walk.pairs(rest - whole)
+        rest -= {key for d in local if not d.entries for key in d.explains}
+    else:
+        local += parts
+    local = walk.in_order(local)
+    in_part = {key for d in local if d.entries for key in d.explains}
+    elsewhere = {key for d in chosen for key in d.explains}
+    local = [d for d in local if not set(d.explains) <= elsewhere]
+    open_keys = [key for key in search.wrong if key in rest]
+    begins = _begins(search, walk, [key for key in open_keys if key not in in_part])
+    return chosen + local + begins, [key for key in open_keys if not _accounted(key, walk, local)]
+
+
+def _accounted(key: Key, walk: Walk, local: list[Diagnosis]) -> bool:
+    """Whether all of an array's numbers follow, or are explained one by one."""
+    if key not in walk.recomputed or key not in walk.given:
+        return False
+    claim = walk.search.claims[key]
+    fine = np.array(np.abs(claim.values - walk.recomputed[key]) <= claim.tolerance)
+    for d in local:
+        if key in d.explains:
+            for index in d.entries:
+                fine[index] = True
+    return bool(fine.all())
+
+
+def _begins(search: Search, walk: Walk, open_keys: list[Key]) -> list[Diagnosis]:
+    """That everything claimed after an array that nothing explains follows from it."""
+    found = []
+    for key in open_keys:
+        layer = layer_of(key)
+        if layer is None:
+            continue
+        numbers = walk.from_here(key)
+        after = [
+            k
+            for k in search.wrong[search.wrong.index(key) + 1 :]
+            if search.claims[k].agrees(numbers[k]) and differs(numbers[k], search.truth[k])
+        ]
+        if not after:
+            continue
+        residual = max(search.claims[k].residual(numbers[k]) for k in after)
+        same = [k for k in open_keys if layer_of(k) == layer and branch(k) == branch(key)]
+        found.append(Diagnosis((WrongFromHere(layer=layer),), (*same, *after), residual, from_claims=True))
+        break
+    return found

@@ -1,0 +1,189 @@
+"""Claims on the wire: what somebody else computed, in the shape of this service's answers or in a wrong one."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, PlainValidator, StrictStr, WithJsonSchema
+
+from engine.claims import Claim
+from engine.errors import ShapeMismatch
+from engine.mistakes.computation import (
+    EXAMPLE_LOSSES,
+    GRADIENT_NORM,
+    INPUT_GRADIENTS,
+    LOSS,
+    OUTPUTS,
+    PENALTY,
+    UPDATE_NORM,
+    Key,
+    layer_keys,
+)
+from engine.rules import Array
+from schemas.errors import InvalidValue, json_type
+from schemas.model import Model
+from schemas.network import Layout, WeightsLayout
+from schemas.tensors import BASE64, NUMBERS, decode
+
+DEEPEST = 4
+AS_IT_CAME = "Taken as it came, and not compared."
+
+
+def decode_claim(value: Any, depth: int = 0) -> Array:
+    """An array of any shape, or one number; raises InvalidValue where it is neither."""
+    if type(value) in NUMBERS:
+        return np.array(value, np.float64)
+    if type(value) is not list or not value or type(value[0]) is not list or not value[0]:
+        return decode(value, (0, 1, 2, 3, 4))
+    if type(value[0][0]) is not list:
+        return decode(value, (1, 2))
+    if depth == DEEPEST - 2:
+        raise InvalidValue("wrong_dimensions", (), f"A claim has at most {DEEPEST} dimensions.", expected="numbers")
+    parts: list[Array] = []
+    for i, item in enumerate(value):
+        try:
+            parts.append(decode_claim(item, depth + 1) if type(item) is list else _refuse(item))
+        except InvalidValue as error:
+            error.where = (i, *error.where)
+            raise
+        if parts[i].shape != parts[0].shape:
+            raise InvalidValue(
+                "ragged_array",
+                (i,),
+                "The parts of an array must have the same shape.",
+                expected=list(parts[0].shape),
+                received=list(parts[i].shape),
+            )
+    return np.stack(parts)
+
+
+def _refuse(item: Any) -> Array:
+    raise InvalidValue("wrong_type", (), "An array was expected here.", expected="array", received=json_type(item))
+
+
+_lists: dict[str, Any] = {"type": "number"}
+_forms = [_lists]
+for _ in range(DEEPEST):
+    _lists = {"type": "array", "minItems": 1, "items": _lists}
+    _forms.append(_lists)
+Claimed = Annotated[
+    np.ndarray,
+    PlainValidator(decode_claim),
+    WithJsonSchema(
+        {
+            "description": "Numbers. An array that has not the shape it should have is a mismatch, and no error.",
+            "anyOf": [*_forms, BASE64],
+            "x-name": "ClaimedNumbers",
+        }
+    ),
+]
+
+
+class ClaimedGradients(Model):
+    """Derivatives of the loss by what a layer is made of and computes."""
+
+    weights: Claimed | None = Field(None, description="`[inputs, units]`, or as weights_layout says.")
+    bias: Claimed | None = Field(None, description="`[units]`.")
+    preactivations: Claimed | None = Field(None, description="`[batch, units]`.")
+    activations: Claimed | None = Field(None, description="`[batch, units]`.")
+
+
+class ClaimedLayer(Model):
+    """Numbers of one layer."""
+
+    name: StrictStr | None = Field(None, description=AS_IT_CAME)
+    preactivations: Claimed | None = Field(None, description="`[batch, units]`.")
+    activations: Claimed | None = Field(None, description="`[batch, units]`.")
+    gradients: ClaimedGradients | None = Field(None, description="Any of the layer's gradients.")
+
+
+class ClaimedParameters(Model):
+    """Parameters of one layer after a step. The other fields of a layer may stand here too."""
+
+    weights: Claimed | None = Field(None, description="`[inputs, units]`, or as weights_layout says.")
+    bias: Claimed | None = Field(None, description="`[units]`.")
+    kind: Any = Field(None, description=AS_IT_CAME)
+    activation: Any = Field(None, description=AS_IT_CAME)
+    name: Any = Field(None, description=AS_IT_CAME)
+    frozen: Any = Field(None, description=AS_IT_CAME)
+
+
+class ClaimedNetwork(Model):
+    """The parameters after a step."""
+
+    layers: list[ClaimedParameters | None] = Field(description="One for each layer; null for one not claimed.")
+    weights_layout: WeightsLayout | None = Field(None, description="Default: that of the request's network.")
+
+
+class Claims(Model):
+    """Any part of what somebody else computed, in the shape of an answer of `POST /v1/step`."""
+
+    loss: Claimed | None = Field(None, description="The reduced loss, one number, with the penalty where there is one.")
+    example_losses: Claimed | None = Field(None, description="`[batch]`: each example's own loss.")
+    outputs: Claimed | None = Field(None, description="`[batch, outputs]`.")
+    layers: list[ClaimedLayer | None] | None = Field(
+        None, description="One for each layer; null for one of which nothing is claimed."
+    )
+    input_gradients: Claimed | None = Field(None, description="`[batch, features]`.")
+    gradient_norm: Claimed | None = Field(None, description="One number.")
+    penalty: Claimed | None = Field(None, description="One number.")
+    network: ClaimedNetwork | None = Field(None, description="The parameters after a step; needs an optimizer.")
+    update_norm: Claimed | None = Field(None, description="One number; needs an optimizer.")
+    optimizer_state: Any = Field(None, description=AS_IT_CAME)
+
+    def to_engine(self, layout: Layout, depth: int) -> list[Claim]:
+        """The claims by the keys of the engine, weights in its layout; raises ShapeMismatch where the count of layers
+        is not `depth`."""
+        return [
+            Claim(key, array.astype(np.float64, copy=False), array.dtype == np.float32)
+            for key, array in self._arrays(layout, depth)
+            if array is not None
+        ]
+
+    def _arrays(self, layout: Layout, depth: int) -> Iterator[tuple[Key, Array | None]]:
+        single: list[tuple[Key, Array | None]] = [
+            (OUTPUTS, self.outputs),
+            (LOSS, self.loss),
+            (EXAMPLE_LOSSES, self.example_losses),
+            (PENALTY, self.penalty),
+            (INPUT_GRADIENTS, self.input_gradients),
+            (GRADIENT_NORM, self.gradient_norm),
+            (UPDATE_NORM, self.update_norm),
+        ]
+        yield from single
+        for i, layer in enumerate(_counted(self.layers, depth, ("claimed", "layers"))):
+            keys = layer_keys(i)
+            yield keys.preactivations, layer.preactivations
+            yield keys.activations, layer.activations
+            if layer.gradients is not None:
+                yield keys.by_activations, layer.gradients.activations
+                yield keys.by_preactivations, layer.gradients.preactivations
+                yield keys.by["weights"], _engine_form(layer.gradients.weights, layout)
+                yield keys.by["bias"], layer.gradients.bias
+        if self.network is not None:
+            if self.network.weights_layout is not None:
+                layout = Layout(self.network.weights_layout)
+            where = ("claimed", "network", "layers")
+            for i, parameters in enumerate(_counted(self.network.layers, depth, where)):
+                yield layer_keys(i).new["weights"], _engine_form(parameters.weights, layout)
+                yield layer_keys(i).new["bias"], parameters.bias
+
+
+def _counted(layers: list[Any] | None, depth: int, where: tuple[str, ...]) -> list[Any]:
+    """The claimed layers, empty ones in place of null."""
+    if layers is None:
+        return []
+    if len(layers) != depth:
+        raise ShapeMismatch(
+            where,
+            f"The network has {depth} layers, and here are {len(layers)}.",
+            expected=[depth],
+            received=[len(layers)],
+            hint="Write null for a layer of which nothing is claimed.",
+        )
+    nothing = ClaimedLayer() if where[1] == "layers" else ClaimedParameters()
+    return [nothing if layer is None else layer for layer in layers]
+
+
+def _engine_form(array: Array | None, layout: Layout) -> Array | None:
+    return None if array is None else layout.engine_form(array)

@@ -1,0 +1,100 @@
+"""Random steps of training of every kind that the mistakes of the catalog are about."""
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, get_args
+
+import numpy as np
+
+from engine import activations, losses, optimizers
+from engine.claims import Claim
+from engine.clipping import ClipByNorm
+from engine.layers import Dense
+from engine.mistakes.computation import Case, Key, right, run
+from engine.network import Network
+from engine.objective import LossObjective
+from engine.regularization import Regularization
+from engine.step import init_state, step
+
+ACTIVATIONS = {rule().kind: rule for rule in get_args(activations.Activation)}
+LOSSES = {rule().kind: rule for rule in get_args(losses.Loss)}
+HIDDEN = ["relu", "relu", "sigmoid", "tanh", "leaky_relu", "silu", "elu", "softplus", "gelu"]
+ENDS = [
+    ("softmax", "cross_entropy"), ("sigmoid", "binary_cross_entropy"), ("identity", "mse"), ("sigmoid", "mse"),
+    ("tanh", "half_squared_error"), ("softmax", "mse"), ("softmax", "binary_cross_entropy"),
+    ("identity", "cross_entropy"), ("sigmoid", "half_squared_error"), ("log_softmax", "negative_log_likelihood"),
+]  # fmt: skip
+OPTIMIZERS = [
+    None,
+    optimizers.Sgd(learning_rate=0.1),
+    optimizers.Sgd(learning_rate=0.1, momentum=0.9, weight_decay=0.1),
+    optimizers.Adam(learning_rate=0.1, eps=1e-3, weight_decay=0.1),
+    optimizers.AdamW(learning_rate=0.1, eps=1e-3, weight_decay=0.1),
+    optimizers.RmsProp(eps=1e-2),
+    optimizers.Adagrad(eps=1e-2),
+    optimizers.Adamax(),
+]
+
+
+def random_case(random: np.random.Generator) -> Case:
+    """2 to 4 layers, often equally wide, a batch of 1 to 5; with or without optimizer, penalty, clipping, weights."""
+    depth = int(random.integers(2, 5))
+    sizes = [int(n) for n in random.integers(2, 6, depth + 1)]
+    if random.random() < 0.5:
+        sizes = [sizes[0]] * (depth + 1)
+    batch = int(random.integers(1, 6))
+    last, kind = ENDS[random.integers(len(ENDS))]
+    options: dict[str, Any] = {"reduction": ["mean", "mean", "batch_mean", "sum"][random.integers(4)]}
+    if (last, kind) == ("identity", "cross_entropy"):
+        options["from_logits"] = True
+    layers = []
+    for i, (inputs, units) in enumerate(pairwise(sizes)):
+        activation = last if i == depth - 1 else HIDDEN[random.integers(len(HIDDEN))]
+        weights, bias = random.normal(size=(inputs, units)), random.normal(size=units)
+        layers.append(Dense(weights, bias, ACTIVATIONS[activation]()))
+    shape = (batch, sizes[-1])
+    squared = kind in ("mse", "half_squared_error")
+    targets = random.normal(size=shape) if squared else np.eye(shape[1])[random.integers(0, shape[1], batch)]
+    weights = random.uniform(0.5, 2, batch) if random.random() < 0.3 else None
+    optimizer = OPTIMIZERS[random.integers(len(OPTIMIZERS))]
+    case = Case(
+        Network(tuple(layers)),
+        random.normal(size=(batch, sizes[0])),
+        LossObjective(LOSSES[kind](**options), targets, weights),
+        Regularization(l2=0.1) if random.random() < 0.3 else None,
+        ClipByNorm(max_norm=0.3) if random.random() < 0.3 else None,
+        optimizer,
+    )
+    if optimizer is not None and random.random() < 0.5:
+        state = init_state(optimizer, case.network)
+        made = step(case.network, case.inputs, case.objective, optimizer, state)
+        case = replace(case, network=made.network, optimizer_state=made.state)
+    return case
+
+
+@np.errstate(all="ignore")
+def numbers_of(case: Case, *mistakes: Any) -> dict[Key, Any] | None:
+    """What the step gives with these mistakes, or None where it is not finite."""
+    computation = right(case)
+    for mistake in mistakes:
+        computation = mistake.alter(computation, case)
+    numbers = dict(run(computation, case))
+    return numbers if all(np.isfinite(n).all() for n in numbers.values()) else None
+
+
+def claims_of(numbers: dict[Key, Any]) -> list[Claim]:
+    return [Claim(key, np.array(n, np.float64)) for key, n in numbers.items()]
+
+
+def same(one: Any, other: Any, tolerance: float = 1e-7) -> bool:
+    return np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=tolerance, atol=1e-3 * tolerance)
+
+
+def differing(numbers: dict[Key, Any], others: dict[Key, Any], tolerance: float = 1e-5) -> list[Key]:
+    """The keys whose numbers differ clearly."""
+    return [key for key in numbers if not same(numbers[key], others[key], tolerance)]
+
+
+def by_parameter(key: Key) -> bool:
+    """Whether a key is that of a gradient by weights or biases."""
+    return "gradients" in key and key[-1] in ("weights", "bias")

@@ -1,0 +1,268 @@
+"""Every mistake of the catalog, planted into random steps, is the one that is found."""
+
+import dataclasses
+import inspect
+import re
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from engine import mistakes as registry
+from engine.claims import Claim
+from engine.mistakes import Alteration, FiniteDifferences, Mistake, Slip, variants
+from engine.mistakes.computation import LOSS, Key, layer_keys, right, run
+from engine.mistakes.numerics import in_dtype
+from engine.step import differentiate, step
+from engine.verification import verify
+from tests.engine.random_steps import by_parameter, claims_of, differing, numbers_of, random_case, same
+
+PLANTED = 20
+ALTERATIONS = get_args(Alteration)
+SLIPS = get_args(Slip)
+assert len(ALTERATIONS) > 45 and len(SLIPS) == 5, "an empty list would make the tests below pass"
+
+
+def test_every_mistake_is_in_the_union() -> None:
+    modules = [m for _, m in inspect.getmembers(registry, inspect.ismodule)]
+    classes = {
+        c
+        for module in modules
+        for _, c in inspect.getmembers(module, inspect.isclass)
+        if c.__module__ == module.__name__ and "kind" in getattr(c, "__dataclass_fields__", {})
+    }
+    assert classes == set(get_args(Mistake))
+    kinds = [c().kind for c in classes]
+    assert len(set(kinds)) == len(kinds)
+
+
+def test_the_right_computation_is_the_engines_own() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        case = random_case(random)
+        numbers = dict(run(right(case), case))
+        if case.optimizer is None:
+            result = differentiate(case.network, case.inputs, case.objective, case.regularization)
+        else:
+            made = step(
+                case.network,
+                case.inputs,
+                case.objective,
+                case.optimizer,
+                case.state,
+                case.regularization,
+                case.clipping,
+            )
+            result = made.before
+            for i, layer in enumerate(made.network.parameters):
+                for name, array in layer.items():
+                    np.testing.assert_array_equal(numbers[layer_keys(i).new[name]], array)
+            assert numbers["update_norm",] == made.update_norm
+        assert numbers[LOSS] == result.loss and numbers["gradient_norm",] == result.gradient_norm
+        np.testing.assert_array_equal(numbers["input_gradients",], result.gradients.inputs)
+        for i, gradients in enumerate(result.gradients.layers):
+            keys = layer_keys(i)
+            np.testing.assert_array_equal(numbers[keys.preactivations], result.trace[i].preactivations)
+            np.testing.assert_array_equal(numbers[keys.by_preactivations], gradients.preactivations)
+            np.testing.assert_array_equal(numbers[keys.by_activations], gradients.activations)
+            for name, array in gradients.parameters.items():
+                np.testing.assert_array_equal(numbers[keys.by[name]], array)
+
+
+def parts(random: np.random.Generator, numbers: dict[Key, Any]) -> dict[Key, Any]:
+    """All of the numbers, or those that people have: gradients of parameters and loss, perhaps parameters after it."""
+    if random.random() < 0.6:
+        return numbers
+    kept = {k: n for k, n in numbers.items() if k == LOSS or by_parameter(k)}
+    return kept | ({k: n for k, n in numbers.items() if k[0] == "network"} if random.random() < 0.5 else {})
+
+
+@pytest.mark.parametrize("rule", ALTERATIONS, ids=lambda rule: rule().kind)
+def test_a_planted_mistake_comes_first(rule: Any) -> None:
+    random = np.random.default_rng(sum(rule().kind.encode()))
+    layers = set()
+    found = 0
+    for _ in range(4000):
+        case = random_case(random)
+        options = [m for m in variants(case, range(case.depth)) if type(m) is rule]
+        if not options:
+            continue
+        planted = options[random.integers(len(options))]
+        truth, numbers = numbers_of(case), numbers_of(case, planted)
+        if truth is None or numbers is None:
+            continue
+        numbers = parts(random, numbers)
+        wrong = differing(numbers, truth)
+        if not wrong:
+            continue
+        result = verify(case, claims_of(numbers))
+        first = result.diagnoses[0]
+        (mistake,) = first.mistakes
+        if mistake != planted:  # then it is one that gives the same numbers
+            others = numbers_of(case, mistake)
+            assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
+        assert set(wrong) <= set(first.explains) and not first.from_claims
+        assert first.residual < 1e-9
+        layers.add(getattr(mistake, "layer", None))
+        found += 1
+        if found == PLANTED:
+            break
+    assert found == PLANTED
+    if "layer" in {f.name for f in dataclasses.fields(rule)} and not rule().kind.startswith(
+        ("softmax", "derivative_of_neighbor")
+    ):
+        assert layers != {None}, "no mistake in one layer alone was named with its layer"
+
+
+def test_two_mistakes_at_once_are_found() -> None:
+    random = np.random.default_rng(2)
+    named = 0
+    for _ in range(PLANTED * 3):
+        planted, numbers, truth = None, None, None
+        while planted is None:
+            case = random_case(random)
+            options = list(variants(case, range(case.depth)))
+            one, other = (options[k] for k in sorted(random.choice(len(options), 2, replace=False)))
+            truth, numbers = numbers_of(case), numbers_of(case, one, other)
+            alone = [numbers_of(case, one), numbers_of(case, other)]
+            if one.kind == other.kind or truth is None or numbers is None or None in alone:
+                continue
+            # Each changes what the other leaves, and more than the other changes of it.
+            if all(differing(numbers, n) and differing(n, truth) for n in alone if n is not None):
+                planted = {one.kind, other.kind}
+        assert numbers is not None
+        result = verify(case, claims_of(numbers))
+        assert not result.unexplained, planted
+        named += planted <= {m.kind for d in result.diagnoses for m in d.mistakes}
+    assert named >= 0.85 * PLANTED * 3, "the others are explained by mistakes that give the same numbers"
+
+
+def test_pairs_are_found_from_the_gradients_of_parameters_alone() -> None:
+    from engine.mistakes.activation import DerivativeLeftOut
+    from engine.mistakes.parameters import BiasGradientAveraged
+
+    random = np.random.default_rng(3)
+    pairs = 0
+    while pairs < 10:
+        case = random_case(random)
+        one, other = DerivativeLeftOut(layer=0), BiasGradientAveraged(layer=0)
+        truth = numbers_of(case)
+        if truth is None or not (one.applies(case) and other.applies(case)):
+            continue
+        numbers = numbers_of(case, one, other)
+        assert numbers is not None
+        numbers = {k: n for k, n in numbers.items() if by_parameter(k)}
+        wrong = differing(numbers, truth)
+        if len(wrong) < 2:
+            continue
+        result = verify(case, claims_of(numbers))
+        kinds = {m.kind for d in result.diagnoses for m in d.mistakes}
+        assert not result.unexplained and {one.kind, other.kind} <= kinds, result.diagnoses
+        pairs += 1
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+def test_the_step_of_finite_differences_is_found(scheme: Any) -> None:
+    random = np.random.default_rng(4)
+    found = 0
+    while found < PLANTED:
+        case = random_case(random)
+        planted = FiniteDifferences(scheme=scheme, step=float(f"{10 ** random.uniform(-2.5, -0.7):.2g}"))
+        truth, numbers = numbers_of(case), numbers_of(case, planted)
+        if truth is None or numbers is None or case.optimizer is not None:
+            continue
+        numbers = {k: n for k, n in numbers.items() if k == LOSS or by_parameter(k)}
+        if not differing(numbers, truth, 1e-4):
+            continue
+        first = verify(case, claims_of(numbers)).diagnoses[0]
+        assert first.mistakes == (planted,)
+        found += 1
+
+
+def test_float32_is_a_match_and_named() -> None:
+    random = np.random.default_rng(5)
+    for _ in range(PLANTED):
+        case = random_case(random)
+        narrow = numbers_of(in_dtype(case, np.float32))
+        assert narrow is not None
+        result = verify(case, claims_of(narrow))
+        assert result.matches and [m.kind for d in result.diagnoses for m in d.mistakes] == [
+            "float32_in_place_of_float64"
+        ]
+
+
+def test_an_unknown_error_is_located_and_the_rest_follows_from_it() -> None:
+    random = np.random.default_rng(6)
+    for _ in range(PLANTED // 2):
+        case = random_case(random)
+        i = int(random.integers(1, case.depth))
+        key = layer_keys(i).by_preactivations
+        shape = (case.batch, case.layers[i].weights.shape[1])
+        numbers = dict(run(right(case), case, {key: random.normal(size=shape)}))
+        numbers[key] = random.normal(size=shape)
+        numbers = dict(run(right(case), case, {key: numbers[key]})) | {key: numbers[key]}
+        numbers.pop(("gradient_norm",))
+        result = verify(case, claims_of(numbers))
+        (first,) = [d for d in result.diagnoses if d.mistakes[0].kind == "wrong_from_here"]
+        assert first.mistakes[0].layer == i and first.explains[0] == key and len(first.explains) > 4  # type: ignore[union-attr]
+        assert result.unexplained == [key]
+        # The same from the gradients of parameters alone, where these determine the error.
+        gradients = {k: n for k, n in numbers.items() if by_parameter(k)}
+        system = np.concatenate(
+            [case.inputs.T if i == 0 else numbers[layer_keys(i - 1).activations].T, np.ones((1, case.batch))]
+        )
+        if np.linalg.matrix_rank(system, tol=1e-3) == case.batch:
+            (first,) = verify(case, claims_of(gradients)).diagnoses
+            assert first.mistakes[0].kind == "wrong_from_here" and first.mistakes[0].layer == i  # type: ignore[union-attr]
+
+
+def slipped(random: np.random.Generator, slip: Any, number: float) -> float:
+    text = f"{number:.5g}"
+    match slip.kind:
+        case "entry_sign":
+            return -float(text)
+        case "decimal_point_moved":
+            return float(text) * 10.0 ** random.choice([-1, 1])
+        case "digits_transposed":
+            return float(text[:-2] + text[-1] + text[-2])
+        case "digit_wrong":
+            return float(text[:-1] + str((int(text[-1]) + 2) % 9 + 1))
+    raise AssertionError(slip)
+
+
+@pytest.mark.parametrize("slip", [s for s in SLIPS if s().kind != "entry_copied"], ids=lambda slip: slip().kind)
+def test_a_slip_in_one_number_is_found(slip: Any) -> None:
+    random = np.random.default_rng(7)
+    found = 0
+    while found < PLANTED:
+        case = random_case(random)
+        numbers = numbers_of(case)
+        key = layer_keys(int(random.integers(case.depth))).by["weights"]
+        if numbers is None or (np.abs(numbers[key]) < 1e-3).any() or (np.abs(numbers[key]) > 100).any():
+            continue
+        printed = {key: np.vectorize(lambda v: float(f"{v:.5g}"))(numbers[key])}
+        index = tuple(int(random.integers(n)) for n in printed[key].shape)
+        text = f"{numbers[key][index]:.5g}"
+        if not re.fullmatch(r"-?[0.]*[1-9][0-9]*[1-9][1-9]", text.replace(".", "")) or text[-1] == text[-2]:
+            continue
+        printed[key][index] = slipped(random, slip(), numbers[key][index])
+        result = verify(case, claims_of(printed))
+        (first,) = result.diagnoses
+        assert first.mistakes == (slip(),) and first.explains == (key,) and first.entries == (index,), (text, first)
+        found += 1
+
+
+def test_a_number_copied_from_the_next_column_is_found() -> None:
+    random = np.random.default_rng(8)
+    found = 0
+    while found < PLANTED:
+        case = random_case(random)
+        numbers = numbers_of(case)
+        key = layer_keys(0).by["weights"]
+        if numbers is None or (np.abs(numbers[key]) < 1e-3).any():
+            continue
+        claimed = np.array(numbers[key])
+        claimed[0, 0] = claimed[0, 1]
+        (first,) = verify(case, [Claim(key, claimed)]).diagnoses
+        assert first.mistakes[0].kind == "entry_copied" and first.entries == ((0, 0),)
+        found += 1

@@ -1,0 +1,262 @@
+"""POST /v1/verify against a real server."""
+
+import base64
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def request_of(client: httpx.Client) -> Any:
+    """The textbook step as a verify request, with claims."""
+    textbook = client.get("/v1/examples/textbook").json()["request"]
+    return lambda claimed, **fields: {**textbook, **fields, "claimed": claimed}
+
+
+@pytest.fixture(scope="module")
+def step(client: httpx.Client, request_of: Any) -> dict[str, Any]:
+    request = request_of(None)
+    del request["claimed"]
+    answer: dict[str, Any] = client.post("/v1/step", json=request).json()
+    return answer
+
+
+def of(answer: dict[str, Any], pointer: str) -> dict[str, Any]:
+    (comparison,) = [c for c in answer["comparisons"] if c["pointer"] == pointer]
+    return comparison
+
+
+def mistakes(answer: dict[str, Any]) -> list[str]:
+    return [d["mistake"] for d in answer["diagnoses"]]
+
+
+def test_an_answer_of_this_service_is_a_match_as_it_came(post: Any, request_of: Any, step: dict[str, Any]) -> None:
+    answer = post("/v1/verify", request_of(step))
+    assert answer["verdict"] == "match" and not answer["diagnoses"] and answer["first_mismatch"] is None
+    pointers = [c["pointer"] for c in answer["comparisons"]]
+    assert len(pointers) == 6 + 12 + 6 + 7 and pointers[0] == "/layers/0/preactivations"
+    assert pointers[-1] == "/update_norm" and "/network/layers/2/bias" in pointers
+    assert all(c["max_absolute_error"] == 0 and c["mismatched"] == 0 for c in answer["comparisons"])
+
+
+def test_without_claims_the_answer_is_the_certificate(post: Any, request_of: Any) -> None:
+    answer = post("/v1/verify", {k: v for k, v in request_of(None).items() if k != "claimed"})
+    assert answer["verdict"] == "match" and answer["comparisons"] == answer["diagnoses"] == []
+    certificate = answer["certificate"]
+    assert certificate["verdict"] == "match" and certificate["complex_step"]["max_relative_error"] < 1e-9
+    assert certificate["taylor"]["order"] == pytest.approx(2, abs=0.1)
+
+
+def test_the_textbooks_numbers(client: httpx.Client) -> None:
+    example = client.get("/v1/examples/textbook_claims").json()
+    answer = client.post(example["endpoint"], json=example["request"]).json()
+    explained = {}
+    for d in answer["diagnoses"]:
+        for pointer in d["explains"]:
+            explained.setdefault(pointer, set()).add(d["mistake"])
+    column = [f"/layers/2/gradients/weights/{i}/0" for i in range(3)]
+    assert all(explained[pointer] == {"softmax_jacobian_diagonal_only"} for pointer in column)
+    assert "softmax_derivative_twice" in explained["/layers/2/gradients/weights/1/1"]  # -0.301 for -1.4755
+    assert explained["/layers/2/gradients/activations"] == {"binary_term_sign"}
+    assert explained["/loss"] == {"logarithm_base", "digit_wrong"}
+    assert explained["/layers/0/gradients/activations"] == {"diagonal_weights_only"}
+    assert explained["/outputs"] == {"softmax_without_exponential"}
+    assert explained["/layers/1/preactivations/0/2"] == {"digit_wrong"}
+    shifted = ["1/weights/2/2", "2/weights/1/0", "2/weights/1/2", "2/weights/2/0", "2/weights/2/2"]
+    assert all(explained[f"/network/layers/{place}"] == {"decimal_point_moved"} for place in shifted)
+    (logarithm,) = [d for d in answer["diagnoses"] if d["mistake"] == "logarithm_base"]
+    assert logarithm["parameters"]["base"] == 10 and logarithm["together_with"] == ["digit_wrong"]
+    (diagonal,) = [d for d in answer["diagnoses"] if d["mistake"] == "diagonal_weights_only"]
+    assert diagonal["layer"] == 1 and diagonal["from_claimed"]
+    matches = {c["pointer"] for c in answer["comparisons"] if c["verdict"] == "match"}
+    assert matches == {"/layers/0/activations", "/layers/1/activations", "/layers/2/preactivations"}
+    assert "computed from rounded numbers" in of(answer, "/layers/2/preactivations")["rounding"]
+    assert "follow from the claimed numbers" in of(answer, "/network/layers/0/weights")["message"]
+    assert answer["first_mismatch"]["pointer"] == "/layers/1/preactivations/0/2"
+    assert answer["first_mismatch"]["absolute_error"] == pytest.approx(0.003)
+    assert answer["unexplained"] == ["/layers/1/gradients/activations"]
+    assert answer["certificate"]["verdict"] == "match"
+
+
+def test_the_textbooks_numbers_against_the_categorical_loss(client: httpx.Client) -> None:
+    request = client.get("/v1/examples/textbook_claims").json()["request"]
+    found = mistakes(client.post("/v1/verify", json={**request, "loss": "cross_entropy"}).json())
+    assert {"binary_in_place_of_categorical", "logarithm_base", "softmax_jacobian_diagonal_only"} <= set(found)
+
+
+def test_the_example_file_is_the_example(client: httpx.Client) -> None:
+    example = client.get("/v1/examples/transposed_claims").json()["request"]
+    assert json.loads((ROOT / "examples" / "transposed.json").read_text()) == example
+
+
+@pytest.mark.parametrize("layout", ["inputs_by_units", "units_by_inputs"])
+def test_a_transposed_gradient_in_either_layout(client: httpx.Client, layout: str) -> None:
+    weights = [[0.1, -0.4], [0.7, 0.3], [-0.2, 0.6]]
+    turn = layout == "units_by_inputs"
+    layer = {"weights": np.array(weights).T.tolist() if turn else weights, "bias": [0.1, 0.2], "activation": "tanh"}
+    request = {
+        "network": {"layers": [layer], "weights_layout": layout},
+        "inputs": [[1.0, 2.0, -1.0], [0.5, -0.3, 0.8]],
+        "targets": [[0.5, 0.1], [-0.2, 0.9]],
+        "loss": "mse",
+    }
+    right = client.post("/v1/backward", json=request).json()["layers"][0]["gradients"]["weights"]
+    claimed = {"layers": [{"gradients": {"weights": np.array(right).T.tolist()}}]}
+    answer = client.post("/v1/verify", json={**request, "claimed": claimed}).json()
+    (comparison,) = answer["comparisons"]
+    assert comparison["verdict"] == "mismatch" and "the transpose" in comparison["message"]
+    assert "The numbers themselves agree" in comparison["message"]
+    assert comparison["expected_shape"] == ([2, 3] if turn else [3, 2])
+    assert comparison["claimed_shape"] == ([3, 2] if turn else [2, 3])
+    assert mistakes(answer) == ["gradient_transposed"]
+    # One number wrong: its place is that of the request's layout.
+    changed = np.array(right)
+    place = (1, 2) if turn else (2, 1)
+    changed[place] += 1
+    wrong = client.post(
+        "/v1/verify", json={**request, "claimed": {"layers": [{"gradients": {"weights": changed.tolist()}}]}}
+    ).json()
+    assert wrong["comparisons"][0]["worst"]["index"] == list(place)
+    assert wrong["first_mismatch"]["pointer"] == f"/layers/0/gradients/weights/{place[0]}/{place[1]}"
+
+
+SHAPES = [
+    ("/layers/2/gradients/bias", lambda b: [b], "matrix of one row"),
+    ("/layers/2/gradients/bias", lambda b: [[x] for x in b], "matrix of one column"),
+    ("/layers/2/activations", lambda a: a[0], "batch axis is missing"),
+    ("/outputs", lambda a: a[0], "batch axis is missing"),
+    ("/outputs", lambda a: [a], "one dimension too many"),
+    ("/layers/1/gradients/weights", lambda w: [x for row in w for x in row], "right count of numbers"),
+    ("/loss", lambda loss: [loss], "leave out the brackets"),
+    ("/input_gradients", lambda g: [[*g[0], 1.0]], "An array of shape [1, 3] was expected"),
+    ("/layers/0/gradients/weights", lambda w: 0.5, "An array of shape [3, 3] was expected"),
+]
+
+
+@pytest.mark.parametrize(("pointer", "change", "message"), SHAPES, ids=lambda x: x if isinstance(x, str) else "")
+def test_a_claim_of_the_wrong_shape_is_a_mismatch_that_helps(
+    post: Any, request_of: Any, step: dict[str, Any], pointer: str, change: Any, message: str
+) -> None:
+    claimed = json.loads(json.dumps(step))
+    *path, last = pointer.strip("/").split("/")
+    place = claimed
+    for part in path:
+        place = place[int(part) if part.isdigit() else part]
+    place[last] = change(place[last])
+    answer = post("/v1/verify", request_of(claimed))
+    wrong = [c for c in answer["comparisons"] if c["verdict"] == "mismatch"]
+    assert [c["pointer"] for c in wrong] == [pointer]
+    assert message in wrong[0]["message"] and wrong[0]["worst"] is None
+    assert answer["first_mismatch"] == {
+        "pointer": pointer, "expected": None, "claimed": None, "absolute_error": None, "relative_error": None
+    }  # fmt: skip
+
+
+def test_a_bias_gradient_that_is_not_summed(post: Any) -> None:
+    request = {
+        "network": {"layers": [{"weights": [[0.5, -1], [0.2, 0.4]], "bias": [0.1, 0], "activation": "sigmoid"}]},
+        "inputs": [[1, 2], [3, -1], [0.5, 0.1]],
+        "targets": [[0, 1], [1, 0], [1, 1]],
+        "loss": "binary_cross_entropy",
+    }
+    error = post("/v1/backward", request)["layers"][0]["gradients"]["preactivations"]
+    answer = post("/v1/verify", {**request, "claimed": {"layers": [{"gradients": {"bias": error}}]}})
+    assert "their sum over the batch. The numbers themselves agree." in answer["comparisons"][0]["message"]
+    assert mistakes(answer)[0] == "bias_gradient_not_summed"
+
+
+def test_a_bias_where_there_is_none_is_a_mismatch(post: Any, request_of: Any) -> None:
+    request = request_of({"layers": [{"gradients": {"bias": [0.0, 0.0, 0.0]}}, None, None]})
+    request["network"] = {"layers": [{**layer, "bias": None} for layer in request["network"]["layers"]]}
+    (comparison,) = post("/v1/verify", request)["comparisons"]
+    assert comparison["verdict"] == "mismatch" and comparison["message"] == "There is no bias here."
+
+
+def test_base64_and_float32_claims(post: Any, request_of: Any, step: dict[str, Any]) -> None:
+    def tensor(values: Any) -> dict[str, Any]:
+        array = np.array(values, "<f4")
+        return {"dtype": "float32", "shape": list(array.shape), "base64": base64.b64encode(array.tobytes()).decode()}
+
+    weights = [layer["gradients"]["weights"] for layer in step["layers"]]
+    claimed = {"layers": [{"gradients": {"weights": tensor(w)}} for w in weights]}
+    answer = post("/v1/verify", request_of(claimed))
+    assert answer["verdict"] == "match" and mistakes(answer) == ["float32_in_place_of_float64"]
+    assert {c["rounding"] for c in answer["comparisons"]} == {"float32"}
+    # A request in float32 is compared as float32 is.
+    assert post("/v1/verify", request_of(step, dtype="float32"))["verdict"] == "match"
+
+
+def test_the_optimizers_state_is_honored(post: Any, request_of: Any) -> None:
+    request = request_of(None, optimizer={"kind": "adam", "learning_rate": 0.01})
+    del request["claimed"]
+    first = post("/v1/step", request)
+    request |= {"network": first["network"], "optimizer_state": first["optimizer_state"]}
+    second = post("/v1/step", request)
+    assert post("/v1/verify", {**request, "claimed": second})["verdict"] == "match"
+    afresh = post("/v1/step", {**request, "optimizer_state": None})
+    answer = post("/v1/verify", {**request, "claimed": {"network": afresh["network"]}})
+    assert mistakes(answer)[0] == "optimizer_state_not_kept"
+
+
+def test_a_mistake_in_one_layer_says_which(post: Any, request_of: Any, step: dict[str, Any]) -> None:
+    layers: list[Any] = [None, {"gradients": {"bias": [0.0, 0.0, 0.0]}}, {"gradients": step["layers"][2]["gradients"]}]
+    layers[0] = {"gradients": step["layers"][0]["gradients"]}
+    answer = post("/v1/verify", request_of({"layers": layers}))
+    first = answer["diagnoses"][0]
+    assert first["mistake"] == "bias_gradient_missing" and first["layer"] == 1
+    assert first["explains"] == ["/layers/1/gradients/bias"] and first["residual"] == 0
+
+
+MALFORMED = [
+    ({"outputs": [[0.1, 0.2], [0.3]]}, "/claimed/outputs/1", "ragged_array"),
+    ({"outputs": [["0.1"]]}, "/claimed/outputs/0/0", "not_a_number"),
+    ({"outputs": []}, "/claimed/outputs", "empty_array"),
+    ({"loss": "1.6"}, "/claimed/loss", "wrong_type"),
+    ({"los": 1.6}, "/claimed/los", "unknown_field"),
+    ({"layers": [None]}, "/claimed/layers", "shape_mismatch"),
+    ({"layers": [{"gradients": {"weight": [[1]]}}, None, None]}, "/claimed/layers/0/gradients/weight", "unknown_field"),
+    ({"outputs": [[[1.0], [2.0]], [[1.0]]]}, "/claimed/outputs/1", "ragged_array"),
+    ({"outputs": [[[[[1.0]]]]]}, "/claimed/outputs/0/0", "wrong_dimensions"),
+    ({"outputs": [[[1.0], 2.0]]}, "/claimed/outputs/0/1", "wrong_type"),
+]
+
+
+@pytest.mark.parametrize(("claimed", "pointer", "code"), MALFORMED)
+def test_malformed_claims(client: httpx.Client, request_of: Any, claimed: Any, pointer: str, code: str) -> None:
+    response = client.post("/v1/verify", json=request_of(claimed))
+    assert response.status_code == 422, response.text
+    error = response.json()["errors"][0]
+    assert (error["pointer"], error["code"]) == (pointer, code)
+
+
+def test_parameters_after_a_step_need_an_optimizer(client: httpx.Client, request_of: Any, step: dict[str, Any]) -> None:
+    request = request_of({"network": step["network"]})
+    del request["optimizer"]
+    response = client.post("/v1/verify", json=request)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == "/optimizer"
+
+
+def test_extreme_claims_are_answered(post: Any, request_of: Any) -> None:
+    for number in (1.7e308, -1.7e308, 5e-324, 0.0, 1e300):
+        answer = post("/v1/verify", request_of({"loss": number, "outputs": [[number] * 3]}))
+        assert answer["verdict"] == "mismatch" and len(answer["comparisons"]) == 2
+
+
+def test_tolerances_decide(post: Any, request_of: Any, step: dict[str, Any]) -> None:
+    claimed = {"loss": step["loss"] * (1 + 1e-7)}
+    assert post("/v1/verify", request_of(claimed))["verdict"] == "match"
+    strict = {"relative_tolerance": 1e-9, "absolute_tolerance": 0.0}
+    assert post("/v1/verify", request_of(claimed, **strict))["verdict"] == "mismatch"
+
+
+def test_the_catalog_lists_the_mistakes(client: httpx.Client) -> None:
+    entries = client.get("/v1/catalog").json()["mistakes"]
+    assert len(entries) > 55 and len({e["kind"] for e in entries}) == len(entries)
+    for entry in entries:
+        assert entry["title"] and entry["formula"]["latex"] and len(entry["notes"]) > 20 and entry["source"]
