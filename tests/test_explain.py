@@ -61,7 +61,8 @@ def test_the_textbook_is_told_in_the_order_of_the_textbook(client: httpx.Client,
     assert r"\ell = -1 \cdot \log \left( 0.198447 \right) = 1.61723" in latex
     values = {section["title"]: section["steps"] for section in answer["sections"]}
     # 3 x 3 weights in each of three layers: 9 + (9 + 3 + 9) + (3 + 9 + 9), none for the combined last derivative.
-    assert [step["value"] for step in values["What is reused, and what that saves"]][1] == 51
+    reused = {step["text"]: step["value"] for step in values["What is reused, and what that saves"]}
+    assert reused["Backpropagation takes in all:"] == 51 and reused["Each on its own takes in all:"] == 267
     backward = [step["text"].split(".")[0] for step in values['Backward through layer 2 ("hidden2")']]
     assert backward == [
         "By what the layer gives",

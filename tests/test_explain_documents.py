@@ -177,7 +177,7 @@ HOSTILE = [
     "# heading\n\n- list\n> quote",
     r"\end{pmatrix}\input{x}%{}^_&~#",
     "http://example.org/ @someone www.example.org",
-    "\x00\x1b[31m\u202e\u2028end",
+    "\x00\x1b[31m\u202e\u2028\uffffend",
     "&lt;b&gt; &amp; ]]>",
     "'; DROP TABLE layers; --",
     "$$x$$",

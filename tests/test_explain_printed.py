@@ -150,7 +150,7 @@ def digits(element: Element) -> Any:
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("textbook", 28), ("batch", 33), ("xor", 26), ("mazur", 20), ("delta_rule", 11), ("vanishing_gradients", 78),
+    [("textbook", 34), ("batch", 39), ("xor", 30), ("mazur", 24), ("delta_rule", 11), ("vanishing_gradients", 96),
      ("explain_weight", 8), ("explain_deep_bias", 17)],
 )  # fmt: skip
 @pytest.mark.parametrize("transposed", [False, True])

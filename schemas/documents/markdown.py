@@ -6,7 +6,8 @@ from engine.derivation.derivation import Derivation
 from schemas.documents.latex import aligned_latex
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]#|<>&~$^@]|:(?=\S)|(?<=www)\.)")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufffe\uffff]")
+"""What is no text: control characters, ends of lines, changes of direction, and what XML does not allow."""
 NOTE = "Numbers are shown to 6 significant digits; the JSON form of this derivation has every digit."
 
 
