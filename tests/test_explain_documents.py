@@ -1,9 +1,6 @@
 """The documents of POST /v1/explain: pages and Markdown, well-formed, self-contained, and safe from hostile names."""
 
 import re
-import shlex
-import shutil
-import subprocess
 from typing import Any, get_args
 from xml.etree import ElementTree
 
@@ -14,7 +11,6 @@ import pytest
 from engine.activations import Activation
 from engine.losses import Loss
 from schemas.rules import kind_of
-from tests.conftest import ROOT, Server
 from tests.test_bad_input import changed, refused
 from tests.test_laws import LAST
 
@@ -253,12 +249,3 @@ def test_openapi_documents_the_three_forms(client: httpx.Client) -> None:
     assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/markdown", "text/html"}
     names = list(operation["requestBody"]["content"]["application/json"]["examples"])
     assert names == ["textbook_explain", "explain_batch", "explain_weight", "explain_deep_bias"]
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("place", ["README.md", "docs/explain.md"])
-def test_the_command_of_the_documentation_writes_a_page(server: Server, place: str) -> None:
-    command = re.search(r"^(curl .*text/html.*) > textbook.html$", (ROOT / place).read_text(), re.MULTILINE)
-    assert command
-    words = shlex.split(command[1].replace("http://127.0.0.1:8000", server.url))
-    check_page(subprocess.run(words, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
