@@ -196,7 +196,7 @@ What NumPy and Python allocate at most during a run of 784-512-512-10 in float64
 it is given. Activations are the inputs of the batch, z and a of every layer, and the gradients by the activations of
 one layer at a time. From the second epoch on the optimizer's state is there twice, as the parameters are: what the last
 whole epoch ended with is kept, so that a run that diverges or meets its deadline loses nothing. The aim, one state,
-cannot be had with that. A rule's own intermediate results are at most about {short(12 * 8 * BLOCK / MEGA)} MB, since
+cannot be had with that. A rule's own intermediate results are at most about {short(12 * BLOCK / MEGA)} MB, since
 large arrays are worked on in blocks.
 """
     )

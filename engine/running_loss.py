@@ -33,7 +33,7 @@ class RunningLoss:
     def reset(self) -> None:
         """Before an epoch."""
         self.pending: list[tuple[Array, Array, Array | None]] = []
-        self.pending_size = 0
+        self.pending_bytes = 0
         self.sums: list[float] = []
         self.shares: list[float] = []
 
@@ -60,8 +60,8 @@ class RunningLoss:
 
     def _note(self, y: Array, batch: Data) -> None:
         self.pending.append((y.copy(), batch.targets, batch.weights))
-        self.pending_size += y.size
-        if self.pending_size >= BLOCK:
+        self.pending_bytes += y.nbytes
+        if self.pending_bytes >= BLOCK:
             self._settle()
 
     def _settle(self) -> None:
@@ -69,7 +69,7 @@ class RunningLoss:
         if not self.pending:
             return
         outputs, targets, weighed = zip(*self.pending, strict=True)
-        self.pending, self.pending_size = [], 0
+        self.pending, self.pending_bytes = [], 0
         t = np.concatenate(targets)
         values = self.loss.values(np.concatenate(outputs), t)
         weights = None if weighed[0] is None else np.concatenate(weighed)

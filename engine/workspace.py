@@ -48,8 +48,9 @@ class Group:
     def update(self, optimizer: Optimizer, gradients: Array) -> None:
         """One update, block by block, so that its intermediate results stay in the cache."""
         scalars: dict[str, Any] = self.scalars
-        for start in range(0, self.vector.size, BLOCK):
-            block = slice(start, start + BLOCK)
+        numbers = BLOCK // self.vector.itemsize
+        for start in range(0, self.vector.size, numbers):
+            block = slice(start, start + numbers)
             state = {**self.scalars, **{key: slot[block] for key, slot in self.slots.items()}}
             self.vector[block], new = optimizer.update(gradients[block], state, self.vector[block])
             for key, slot in self.slots.items():

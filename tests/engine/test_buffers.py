@@ -23,7 +23,7 @@ from engine.regularization import Regularization
 from engine.step import init_state, step
 from engine.training import Checkpoint, Outcome, Plan, begin, train
 
-BATCH = 50
+BATCH = 100
 
 
 def network(sizes: list[int], rules: list[Any], dtype: str) -> Network:
@@ -84,7 +84,7 @@ def assert_same(actual: Any, expected: Any) -> None:
 def test_a_run_makes_the_bits_of_pure_steps(optimizer: Optimizer, last: Any, loss: Loss, dtype: str) -> None:
     """On layers of more than a block, with a smaller last batch, a frozen bias, a penalty and clipping."""
     start = network([30, 400, 350, 7], [Tanh(), Mish(), last], dtype)
-    assert BATCH * 350 > BLOCK
+    assert BATCH * 350 * np.dtype(dtype).itemsize > BLOCK
     data = examples(2 * BATCH + 13, start)
     penalty, clipping = Regularization(l1=0.001, l2=0.01), ClipByValue(max_value=0.001)
     plan = Plan(loss, optimizer, 2, BATCH, shuffle=False, regularization=penalty, clipping=clipping)
@@ -103,7 +103,7 @@ def test_a_run_makes_the_bits_of_pure_steps(optimizer: Optimizer, last: Any, los
 def test_a_rule_in_blocks_is_the_rule(rule: Any) -> None:
     random = np.random.default_rng(2)
     z, grad = random.normal(size=(2, 130, 300)) * 3
-    assert z.size > 2 * BLOCK
+    assert z.nbytes > 2 * BLOCK
     with np.errstate(all="ignore"):
         a, kept = rule().forward(z), z.copy()
         delta = rule().backward(grad, z, a)
@@ -162,9 +162,10 @@ def size(arrays: Any) -> int:
     return arrays.nbytes if isinstance(arrays, np.ndarray) else 0
 
 
-@pytest.mark.parametrize("rule", [Relu(), Gelu()])
-@pytest.mark.parametrize("optimizer", [Sgd(), Sgd(momentum=0.9), Adam()])
-@pytest.mark.parametrize("batch", [64, 1024])
+@pytest.mark.parametrize(
+    ("optimizer", "rule"), [(Sgd(), Relu()), (Sgd(momentum=0.9), Relu()), (Adam(), Relu()), (Adam(), Gelu())]
+)
+@pytest.mark.parametrize("batch", [64, 512])
 def test_memory_of_a_run(optimizer: Optimizer, rule: Any, batch: int) -> None:
     """Activations + 3 x parameters + the optimizer's state, and that state once more from the second epoch on: what the
     last whole epoch ended with is kept, so that a run that diverges loses nothing.
@@ -175,7 +176,7 @@ def test_memory_of_a_run(optimizer: Optimizer, rule: Any, batch: int) -> None:
     data = examples(2 * batch, start)
     parameters, state = size(start.parameters), size(init_state(optimizer, start))
     numbers = batch * (256 + 2 * (512 + 512 + 10) + 512)
-    blocks = 12 * BLOCK  # what a rule makes on its way
+    rest = 12 * BLOCK  # what a rule makes on its way
     most = [peak(start, data, Plan(CrossEntropy(), optimizer, epochs, batch)) for epochs in (1, 3)]
-    assert most[0] <= 8 * (numbers + blocks) + 3 * parameters + state
-    assert most[1] <= 8 * (numbers + blocks) + 3 * parameters + 2 * state
+    assert most[0] <= 8 * numbers + rest + 3 * parameters + state
+    assert most[1] <= 8 * numbers + rest + 3 * parameters + 2 * state
