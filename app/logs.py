@@ -183,12 +183,14 @@ def logged(level: str) -> bool:
 def log_request(level: str, fields: dict[str, Any]) -> None:
     """The line of a request."""
     if in_json():
-        line = {"event": "request", **fields, "level": level, "timestamp": datetime.now(UTC)}
-        writer().write(orjson.dumps(line, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE))
+        fields["level"] = level
+        fields["timestamp"] = datetime.now(UTC)
+        writer().write(orjson.dumps(fields, option=LINE))
     else:
-        getattr(log, level)("request", **fields)
+        getattr(log, level)(**fields)
 
 
+LINE = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 

@@ -20,6 +20,7 @@ OTHER = "other"
 LONGEST = 200
 """A path or method is cut at this length in the log."""
 GONE = 499
+IN_PROGRESS_CELL = FIRST[IN_PROGRESS]
 
 
 class Observe:
@@ -74,7 +75,7 @@ class Observe:
                 sent += len(message.get("body", b""))
             await send(message)
 
-        self.metrics.mine[FIRST[IN_PROGRESS]] += 1
+        self.metrics.mine[IN_PROGRESS_CELL] += 1.0
         try:
             await self.app(scope, receive_counted, send_counted)
         except ClientDisconnect:
@@ -85,12 +86,13 @@ class Observe:
                 raise  # the connection is closed in the middle of the answer
             await answer_error(Request(scope), error)(scope, receive, send_counted)
         finally:
-            self.metrics.mine[FIRST[IN_PROGRESS]] -= 1
+            self.metrics.mine[IN_PROGRESS_CELL] -= 1.0
             ended = perf_counter()
             self.metrics.request(row, status or GONE, ended - began, received, sent)
             level = "error" if status == 500 else "debug" if scope["path"] in PROBES else "info"
             if logged(level):
                 fields = {
+                    "event": "request",
                     "request_id": state["request_id"],
                     "method": scope["method"][:LONGEST],
                     "route": self.names[row],
