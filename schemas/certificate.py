@@ -34,6 +34,7 @@ class DifferencesModel(BaseModel):
 
     agrees: bool = Field(description="Whether the largest error is at most 1e-6.")
     directions: int = Field(description="Some move all coordinates, others those of a few arrays.")
+    unresolved: int = Field(description="Further directions, where rounding or sharp bends hide the derivative.")
     max_relative_error: float = Field(
         description="Relative to the derivative along d or, where rounding hides that, to what a difference can see."
     )
@@ -66,7 +67,9 @@ class TaylorModel(BaseModel):
     """|f(x + h d) - f(x) - h g.d|: of order 2 in h where g is the gradient, of order 1 where it is not."""
 
     agrees: bool = Field(description="Whether the order is above 1.5, or f is linear.")
-    order: float | None = Field(description="null where f is linear along d, up to rounding.")
+    order: float | None = Field(
+        description="null where f is linear along d, or shows nothing of its derivative, up to rounding."
+    )
     steps: list[float] = Field(description="`[steps]`, each half the one before.")
     remainders: list[float] = Field(description="`[steps]`, root mean square over four random directions.")
 
@@ -104,11 +107,12 @@ def certificate_to_wire(certificate: Certificate, layout: Layout) -> dict[str, A
         worst = None if step.worst is None else _pointer(step.worst, layout)
         complex_step = {"applicable": True, **step._asdict(), "worst": worst}
     differences, taylor = certificate.central_differences, certificate.taylor
+    shown = ("agrees", "directions", "unresolved", "max_relative_error")
     return {
         "verdict": certificate.verdict,
         "reason": certificate.reason,
         "coordinates": {"total": certificate.coordinates, "left_out": certificate.left_out},
-        "central_differences": None if differences is None else differences._asdict(),
+        "central_differences": None if differences is None else {name: getattr(differences, name) for name in shown},
         "complex_step": complex_step,
         "taylor": None if taylor is None else taylor._asdict(),
         "kinks": [

@@ -41,6 +41,10 @@ from engine.rules import Array
 __all__ = ["Certificate", "certify"]
 
 
+LARGEST_JUDGED = 1e60
+"""Squares and fourth powers of numbers up to here are finite."""
+
+
 class Certificate(NamedTuple):
     """`verdict` is "match" where all three means agree with the gradient, "mismatch" where one does not, and
     "undetermined" where nothing could be checked: `reason` says why."""
@@ -78,11 +82,17 @@ def certify(
     claimed = np.concatenate(
         [gradients.inputs.ravel(), *(g.ravel() for layer in gradients.layers for g in layer.parameters.values())]
     ).astype(np.float64)
+    largest = max(float(np.abs(numbers).max()) for numbers in (claimed, *(z for _, z, _ in f.trace)))
+    if not largest < LARGEST_JUDGED:
+        reason = f"Numbers above {LARGEST_JUDGED:g} leave no room for steps."
+        return Certificate("undetermined", reason, count, count, kinks, None, None, None)
     sizes = term_sizes(f, gradients)
     nearby = beside(f)
     along = directions(f, left_out)
-    differences = central_differences(f, claimed, nearby, along)
+    differences = central_differences(f, claimed, nearby, sizes, along)
     stepped = complex_step(f, claimed, nearby, sizes, along, kept)
-    remainder = taylor(f, claimed, nearby, along[:JOINT])
+    # Where differences show nothing of the derivative, neither do remainders.
+    judged = along[:JOINT][differences.resolved[:JOINT]]
+    remainder = taylor(f, claimed, nearby, sizes, judged)
     verdict = "match" if differences.agrees and stepped.agrees and remainder.agrees else "mismatch"
     return Certificate(verdict, None, count, int(left_out.sum()), kinks, differences, stepped, remainder)

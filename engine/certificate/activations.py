@@ -111,6 +111,27 @@ def mish(z: Array) -> Array:
     return z * np.where(above, upper, (square + 2 * e) / (square + 2 * e + 2))
 
 
+def _odd_coefficients(terms: int) -> list[float]:
+    """Of tanh(z) = z + c_1 z^3 + c_2 z^5 + ..., from tanh' = 1 - tanh^2."""
+    found = [1.0]
+    for n in range(1, terms):
+        found.append(-sum(found[k] * found[n - 1 - k] for k in range(n)) / (2 * n + 1))
+    return found
+
+
+TANH_SERIES = _odd_coefficients(14)
+
+
+def tanh_shrink(z: Array) -> Array:
+    """z - tanh(z), near 0 by the series, where the difference would lose its digits."""
+    small = np.abs(z.real) < 0.2
+    near = np.where(small, z, 0)
+    total = zero(near)
+    for coefficient in reversed(TANH_SERIES[1:]):
+        total = (total + coefficient) * near * near
+    return np.where(small, -total * near, z - np.tanh(z))
+
+
 def zero(z: Array) -> Array:
     return np.zeros_like(z)
 
@@ -185,7 +206,7 @@ FORMS: dict[str, Callable[[Any], Pieces]] = {
     "hard_swish": lambda rule: Pieces((zero, lambda z: z * (z + 3) / 6, same), (-3.0, 3.0)),
     "hard_shrink": _hard_shrink,
     "soft_shrink": _soft_shrink,
-    "tanh_shrink": _smooth(lambda z: z - np.tanh(z)),
+    "tanh_shrink": _smooth(tanh_shrink),
     "threshold": lambda rule: Pieces((constant(rule.value), same), (rule.threshold,)),
     "exponential": _smooth(np.exp),
     "softmax": _of_rows(softmax),

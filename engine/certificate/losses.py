@@ -14,6 +14,10 @@ from engine.rules import Array
 
 NEAR = 1e-12
 """An argument this close to a kink, relative to the numbers it is computed from, counts as being on it."""
+CERTAIN = 1e-6
+"""Closer to 1 than this a probability has lost too many digits of its complement, where a loss divides by that."""
+VANISHED = 1e-100
+"""A probability whose complex step underflows."""
 PIECEWISE = {
     "mae", "huber", "smooth_l1", "hinge", "squared_hinge", "categorical_hinge", "multi_margin",
     "cosine_similarity", "binary_cross_entropy",
@@ -75,7 +79,12 @@ def values(loss: Any, at: Last, base: Last, t: Array) -> Array:
             return np.where(size < loss.beta, d * d / (2 * loss.beta), line) if loss.beta else line
         case "log_cosh":
             outward = np.where(y0 < t, t - y, y - t)
-            return outward + log1p(np.exp(-2 * outward)) - math.log(2)
+            near = np.where(outward.real < 1, outward, 0)
+            return np.where(
+                outward.real < 1,
+                log1p(2 * np.sinh(near / 2) * np.sinh(near / 2)),
+                outward + log1p(np.exp(-2 * outward)) - math.log(2),
+            )
         case "poisson":
             by_rate = np.exp(y) - t * y if loss.log_input else y - t * np.log(y + loss.eps)
             above = np.where(t > 1, t, 1)
@@ -128,12 +137,12 @@ def kinks(loss: Any, base: Last, t: Array) -> Array:
             squares = (y * y).sum(axis=-1, keepdims=True)
             return nowhere | (np.abs(squares - loss.eps) <= NEAR * loss.eps)
         case "binary_cross_entropy" if not (loss.from_logits or base.activation == "sigmoid"):
-            # A logarithm is held at -100 there, and the derivative divides by at least 1e-12.
-            return y * (1 - y) <= 1e-12
-        case "focal" if 0 < loss.gamma < 1:
-            return -np.expm1(_log_probabilities(loss, base)) <= NEAR
-        case "focal" if not loss.from_logits and base.activation not in ("softmax", "softmin"):
-            return y >= 1
+            # A logarithm is held at -100 at either end, and the derivative divides by at least 1e-12.
+            return (y * (1 - y) <= 1e-12) | (1 - y < CERTAIN)
+        case "cross_entropy" if not (loss.from_logits or base.activation in ("softmax", "softmin", "sigmoid")):
+            return (y < VANISHED) & (t > 0)
+        case "focal" if loss.gamma < 1 or not (loss.from_logits or base.activation in ("softmax", "softmin")):
+            return -np.expm1(_log_probabilities(loss, base)) < CERTAIN if loss.gamma else nowhere
     return nowhere
 
 
@@ -162,12 +171,14 @@ def _picked(rows: Array, index: Array) -> Array:
 
 
 def _log_probabilities(loss: Any, at: Last) -> Array:
-    """From logits, or from the preactivations of a softmax layer, so that no small probability is rounded."""
+    """From logits, or from the preactivations of the last layer, so that no small probability is rounded."""
     if loss.from_logits:
         return log_softmax(at.y)
     if loss.kind in COMBINED and at.activation in ("softmax", "softmin"):
         return log_softmax(at.z if at.activation == "softmax" else -at.z)
-    return at.y if loss.kind == "kl_divergence" else np.log(at.y)
+    if loss.kind == "kl_divergence":
+        return at.y
+    return -softplus(-at.z) if at.activation == "sigmoid" else np.log(at.y)
 
 
 def _binary(loss: Any, at: Last, base: Last, t: Array) -> Array:

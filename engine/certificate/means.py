@@ -28,12 +28,23 @@ GROUPS = 16
 """Directions that move some arrays alone, so that a wrong one is not lost among larger gradients."""
 SEED = 20_11
 FIRST_STEP = 2.0**-3
-LEVELS = 10
+LEVELS = 12
 """Central differences are taken with this many steps, each a quarter of the one before."""
+RESOLVED = 0.01
+"""A derivative that its differences do not show to two digits is not compared."""
 HALVINGS = 26
 WINDOW = 6
 """The order is fitted to the remainders of this many halved steps, the smallest that stand clear of rounding."""
+FEWEST = 4
+"""Fewer remainders have no order."""
+NO_ORDER = 0.5
+"""A remainder of order 0 is a jump within the steps that rounding leaves, not a wrong gradient, whose order is 1."""
+SETTLED = 0.1
+"""The orders that the last two halvings show differ by less where terms of other orders are gone; where they do not,
+rounding has ended the halving too early. Where the whole window shows another order than they do, they are believed."""
 CLEAR = 1e2
+TINY = 1e-250
+"""Where numbers lose their digits to underflow."""
 CLIFF = 64.0
 """More than a remainder of order 5 falls when the step is halved, let alone one of order 2."""
 SAFETY = 100.0
@@ -41,15 +52,24 @@ NEARBY = 2.0**-40
 """How far, relatively, all coordinates are moved to see how much the rounding of all numbers may matter."""
 ROUNDING_SHARE = 1e-3
 """An error is relative to the gradient or, where that is the difference of larger terms, to this share of those."""
+ROUNDING = COMPLEX_TOLERANCE * ROUNDING_SHARE
+"""What the rounding of those terms may leave of a gradient."""
 SATURATED = 1e-3
 """Slopes and activations below this, such as 1 - tanh(z)^2, carry the rounding of a number of size 1."""
 EPSILON = float(np.finfo(np.float64).eps)
 
 
 class Differences(NamedTuple):
+    """`unresolved` directions, along which rounding or sharp bends hide the derivative, are not among `directions`.
+
+    `resolved` tells of each direction whether it is one of them.
+    """
+
     agrees: bool
     directions: int
+    unresolved: int
     max_relative_error: float
+    resolved: list[bool]
 
 
 class ComplexStep(NamedTuple):
@@ -67,7 +87,8 @@ class ComplexStep(NamedTuple):
 
 
 class Taylor(NamedTuple):
-    """`order` is None where the objective is linear along the direction, up to rounding."""
+    """`order` is None where the objective is linear along the directions, up to rounding, or where its differences
+    show nothing of the derivative."""
 
     agrees: bool
     order: float | None
@@ -136,7 +157,7 @@ def _root_sums(directions: Array, amounts: Array) -> Array:
     return sums
 
 
-def central_differences(f: Surroundings, claimed: Array, nearby: Array, directions: Array) -> Differences:
+def central_differences(f: Surroundings, claimed: Array, nearby: Array, sizes: Array, directions: Array) -> Differences:
     steps = FIRST_STEP * 0.25 ** np.arange(LEVELS)
     signed = np.concatenate([steps, -steps])
 
@@ -154,11 +175,14 @@ def central_differences(f: Surroundings, claimed: Array, nearby: Array, directio
     doubt = np.where(np.isfinite(doubt), doubt, np.inf)
     best = doubt.argmin(axis=1)
     rows = np.arange(len(directions))
-    errors = np.abs(extrapolated[rows, best + 2] - directions @ claimed)
-    # What rounding and truncation let a difference see at all is no error of the gradient.
-    visible = np.maximum(_scales(claimed, directions), 10 * doubt[rows, best] / DIFFERENCE_TOLERANCE)
-    worst = float(_relative(errors, visible).max())
-    return Differences(worst <= DIFFERENCE_TOLERANCE, len(directions), worst)
+    found, doubt = extrapolated[rows, best + 2], 10 * doubt[rows, best]
+    scales = np.maximum(_scales(claimed, directions), ROUNDING / DIFFERENCE_TOLERANCE * _root_sums(directions, sizes))
+    resolved = doubt <= RESOLVED * np.maximum(scales, np.abs(found))
+    # What rounding and truncation hide is no error of the gradient.
+    errors = _relative(np.abs(found - directions @ claimed), np.maximum(scales, doubt / DIFFERENCE_TOLERANCE))[resolved]
+    worst = float(errors.max(initial=0.0))
+    counts = int(resolved.sum()), int((~resolved).sum())
+    return Differences(worst <= DIFFERENCE_TOLERANCE, *counts, worst, resolved.tolist())
 
 
 def complex_step(
@@ -208,13 +232,16 @@ def _value_and_rounding(f: Surroundings, nearby: Array) -> tuple[float, float]:
     """The objective at the base, and about how far rounding carries it: of its terms, and of what they are made of."""
     terms = [f.terms(point[np.newaxis])[0] for point in (f.base, nearby)]
     here, near = (float(t.sum() + f.penalty(f.base[np.newaxis])[0]) for t in terms)
-    return here, EPSILON * (float(np.abs(terms[0]).sum()) + abs(here) + abs(near - here) * (SAFETY / NEARBY))
+    own = EPSILON * (float(np.abs(terms[0]).sum()) + abs(here) + abs(near - here) * (SAFETY / NEARBY))
+    return here, own + f.output_rounding + TINY
 
 
-def taylor(f: Surroundings, claimed: Array, nearby: Array, directions: Array) -> Taylor:
+def taylor(f: Surroundings, claimed: Array, nearby: Array, sizes: Array, directions: Array) -> Taylor:
     """The remainders are the root of the mean square along the directions: along a single one, terms of second and
     third order may cancel at some step."""
     steps = 2 * FIRST_STEP * 0.5 ** np.arange(HALVINGS)
+    if not len(directions):
+        return Taylor(True, None, [], [])
 
     def points(chunk: slice) -> Array:
         which = np.arange(chunk.start, chunk.stop)
@@ -224,15 +251,22 @@ def taylor(f: Surroundings, claimed: Array, nearby: Array, directions: Array) ->
     start, rounding_of_values = _value_and_rounding(f, nearby)
     slopes = (directions @ claimed)[:, np.newaxis]
     remainders = _root_mean_square(values - start - steps * slopes)
-    rounding = rounding_of_values + EPSILON * steps * np.abs(slopes).max()
+    of_slopes = EPSILON * np.abs(slopes).max() + ROUNDING / CLEAR * _root_sums(directions, sizes).max()
+    rounding = rounding_of_values + steps * of_slopes
     chosen = _asymptotic(remainders, np.isfinite(remainders) & (remainders > CLEAR * rounding))
-    if len(chosen) < 3:
+    if len(chosen) < FEWEST:
         small = slice(HALVINGS // 2, None)
         linear = bool((remainders[small] <= CLEAR * rounding[small]).all())
         chosen = np.flatnonzero(np.isfinite(remainders))[:WINDOW].tolist()
         return Taylor(linear, None, steps[chosen].tolist(), remainders[chosen].tolist())
+    shown = steps[chosen].tolist(), remainders[chosen].tolist()
+    smallest = np.log2(remainders[chosen[-3:-1]] / remainders[chosen[-2:]])
+    if abs(smallest[1] - smallest[0]) > SETTLED or smallest[1] < NO_ORDER:
+        return Taylor(True, None, *shown)
     order = float(np.polyfit(np.log2(steps[chosen]), np.log2(remainders[chosen]), 1)[0])
-    return Taylor(order >= LEAST_ORDER, order, steps[chosen].tolist(), remainders[chosen].tolist())
+    if abs(order - smallest[1]) > SETTLED:
+        order = float(smallest[1])
+    return Taylor(order >= LEAST_ORDER, order, *shown)
 
 
 def _asymptotic(remainders: Array, clear: Array) -> list[int]:
@@ -253,8 +287,8 @@ def _root_mean_square(rows: Array) -> Array:
 
 
 def _relative(errors: Array, scales: Array) -> Array:
-    """errors / scales, 0 where both are 0, and the largest number where an error is none."""
-    found = np.divide(errors, scales, out=np.zeros_like(errors), where=errors != 0)
+    """errors / scales, and the largest number where an error is none."""
+    found = errors / np.maximum(scales, TINY)
     return np.where(np.isfinite(found), found, LARGEST)
 
 

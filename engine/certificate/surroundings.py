@@ -22,6 +22,7 @@ CHUNK = 1 << 19
 """How many numbers are evaluated at once."""
 LARGEST = 1e300
 """What is carried back stays below this: infinity times 0 would be NaN."""
+LAST_DIGITS = 2.0**-50
 IMAGINARY = 2.0**-300
 """The step along the imaginary axis. Its square is lost beside 1, so that the complex step has no truncation error."""
 
@@ -139,6 +140,18 @@ class Surroundings:
         values = losses.values(self.objective.loss, at, self.last, self.targets)
         return self.scales * (values.sum(axis=-1) if values.ndim == 3 else values)
 
+    @cached_property
+    def output_rounding(self) -> float:
+        """How far the objective moves with the last digits of the outputs."""
+        if isinstance(self.objective, VectorObjective):
+            return float(np.abs(self.last.y * self.objective.output_gradients).sum()) * LAST_DIGITS
+        at = losses.Last(self.last.z * (1 - LAST_DIGITS), self.last.y * (1 - LAST_DIGITS), self.last.activation)
+        loss = self.objective.loss
+        moved = losses.values(loss, at, self.last, self.targets) - losses.values(
+            loss, self.last, self.last, self.targets
+        )
+        return float((np.abs(moved).T * self.scales).sum())
+
     def penalty(self, points: Array) -> Array:
         """`[points]`: l1 * sum|w| + l2/2 * sum(w^2) over the weights."""
         total: Array = np.zeros(len(points), points.dtype)
@@ -166,7 +179,9 @@ class Surroundings:
         """The size of the derivative of each layer's activation at its preactivations; ones for those of rows."""
         slopes = []
         for (_, z, which), form in zip(self.trace[:-1], self.forms, strict=True):
-            slope = np.ones(z.shape) if form.row_wise else form.evaluate(z + 1j * IMAGINARY, which).imag / IMAGINARY
+            # A step that is not lost in the slopes of far tails.
+            h = 2.0**-60
+            slope = np.ones(z.shape) if form.row_wise else form.evaluate(z + 1j * h, which).imag / h
             slopes.append(np.abs(slope))
         return slopes
 
