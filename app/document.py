@@ -15,8 +15,9 @@ from app.errors import MEDIA_TYPE
 from app.examples import openapi_examples
 from app.examples.answers import example_answer, example_problems, plain_problem
 from app.forms import JSON, name_of
-from app.openapi import COMPONENTS, FORMS, PROBLEMS_OF, STATUSES, Problem
+from app.openapi import COMPONENTS, FORMS, HEADERS, PROBLEMS_OF, SECURITY_SCHEMES, STATUSES, Problem
 from app.problems import PROBLEMS
+from app.settings import settings
 from schemas.catalog import UNIONS, members
 
 Schema = dict[str, Any]
@@ -63,6 +64,10 @@ def _finished(page: Schema, app: FastAPI) -> Schema:
             schema["description"] = COMPONENTS.get(name, "A name; GET /v1/catalog tells what it stands for.")
     page["components"]["schemas"] = dict(sorted(schemas.items()))
     page["paths"] = _with_shapes(_renamed(page["paths"], names), {})
+    if settings().api_keys or settings().api_keys_file:
+        # Said once for all operations: where one of them asks for a key, generated functions take no client without one.
+        page["components"]["securitySchemes"] = SECURITY_SCHEMES
+        page["security"] = [{}, *({name: []} for name in SECURITY_SCHEMES)]
     for route in app.routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
             for method in route.methods or ():
@@ -149,9 +154,16 @@ def _responses(problems: list[Schema]) -> Schema:
     responses: Schema = {}
     for problem in sorted(problems, key=lambda problem: int(problem["status"])):
         status = problem["status"]
-        content = {"schema": {"$ref": SCHEMAS + "Problem"}, "examples": {}}
+        headers = HEADERS.get(status, {}) | {"X-Request-ID": "The id of this exchange: the request's, or a new one."}
         response = responses.setdefault(
-            str(status), {"description": STATUSES[status], "content": {MEDIA_TYPE: content}}
+            str(status),
+            {
+                "description": STATUSES[status],
+                "headers": {
+                    name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
+                },
+                "content": {MEDIA_TYPE: {"schema": {"$ref": SCHEMAS + "Problem"}, "examples": {}}},
+            },
         )
         name = problem["type"].rpartition("/")[2]
         response["content"][MEDIA_TYPE]["examples"][name] = {"summary": problem["title"], "value": problem}

@@ -86,10 +86,11 @@ COMPONENTS = {
 """What the shapes are that have a name; a field that takes one says what it stands for there."""
 PROBLEMS_OF: dict[str, set[int | str]] = {
     "POST": {400, 401, 406, 408, 413, 415, 429, 431, 500, 503},
-    "GET": {401, 429, 431, 500},
-    "/v1/examples/{name}": {"not-found", 401, 429, 431, 500},
-    "/problems/{name}": {"not-found", 401, 429, 431, 500},
+    "GET": {429, 431, 500},
+    "/v1/examples/{name}": {"not-found", 429, 431, 500},
+    "/problems/{name}": {"not-found", 429, 431, 500},
     "/livez": {431, 500},
+    "/metrics": {431, 500},
     "/readyz": {431, 500, "unavailable"},
 }
 """The problems that an operation may answer, by name or status, for its path or else for its method; 422 is seen from
@@ -109,6 +110,21 @@ STATUSES = {
     503: "The server cannot take the request now; `Retry-After` says when to try again.",
 }
 """What each status of an error means here."""
+HEADERS = {
+    401: {"WWW-Authenticate": "How to send a key: as a bearer token."},
+    415: {"Accept": "The content types that are taken, or Accept-Encoding: the encodings."},
+    429: {"Retry-After": "After how many seconds to go on.", "RateLimit": "What is left of the budget, and its reset."},
+    503: {"Retry-After": "After how many seconds to try again."},
+}
+"""The headers that come with a status, beside X-Request-ID."""
+SECURITY_SCHEMES = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key of this server.",
+    },
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key in another header."},
+}
 FORMS: dict[str, dict[str, Any]] = {
     "text/event-stream": {
         "schema": {"type": "string", "description": "Server-sent events: progress, checkpoint, result or problem."},

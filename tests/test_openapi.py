@@ -12,7 +12,7 @@ import pytest
 
 from app.examples.answers import MISTAKES
 from app.problems import PROBLEMS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Server
 
 COMMITTED = json.loads((ROOT / "docs" / "openapi.json").read_text())
 NO_OPERATION_BRINGS = {"method-not-allowed", "target-too-long", "unknown-host"}
@@ -75,6 +75,16 @@ def test_it_is_valid(document: Any) -> None:
     refs = {node["$ref"] for _, node in nodes(document) if "$ref" in node}
     named = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert refs <= named and named <= refs, f"without use, or without definition: {refs ^ named}"
+
+
+def test_keys_are_asked_for_where_the_server_has_some() -> None:
+    server = Server(CHAINRULE_API_KEYS="0" * 64)
+    try:
+        document = httpx.get(f"{server.url}/openapi.json").json()
+    finally:
+        server.stop()
+    openapi_spec_validator.validate(document)
+    assert {} in document["security"] and {"bearer": []} in document["security"] and "security" not in COMMITTED
 
 
 def test_every_name_and_field_is_described(document: Any) -> None:
