@@ -7,9 +7,9 @@ scope and body, and relays the messages of the answer. A child can be killed whe
 back to the system when it has been idle for a while.
 
 A frame is a kind (one byte), a length (four bytes) and a payload: `j` a job, `g` its client has gone; `c` what the
-request costs, `s` the start of the answer, `p` a piece of it, `f` how much more of it lies in its file, `e` its end.
-The body of a job, and an answer of known length, go through files in memory that both sides have open: a socket would
-hand them over in hundreds of small pieces, each of which wakes up both processes.
+request costs, `s` the start of the answer, `p` a piece of it, `f` how much more of it lies in its file, `e` its end;
+`t` how much of that has been taken. The body of a job, and an answer of known length, go through files in memory that
+both sides have open: a socket would hand them over in hundreds of small pieces, each of which wakes up both processes.
 """
 
 import asyncio
@@ -31,7 +31,9 @@ from app.forms import Body, release
 
 HEAD = struct.Struct("!cI")
 PIECE = 2**18
-FILL = 2**22
+FILL, ROOM = 2**22, 2**24
+"""How much of a body is written at once, or of an answer told at once; and how large an answer's file grows, where each
+piece takes the place of an earlier one. Multiples of a piece, so that none lies across the end."""
 IDLE_SECONDS = 30.0
 GONE_SECONDS = 1.0
 """How long a child may still work after its client has gone, before it is killed."""
@@ -117,9 +119,10 @@ class Annex:
                 elif kind == b"f":
                     end = read + int.from_bytes(payload)
                     while read < end:
-                        piece = os.pread(self.answer_file.fileno(), min(PIECE, end - read), read)
+                        piece = os.pread(self.answer_file.fileno(), min(PIECE, end - read), read % ROOM)
                         read += len(piece)
                         await send(message_of(b"p", piece))
+                    write_frame(self.writer, b"t", payload)
                 else:
                     started = started or kind == b"s"
                     await send(message_of(kind, payload))

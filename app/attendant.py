@@ -15,7 +15,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Scope
 
-from app.annex import FILL, Frame, connected, read_frame, write_frame, write_pieces
+from app.annex import FILL, ROOM, Frame, connected, read_frame, write_frame, write_pieces
 from app.drain import drain
 from app.errors import answer_error
 from app.logs import log, log_config, log_thread
@@ -34,8 +34,10 @@ class Attendant:
         self.routes = routes
         self.body_file, self.answer_file = body_file, answer_file
         self.written: int | None = None
-        self.told = 0
-        """How far the answer stands in its file, where it goes there, and of how much the server knows."""
+        self.told = self.taken = 0
+        """How far the answer was written to its file, where it goes there; of how much the server knows; and how much
+        it has taken, so that its place is free again."""
+        self.more_room = asyncio.Event()
         self.frames: asyncio.Queue[Frame] = asyncio.Queue(maxsize=4)
         self.gone = asyncio.Event()
         self.body: bytearray | None = None
@@ -51,6 +53,9 @@ class Attendant:
                 kind, payload = await read_frame(reader)
                 if kind == b"g":
                     self.gone.set()
+                elif kind == b"t":
+                    self.taken += int.from_bytes(payload)
+                    self.more_room.set()
                 else:
                     await self.frames.put((kind, payload))
         self.gone.set()
@@ -98,12 +103,16 @@ class Attendant:
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
             write_frame(self.writer, b"s", orjson.dumps({"status": message["status"], "headers": headers}))
             await self.writer.drain()
-            self.written, self.told = 0 if "content-length" in dict(headers) else None, 0
+            self.written = 0 if "content-length" in dict(headers) else None
+            self.told = self.taken = 0
         elif self.written is None:
             await write_pieces(self.writer, b"p", message.get("body", b""))
         else:
             body = message.get("body", b"")
-            size = os.pwrite(self.answer_file, body, self.written)
+            while self.written + len(body) - self.taken > ROOM:
+                self.more_room.clear()
+                await self.more_room.wait()
+            size = os.pwrite(self.answer_file, body, self.written % ROOM)
             assert size == len(body), "a file in memory takes all that is written, or there is no memory"
             self.written += size
             if self.written - self.told >= FILL or not message.get("more_body", False):
@@ -127,7 +136,7 @@ def scope_of(job: dict[str, Any]) -> Scope:
 def main() -> None:
     """The arguments are the numbers of the socket, and of the files of bodies and of answers."""
     connection, body_file, answer_file = map(int, sys.argv[1:])
-    memory.keep()
+    memory.keep(2**22)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:

@@ -21,10 +21,13 @@ class Memory:
         self.mallopt = getattr(library, "mallopt", None)
         self.timer: asyncio.TimerHandle | None = None
 
-    def keep(self) -> None:
-        """Has the library keep large blocks that are freed, and few arenas of them for the many threads."""
+    def keep(self, largest: int) -> None:
+        """Has the library keep blocks of up to `largest` bytes that are freed, and few arenas for the many threads.
+
+        Blocks that grow, as an answer does while it is written, leave holes of all sizes among those that are kept.
+        """
         if self.trim is not None and self.mallopt is not None:
-            for option, value in ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**30), (M_ARENA_MAX, 2)):
+            for option, value in ((M_MMAP_THRESHOLD, largest), (M_TRIM_THRESHOLD, 2**30), (M_ARENA_MAX, 2)):
                 self.mallopt(option, value)
 
     def give_back_soon(self) -> None:

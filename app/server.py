@@ -33,7 +33,7 @@ SWEEP_TICKS = 5
 
 def serve(host: str, port: int, workers: int) -> None:
     """Serves until SIGTERM or SIGINT, and returns when everything accepted has been answered."""
-    memory.keep()
+    memory.keep(2**25)
     config = uvicorn.Config(
         create_app(),
         host=host,
