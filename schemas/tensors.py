@@ -3,7 +3,6 @@
 import binascii
 import math
 from collections import Counter
-from itertools import chain
 from typing import Annotated, Any, NoReturn
 
 import numpy as np
@@ -62,9 +61,15 @@ def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
             expected=DIMENSIONS[1],
             received=[len(rows), len(rows[0])],
         )
-    of_lists = set(map(type, rows)) == {list} and len(set(map(len, rows))) == 1
-    if of_lists and rows[0] and set(map(type, chain.from_iterable(rows))) <= NUMBERS:
-        return np.array(rows, np.float64)
+    width = len(rows[0])
+    items: list[Any] = []
+    for row in rows:
+        if type(row) is not list or len(row) != width:
+            break
+        items += row
+    else:
+        if items and NUMBERS.issuperset(map(type, items)):
+            return np.array(items, np.float64).reshape(-1, width)
     # The row that is unlike most others is the mistake, even where it stands first.
     lengths = Counter(len(row) for row in rows if type(row) is list)
     width = lengths.most_common(1)[0][0]
