@@ -65,7 +65,7 @@ def _finished(page: Schema, app: FastAPI) -> Schema:
     page["components"]["schemas"] = dict(sorted(schemas.items()))
     page["paths"] = _with_shapes(_renamed(page["paths"], names), {})
     if settings().api_keys or settings().api_keys_file:
-        # Said once for all operations: where one of them asks for a key, generated functions take no client without one.
+        # Said once for all: functions generated from an operation that asks for a key take no client without one.
         page["components"]["securitySchemes"] = SECURITY_SCHEMES
         page["security"] = [{}, *({name: []} for name in SECURITY_SCHEMES)]
     for route in app.routes:

@@ -126,13 +126,13 @@ def get_problem(name: Annotated[str, PROBLEM_NAME]) -> Response:
 
 
 @router.get("/livez", response_model=Health, tags=["service"], summary="Is the process alive?")
-async def livez() -> Response:
+async def get_liveness() -> Response:
     """Answers as long as the process can answer anything: for a probe that restarts it otherwise."""
     return _json({"status": "alive"})
 
 
 @router.get("/readyz", response_model=Health, tags=["service"], summary="May requests be sent here?")
-async def readyz() -> Response:
+async def get_readiness() -> Response:
     """200 where requests are welcome, 503 while the server drains before it stops: for a load balancer's probe."""
     if drain.began is not None:
         raise ProblemError("unavailable", "The server is draining and takes no new requests.", {"Retry-After": "1"})
