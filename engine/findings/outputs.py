@@ -15,7 +15,7 @@ EXAMPLES = 8
 """With fewer examples the best constant answer is fitted too closely to compare with."""
 AS_GOOD = 0.98
 """Less than 2% below the loss of a constant answer is no better than it."""
-SAME = 1e-3
+SAME = 1e-4
 """Outputs that vary by less than this share of their size, from example to example, are one answer."""
 CLEAR = 0.01
 """How far the least loss in reach must lie above the ideal one, relatively, to be told."""
@@ -165,7 +165,7 @@ class TargetsOutOfRange:
 
 @dataclass(frozen=True, slots=True)
 class CollapsedOutputs:
-    """One answer for all examples, although inputs and targets differ: std over the batch below size / 1000.
+    """One answer for all examples, although inputs and targets differ: std over the batch below size / 10,000.
 
     Source: the standard deviation of each output over the batch, beside the root mean square of all outputs.
     """

@@ -10,7 +10,7 @@ from engine.rules import Array
 
 ENOUGH_EXAMPLES = 8
 """A healthy relu unit is off for about half of all inputs, so for all of n examples by chance once in 2^n. The ranges
-of fewer examples are three times as wide for what is called certain."""
+of fewer examples are taken to be wider for what is called certain."""
 MOST_UNITS = 0.9
 """From this share of a layer's units on, units that are off here and might be on elsewhere are a warning too."""
 FLAT = 0.01
@@ -52,7 +52,7 @@ class DeadRelu:
                 continue
             low, high = shape.dead
             off = ((z >= low) & (z <= high)).all(axis=0)
-            least, most = reach(layer.weights, layer.bias, x, widened=len(x) < ENOUGH_EXAMPLES)
+            least, most = reach(layer.weights, layer.bias, *box(case, i))
             certain = off & (least >= low) & (most <= high) & (len(x) > 1)
             if not (off.all() or (off.any() and len(x) > 1)):
                 continue
@@ -177,12 +177,21 @@ def alike(parameters: dict[str, Array], units: Array) -> bool:
     return True
 
 
-def reach(weights: Array, bias: Array | None, x: Array, widened: bool) -> tuple[Array, Array]:
-    """The least and the largest preactivation of each unit over the box of the inputs x `[batch, inputs]`; the box
-    `widened` by its own width on either side."""
+def box(case: Case, layer: int) -> tuple[Array, Array]:
+    """The ranges `[inputs]` of a layer's inputs. Few examples tell little of them: there a range is taken to be as far
+    to either side as the largest input is, but for what the activation before never gives."""
+    x = case.before.trace[layer].inputs
     low, high = x.min(axis=0), x.max(axis=0)
-    if widened:
-        low, high = 2 * low - high, 2 * high - low
+    if len(x) < ENOUGH_EXAMPLES:
+        shape = case.shapes[layer - 1] if layer else None
+        largest = np.abs(x).max()
+        low = np.maximum(np.minimum(low, -largest), -np.inf if shape is None else shape.low)
+        high = np.minimum(np.maximum(high, largest), np.inf if shape is None else shape.high)
+    return low, high
+
+
+def reach(weights: Array, bias: Array | None, low: Array, high: Array) -> tuple[Array, Array]:
+    """The least and the largest preactivation of each unit over the box of the layer's inputs."""
     ends = np.stack([weights * low[:, np.newaxis], weights * high[:, np.newaxis]])
     offset = 0 if bias is None else bias
     return ends.min(axis=0).sum(axis=0) + offset, ends.max(axis=0).sum(axis=0) + offset
