@@ -178,6 +178,16 @@ def test_the_limit_lets_through_what_it_says(client: httpx.Client, post: Any) ->
     refused(client.post("/v1/explain", json=fits), 422, "too-large")
 
 
+def test_a_request_of_megabytes_is_told_by_an_annex(client: httpx.Client) -> None:
+    request = wide(400, 800, 10, 4) | {"focus": {"layer": 1, "index": [799, 9]}}
+    body = json.dumps(request).encode()
+    assert len(body) > 2 * 2**20
+    headers = {"Content-Type": "application/json", "Accept": "text/html"}
+    response = client.post("/v1/explain", content=body, headers=headers)
+    assert response.status_code == 200 and "The chain rule from the loss to the weight from unit 800" in response.text
+    assert len(response.headers.get_list("content-security-policy")) == 1
+
+
 @pytest.mark.parametrize("name", ["textbook", "batch", "xor", "vanishing_gradients", "mazur"])
 def test_the_limit_counts_about_what_is_shown(client: httpx.Client, name: str) -> None:
     request = {key: value for key, value in example(client, name).items() if key != "include"}

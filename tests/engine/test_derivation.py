@@ -226,6 +226,8 @@ def examples(draw: Any) -> Drawn:
                 for layer in network.layers
             )
         )
+    if draw(st.booleans()):
+        network, inputs, objective = in_single_precision(network, inputs, objective)
     penalty = draw(st.sampled_from([None, Regularization(0.01, 0.1), Regularization(0.0, 0.5)]))
     transposed = draw(st.booleans())
     if draw(st.booleans()):
@@ -235,6 +237,20 @@ def examples(draw: Any) -> Drawn:
     clipping = draw(st.sampled_from([None, ClipByNorm(max_norm=0.1), ClipByNorm(max_norm=1e9), ClipByValue()]))
     made = step(network, inputs, objective, rule, init_state(rule, network), penalty, clipping)
     return Drawn(Worked(network, inputs, objective, made.before, made, rule, penalty, clipping, transposed))
+
+
+def in_single_precision(
+    network: Network, inputs: Array, objective: LossObjective
+) -> tuple[Network, Array, LossObjective]:
+    parameters = [{name: p.astype(np.float32) for name, p in layer.items()} for layer in network.parameters]
+    weights = objective.sample_weights
+    single = None if weights is None else weights.astype(np.float32)
+    targets = objective.targets.astype(np.float32)
+    return (
+        network.with_parameters(parameters),
+        inputs.astype(np.float32),
+        LossObjective(objective.loss, targets, single),
+    )
 
 
 @PROPERTIES
