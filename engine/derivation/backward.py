@@ -105,7 +105,8 @@ def _by_preactivations(worked: Worked, i: int) -> list[Statement]:
     left = f"{delta(i)} = {by(symbol('z', i))}"
     start = "By what goes into the activation. "
     if last and worked.before.evaluation.preactivation_gradients is not None:
-        told = [Statement(start + _combined_words(worked), equation(left, _combined(worked), Numbers(by_z)), by_z)]
+        text, combined = _combined(worked)
+        told = [Statement(start + text, equation(left, combined, Numbers(by_z)), by_z)]
         if not works_by_rows(layer.activation):
             slope = slopes(layer.activation, z, a)
             if agree(by_outputs * slope, by_z, np.abs(by_outputs * slope)):
@@ -113,7 +114,7 @@ def _by_preactivations(worked: Worked, i: int) -> list[Statement]:
                 rule = rf"{by(symbol('a', i))} \odot f'(z)"
                 told.append(_slope_step(text, rule, by_outputs, slope, by_z))
             else:
-                told.append(Statement(_LOST))
+                told.append(Statement(LOST))
             return told
         return told + _by_rows(worked, i, "The long way, through the whole Jacobian, gives the same", long_way=True)
     if works_by_rows(layer.activation):
@@ -133,26 +134,18 @@ def _slope_step(text: str, left: str, by_outputs: Array, slope: Array, by_z: Arr
     return Statement(text, equation(left, elementwise(Numbers(by_outputs), Numbers(slope)), Numbers(by_z)), by_z)
 
 
-_LOST = (
+OUTPUT_MINUS_TARGET = "Both derivatives taken together leave output minus target."
+LOST = (
     "The long way, derivative by derivative, loses digits here: an output is so near 0 or 1 that one factor has become "
     "very large and the other very small. That is why both are taken together."
 )
 
 
-def _combined_words(worked: Worked) -> str:
-    seen = judged(worked)
-    assert seen is not None
-    if seen.loss.kind in ("cross_entropy", "binary_cross_entropy"):
-        text = "Both derivatives taken together leave output minus target."
-    else:
-        text = "Loss and activation are differentiated together."
-    return text + name_of_scale(worked)
-
-
-def _combined(worked: Worked) -> Formula:
+def _combined(worked: Worked) -> tuple[str, Formula]:
     """The combined derivative by the last layer's z, from the outputs and what the loss makes of the targets.
 
-    On logits it is g - p * sum(g) after softmax, and w * p + g after sigmoid; at p = 0, g alone.
+    On logits it is p * -sum(g) + g after softmax, with g the derivative by the logarithms of the outputs, and
+    w * p + g after sigmoid; at p = 0, g alone.
     """
     seen = judged(worked)
     assert seen is not None and seen.combined is not None
@@ -161,16 +154,21 @@ def _combined(worked: Worked) -> Formula:
     g = seen.combined.logit_gradient(logits, np.zeros_like(p), seen.targets)
     if seen.loss.kind == "binary_cross_entropy":
         slope = seen.combined.logit_gradient(logits, np.ones_like(p), seen.targets) - g
-        outputs = Numbers(p) if (slope == 1).all() else elementwise(Numbers(slope), Numbers(p))
-        return scaled(worked, Difference(outputs, Numbers(0 - g)))
-    totals = row_sums(g)
-    if (totals == -1).all():
-        inner: Formula = Difference(Numbers(p), Numbers(0 - g))
-    else:
-        inner = Difference(Numbers(g), elementwise(Numbers(p), Numbers(totals)))
+        plain = bool((slope == 1).all())
+        outputs: Formula = Numbers(p) if plain else elementwise(Numbers(slope), Numbers(p))
+        text = OUTPUT_MINUS_TARGET if plain else f"{OUTPUT_MINUS_TARGET} Each has its class weight."
+        return text + name_of_scale(worked), scaled(worked, Difference(outputs, Numbers(0 - g)))
+    totals = 0 - row_sums(g)
+    text, outputs = OUTPUT_MINUS_TARGET, Numbers(p)
+    if not (totals == 1).all():
+        outputs = elementwise(Numbers(p), Numbers(totals))
+        text = "Both derivatives taken together leave each output times the sum of its row's targets, minus the target."
+    if seen.loss.kind not in ("cross_entropy", "kl_divergence"):
+        text = "Both derivatives taken together; what takes the place of a target is minus the derivative by log y."
+    inner: Formula = Difference(outputs, Numbers(0 - g))
     if seen.sign == -1:
         inner = Product((number(np.asarray(-1, p.dtype)), inner))
-    return scaled(worked, inner)
+    return text + name_of_scale(worked), scaled(worked, inner)
 
 
 def _by_rows(worked: Worked, i: int, text: str, long_way: bool = False) -> list[Statement]:
@@ -182,7 +180,7 @@ def _by_rows(worked: Worked, i: int, text: str, long_way: bool = False) -> list[
     for n in range(min(worked.batch, MOST_EXAMPLES)):
         matrix = jacobian(layer.activation, z[n], a[n])
         if long_way and not agree(by_outputs[n] @ matrix, by_z[n], np.abs(by_outputs[n]) @ np.abs(matrix)):
-            return [Statement(_LOST)]
+            return [Statement(LOST)]
         index = "" if worked.batch == 1 else str(n + 1)
         rule = rf"{by(symbol('a', i, index))} \, \frac{{\partial a}}{{\partial z}}"
         formula = equation(

@@ -359,7 +359,7 @@ class Chain:
         old = self.layers[self.layer].parameters[self.parameter][self.index]
         new = step.network.layers[self.layer].parameters[self.parameter][self.index]
         if self.parameter in self.layers[self.layer].frozen:
-            text = f"The {self.parameter} of this layer are frozen, so an update leaves the parameter as it is."
+            text = "This parameter is frozen, so an update leaves it as it is."
             return Section("The update", (Statement(text, equation(self.letter, number(new)), new),))
         gradient = clipped(worked)[self.layer, self.parameter][self.index]
         steps = []

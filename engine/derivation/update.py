@@ -8,7 +8,6 @@ from engine.clipping import ClipByNorm
 from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.formulas import (
     Difference,
-    Formula,
     Fraction,
     Numbers,
     Product,
@@ -55,8 +54,8 @@ def update_steps(worked: Worked, i: int) -> list[Statement]:
         value = new if new.ndim == 1 else worked.weights_form(new)
         letter = symbol(LETTERS[name], i)
         if (i, name) not in gradients:
-            steps.append(Statement(f"{what} is left out: they are frozen." if name == "weights" else f"{what} is left "
-                                   "out: it is frozen.", equation(letter, shown(worked, new)), value))  # fmt: skip
+            frozen = "they are frozen" if name == "weights" else "it is frozen"
+            steps.append(Statement(f"{what} is left out: {frozen}.", equation(letter, shown(worked, new)), value))
             continue
         gradient = gradients[i, name]
         if isinstance(worked.optimizer, Sgd) and is_plain(worked):
@@ -68,15 +67,11 @@ def update_steps(worked: Worked, i: int) -> list[Statement]:
             steps.append(Statement(text, formula, value))
         else:
             text = f"{what} by {worked.optimizer.kind}, from the old values and the gradient:"
-            formula = equation(rf"{letter} \leftarrow {letter} + \Delta {letter}", _change(worked, old, new),
-                               shown(worked, new))  # fmt: skip
-            steps.append(Statement(text, formula, value))
+            change = Sum((shown(worked, old), shown(worked, new - old)))
+            rule = rf"{letter} \leftarrow {letter} + \Delta {letter}"
+            steps.append(Statement(text, equation(rule, change, shown(worked, new)), value))
             steps += _states(worked, i, name)
     return steps
-
-
-def _change(worked: Worked, old: Array, new: Array) -> Formula:
-    return Sum((shown(worked, old), shown(worked, new - old)))
 
 
 def _states(worked: Worked, i: int, name: str) -> list[Statement]:
