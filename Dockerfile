@@ -4,13 +4,15 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # Any version of strip will do: it removes debugging symbols, a fifth of what is installed.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
+# Extras of the package, by name: --build-arg EXTRAS=otel
+ARG EXTRAS=""
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 # Only the dependencies, so that this layer outlives a change of the source. What the service never loads goes: pip, tests,
 # stubs, headers, the first Pydantic, and the parts of uvicorn[standard] that reload, speak WebSocket and read YAML. The rest
 # is kept as bytecode, NumPy's without docstrings. Bytecode is not checked against a source's time, which a registry may rewrite.
 RUN python -m venv /opt/venv \
-    && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+    && python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *[d for e in '$EXTRAS'.split() for d in p['optional-dependencies'][e]], sep='\n')" > requirements.txt \
     && /opt/venv/bin/pip install --no-cache-dir --no-compile --only-binary :all: -c constraints.txt -r requirements.txt \
     && /opt/venv/bin/pip uninstall --yes watchfiles websockets PyYAML pip \
     && find /opt/venv/lib -type d \( -name tests -o -name f2py -o -path '*/numpy/_core/include' -o -path '*/pydantic/v1' \) -prune -exec rm -rf {} + \

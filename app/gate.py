@@ -41,6 +41,7 @@ class Gate:
         self.refused = 0
         self.visit_seconds = 0.0
         self._queue: deque[asyncio.Future[None]] = deque()
+        watch(self)
 
     @property
     def waiting(self) -> int:
