@@ -1,7 +1,7 @@
 # The one door: `make run` serves, `make test` tests, `make check` is what CI runs. All live in .venv.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup test lint types check fuzz bench openapi mathematics client golden clean
+.PHONY: help run setup test lint types check fuzz faults overload slow soak bench openapi mathematics client golden clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,19 @@ check: lint types test ## lint, types and tests
 
 fuzz: $(TEST_READY) ## search long for requests that break something
 	$(BIN)/python -m pytest tests/fuzz --hypothesis-profile=long
+
+faults: $(TEST_READY) ## kill, stop and reset servers under load, twenty times
+	FAULT_ROUNDS=20 $(BIN)/python -m pytest tests/test_faults.py
+
+overload: $(TEST_READY) ## ten times the load that one server can answer, largest bodies, memory, workers (5 minutes)
+	$(BIN)/python -m benchmarks.overload
+
+slow: $(TEST_READY) ## two hundred slow clients of slowhttptest (Debian's package) beside a good one
+	$(BIN)/python -m benchmarks.slow
+
+SECONDS ?= 1800
+soak: $(TEST_READY) ## a mixed load for SECONDS (1800), and whether anything grows
+	$(BIN)/python -m benchmarks.soak $(SECONDS)
 
 bench: $(TEST_READY) $(PEERS_READY) ## measure, and write docs/benchmarks.md; QUICK=1 prints short runs in two minutes
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)

@@ -34,6 +34,7 @@ PIECE = 2**18
 FILL, ROOM = 2**22, 2**24
 """How much of a body is written at once, or of an answer told at once; and how large an answer's file grows, where each
 piece takes the place of an earlier one. Multiples of a piece, so that none lies across the end."""
+SIGNALS = {signal.SIGTERM, signal.SIGINT}
 IDLE_SECONDS = 30.0
 GONE_SECONDS = 1.0
 """How long a child may still work after its client has gone, before it is killed."""
@@ -81,6 +82,8 @@ class Annex:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         self.body_file, self.answer_file = file_in_memory(), file_in_memory()
+        # The child has these signals blocked until it can handle them: it is not to die of one while it starts.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         with theirs:
             descriptors = (theirs.fileno(), self.body_file.fileno(), self.answer_file.fileno())
             self.process = subprocess.Popen(
@@ -89,6 +92,7 @@ class Annex:
                 pass_fds=descriptors,
                 cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
             )
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self.socket = ours
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter

@@ -15,7 +15,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Scope
 
-from app.annex import FILL, ROOM, Frame, connected, read_frame, write_frame, write_pieces
+from app.annex import FILL, ROOM, SIGNALS, Frame, connected, read_frame, write_frame, write_pieces
 from app.drain import drain
 from app.errors import answer_error
 from app.logs import log, log_config, log_thread
@@ -46,6 +46,7 @@ class Attendant:
     async def attend(self, connection: socket.socket) -> None:
         self.loop = asyncio.get_running_loop()
         self.loop.add_signal_handler(signal.SIGTERM, drain.begin)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         reader, self.writer = await connected(connection)
         work = asyncio.ensure_future(self.work())
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):

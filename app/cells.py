@@ -98,8 +98,9 @@ def shared_directory() -> Iterator[Path | None]:
 
     What a supervisor left behind that had no time to clear up is removed first.
     """
-    for parent in (Path("/dev/shm"), Path(tempfile.gettempdir())):
+    for name in ("/dev/shm", None):
         try:
+            parent = Path(name or tempfile.gettempdir())  # which raises where nothing can be written
             _clear(parent)
             directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         except OSError:

@@ -1,0 +1,230 @@
+"""`make overload`: what the service does at and far beyond its limits. Prints the figures of docs/operations.md.
+
+Everything runs on the loopback of one machine, the load beside the server, so the load takes its share of the processor.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import platform
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from app.compute import LOOP_BYTES
+from app.examples import EXAMPLES
+from benchmarks.http import Server
+from benchmarks.load import Caller, Tally, closed_loop, open_loop, request
+
+MIB = 2**20
+LIVEZ = request("/livez", method="GET")
+
+
+def network(size: int) -> dict[str, object]:
+    """A step of one layer of `size` by `size` weights."""
+    rng = np.random.default_rng(0)
+    layer = {"weights": rng.standard_normal((size, size)), "bias": None, "activation": "tanh"}
+    data = {"inputs": rng.standard_normal((1, size)), "targets": rng.standard_normal((1, size))}
+    return {"network": {"layers": [layer]}, **data, "loss": "mse", "optimizer": "sgd"}
+
+
+def largest_json() -> bytes:
+    """A step whose body is nearly as large as the limit of 64 MiB."""
+    return orjson.dumps(network(1845), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def largest_base64() -> bytes:
+    def encoded(value: object) -> object:
+        if isinstance(value, np.ndarray):
+            text = base64.b64encode(value.tobytes()).decode()
+            return {"dtype": "float64", "shape": value.shape, "base64": text}
+        if isinstance(value, dict):
+            return {key: encoded(item) for key, item in value.items()}
+        return [encoded(item) for item in value] if isinstance(value, list) else value
+
+    return json.dumps({**encoded(network(2500)), "encoding": "base64"}).encode()  # type: ignore[dict-item]
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    with suppress(FileNotFoundError):
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [pid, *(found for child in text.split() for found in family(int(child)))]
+    return []
+
+
+def memory(pid: int) -> int:
+    """Bytes that a process and its descendants have for themselves, and their part of what they share."""
+    total = 0
+    for each in family(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{each}/smaps_rollup").read_text(), re.MULTILINE)
+            total += int(found[1]) * 1024 if found else 0
+    return total
+
+
+class Peak(threading.Thread):
+    """The most memory that was seen."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.bytes, self.ended = pid, 0, False
+
+    def run(self) -> None:
+        while not self.ended:
+            self.bytes = max(self.bytes, memory(self.pid))
+            time.sleep(0.02)
+
+
+@contextmanager
+def peak(pid: int) -> Iterator[Peak]:
+    watch = Peak(pid)
+    watch.start()
+    try:
+        yield watch
+    finally:
+        watch.ended = True
+        watch.join()
+
+
+async def ten_times(seconds: float) -> None:
+    """A load of one kind of request that takes a slot, at ten times the rate of which the server answers most."""
+    sent = request("/v1/step", orjson.dumps(network(60), option=orjson.OPT_SERIALIZE_NUMPY))
+    print(f"## Ten times the load, for {seconds:g} s: steps of {len(sent) / 1024:.0f} KiB, each in a slot\n")
+    assert len(sent) > LOOP_BYTES
+    with Server("app") as server:
+        await closed_loop(server.port, sent, 4, 2)
+        alone = await closed_loop(server.port, sent, 8, 5)
+        assert set(alone.statuses()) == {200} and not alone.lost
+        best = alone.statuses()[200] / 5
+        flood = await open_loop(server.port, sent, 10 * best, seconds)
+        after = await closed_loop(server.port, sent, 8, 5)
+    useful = flood.statuses()[200] / seconds
+    now = after.statuses()[200] / 5
+    print(f"best rate {best:.0f}/s before and {now:.0f}/s after; offered {10 * best:.0f}/s; answers {dict(flood.statuses())},")
+    print(f"lost {len(flood.lost)}; useful work {useful:.0f}/s, {100 * useful / best:.0f} % of the best rate;")
+    refused, answered = flood.percentile(503, 99), flood.percentile(200, 99)
+    print(f"99th percentile of refusals {1e3 * refused:.1f} ms (median {1e3 * flood.percentile(503, 50):.1f} ms), ", end="")
+    print(f"of answers {1e3 * answered:.0f} ms\n")
+
+
+async def largest_bodies(seconds: float) -> None:
+    """Four clients post the largest bodies, while /livez is asked every 5 ms."""
+    print("## Four clients that post bodies of the maximum size, and /livez beside them\n")
+    bodies = {"JSON": largest_json(), "base64": largest_base64()}
+    bodies["JSON of nothing but brackets"] = b"[" + b"[]," * (21 * MIB) + b"1]"
+    bodies["spaces"] = b" " * (64 * MIB)
+    for name, body in bodies.items():
+        assert 62 * MIB < len(body) <= 64 * MIB, len(body)
+        sent = request("/v1/step", body)
+        with Server("app") as server:
+            idle = memory(server.process.pid)
+            probes, ends = Tally(), time.perf_counter() + seconds
+
+            async def probe(port: int = server.port, probes: Tally = probes, ends: float = ends) -> None:
+                caller = Caller(port)
+                while time.perf_counter() < ends:
+                    await probes.call(caller, LIVEZ)
+                    await asyncio.sleep(0.005)
+                caller.close()
+
+            with peak(server.process.pid) as most:
+                loads = await asyncio.to_thread(apart, server.port, sent, seconds, probe)
+            slots = 2
+            held = (most.bytes - idle) / slots / len(body)
+            await asyncio.sleep(1)
+            soon = memory(server.process.pid)
+            await asyncio.sleep(32)
+            later = memory(server.process.pid)
+        print(f"- {name}, {len(body) / MIB:.1f} MiB: answers {dict(loads)}; /livez median ", end="")
+        print(f"{1e3 * probes.percentile(200, 50):.1f} ms, 99th percentile {1e3 * probes.percentile(200, 99):.1f} ms, ", end="")
+        print(f"most {1e3 * probes.percentile(200, 100):.0f} ms (of {len(probes.seconds[200])}); ", end="")
+        print(f"memory idle {idle / MIB:.0f} MiB, peak {most.bytes / MIB:.0f} MiB = {held:.1f} bodies a slot above that, ", end="")
+        print(f"{soon / MIB:.0f} MiB a second later, {later / MIB:.0f} MiB half a minute later")
+    print()
+
+
+def apart(port: int, sent: bytes, seconds: float, probe: object) -> dict[int, int]:
+    """The large load from threads of plain sockets, so that it holds up the probe's event loop as little as it can."""
+    import socket
+
+    counts: dict[int, int] = {}
+
+    def work() -> None:
+        ends = time.perf_counter() + seconds
+        while time.perf_counter() < ends:
+            with socket.create_connection(("127.0.0.1", port)) as raw:
+                with suppress(OSError):
+                    raw.sendall(sent)
+                head = raw.recv(64)
+                status = int(head[9:12])
+                counts[status] = counts.get(status, 0) + 1
+                buffer = bytearray(MIB)
+                left = None
+                raw.settimeout(0.2)
+                with suppress(TimeoutError):
+                    while left != 0:
+                        left = raw.recv_into(buffer)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    asyncio.run(probe())  # type: ignore[operator]
+    for thread in threads:
+        thread.join()
+    return dict(sorted(counts.items()))
+
+
+async def workers(seconds: float) -> None:
+    """Two workers against one, alternated."""
+    print("## Two workers against one\n")
+    kinds = {
+        "textbook step": request("/v1/step", json.dumps(EXAMPLES["textbook"]["request"]).encode()),
+        "step of 300 x 300 weights": request("/v1/step", orjson.dumps(network(300), option=orjson.OPT_SERIALIZE_NUMPY)),
+    }
+    for name, sent in kinds.items():
+        rates: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(3):
+            for count in (1, 2):
+                os.environ["CHAINRULE_WORKERS"] = str(count)
+                with Server("app") as server:
+                    await closed_loop(server.port, sent, 32, 1)
+                    tally = await asyncio.to_thread(from_processes, server.port, sent, seconds)
+                rates[count].append(tally / seconds)
+        os.environ.pop("CHAINRULE_WORKERS")
+        one, two = (sorted(rates[count])[1] for count in (1, 2))
+        print(f"- {name}: {one:.0f}/s with one worker, {two:.0f}/s with two: {two / one:.2f} times")
+    print()
+
+
+def from_processes(port: int, sent: bytes, seconds: float) -> int:
+    """Answers of a load that comes from outside this process."""
+    import subprocess
+
+    code = (
+        "import asyncio, sys; from benchmarks.load import closed_loop\n"
+        "sent = sys.stdin.buffer.read()\n"
+        f"print(asyncio.run(closed_loop({port}, sent, 32, {seconds})).statuses()[200])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
+    return int(done.stdout)
+
+
+def main() -> None:
+    quick = "--quick" in sys.argv
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores\n")
+    asyncio.run(ten_times(10 if quick else 60))
+    asyncio.run(largest_bodies(10 if quick else 20))
+    asyncio.run(workers(3 if quick else 8))
+
+
+if __name__ == "__main__":
+    main()
