@@ -1,6 +1,6 @@
 """`make overload`: what the service does at and far beyond its limits. Prints the figures of docs/operations.md.
 
-Everything runs on the loopback of one machine, the load beside the server, so the load takes its share of the processor.
+Everything runs on the loopback of one machine: the load takes its share of the processor from the server.
 """
 
 import asyncio
@@ -109,11 +109,13 @@ async def ten_times(seconds: float) -> None:
         after = await closed_loop(server.port, sent, 8, 5)
     useful = flood.statuses()[200] / seconds
     now = after.statuses()[200] / 5
-    print(f"best rate {best:.0f}/s before and {now:.0f}/s after; offered {10 * best:.0f}/s; answers {dict(flood.statuses())},")
-    print(f"lost {len(flood.lost)}; useful work {useful:.0f}/s, {100 * useful / best:.0f} % of the best rate;")
-    refused, answered = flood.percentile(503, 99), flood.percentile(200, 99)
-    print(f"99th percentile of refusals {1e3 * refused:.1f} ms (median {1e3 * flood.percentile(503, 50):.1f} ms), ", end="")
-    print(f"of answers {1e3 * answered:.0f} ms\n")
+    print(f"- best rate {best:.0f}/s before and {now:.0f}/s after; offered {10 * best:.0f}/s")
+    print(f"- answers {dict(flood.statuses())}, lost {len(flood.lost)}")
+    print(f"- useful work {useful:.0f}/s, {100 * useful / best:.0f} % of the best rate")
+    for what, status in (("refusals", 503), ("answers", 200)):
+        middle, late = (1e3 * flood.percentile(status, percent) for percent in (50, 99))
+        print(f"- {what}: median {middle:.1f} ms, 99th percentile {late:.1f} ms")
+    print()
 
 
 async def largest_bodies(seconds: float) -> None:
@@ -144,11 +146,15 @@ async def largest_bodies(seconds: float) -> None:
             soon = memory(server.process.pid)
             await asyncio.sleep(32)
             later = memory(server.process.pid)
-        print(f"- {name}, {len(body) / MIB:.1f} MiB: answers {dict(loads)}; /livez median ", end="")
-        print(f"{1e3 * probes.percentile(200, 50):.1f} ms, 99th percentile {1e3 * probes.percentile(200, 99):.1f} ms, ", end="")
-        print(f"most {1e3 * probes.percentile(200, 100):.0f} ms (of {len(probes.seconds[200])}); ", end="")
-        print(f"memory idle {idle / MIB:.0f} MiB, peak {most.bytes / MIB:.0f} MiB = {held:.1f} bodies a slot above that, ", end="")
-        print(f"{soon / MIB:.0f} MiB a second later, {later / MIB:.0f} MiB half a minute later")
+        middle, late, most_late = (1e3 * probes.percentile(200, percent) for percent in (50, 99, 100))
+        print(f"- {name}, {len(body) / MIB:.1f} MiB: answers {dict(loads)}")
+        print(f"  - /livez: median {middle:.1f} ms, 99th percentile {late:.1f} ms, latest {most_late:.0f} ms")
+        print(
+            f"  - memory: idle {idle / MIB:.0f} MiB, peak {most.bytes / MIB:.0f} MiB, which is {held:.1f} bodies a slot"
+        )
+        print(
+            f"    above that; {soon / MIB:.0f} MiB a second after the load, {later / MIB:.0f} MiB half a minute after"
+        )
     print()
 
 
