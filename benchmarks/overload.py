@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from app.compute import LOOP_BYTES
 from app.examples import EXAMPLES
 from benchmarks.http import Server
 from benchmarks.load import Caller, Tally, closed_loop, open_loop, request
@@ -96,26 +95,44 @@ def peak(pid: int) -> Iterator[Peak]:
 
 
 async def ten_times(seconds: float) -> None:
-    """A load of one kind of request that takes a slot, at ten times the rate of which the server answers most."""
-    sent = request("/v1/step", orjson.dumps(network(60), option=orjson.OPT_SERIALIZE_NUMPY))
-    print(f"## Ten times the load, for {seconds:g} s: steps of {len(sent) / 1024:.0f} KiB, each in a slot\n")
-    assert len(sent) > LOOP_BYTES
+    """Training runs, which take a slot each, at ten times the rate of which the server answers most; and small steps,
+    which take none, over ten times the connections with which it answers most."""
+    run = {**EXAMPLES["train_xor"]["request"], "epochs": 300}
+    run.pop("target_loss", None)
+    sent = request("/v1/train", json.dumps(run).encode())
+    print(f"## Ten times the load, for {seconds:g} s\n")
     with Server("app") as server:
         await closed_loop(server.port, sent, 4, 2)
-        alone = await closed_loop(server.port, sent, 8, 5)
-        assert set(alone.statuses()) == {200} and not alone.lost
-        best = alone.statuses()[200] / 5
-        flood = await open_loop(server.port, sent, 10 * best, seconds)
-        after = await closed_loop(server.port, sent, 8, 5)
-    useful = flood.statuses()[200] / seconds
-    now = after.statuses()[200] / 5
-    print(f"- best rate {best:.0f}/s before and {now:.0f}/s after; offered {10 * best:.0f}/s")
-    print(f"- answers {dict(flood.statuses())}, lost {len(flood.lost)}")
-    print(f"- useful work {useful:.0f}/s, {100 * useful / best:.0f} % of the best rate")
+        before = await best_rate(server.port, sent)
+        flood = await open_loop(server.port, sent, 10 * before, seconds)
+        after = await best_rate(server.port, sent)
+    useful, best = flood.statuses()[200] / seconds, max(before, after)
+    print(f"- training runs: best rate {before:.1f}/s before and {after:.1f}/s after; offered {10 * before:.0f}/s")
+    print(f"  - answers {dict(flood.statuses())}, lost {len(flood.lost)}")
+    print(f"  - useful work {useful:.1f}/s, {100 * useful / best:.0f} % of the best rate")
     for what, status in (("refusals", 503), ("answers", 200)):
         middle, late = (1e3 * flood.percentile(status, percent) for percent in (50, 99))
-        print(f"- {what}: median {middle:.1f} ms, 99th percentile {late:.1f} ms")
+        print(f"  - {what}: median {middle:.1f} ms, 99th percentile {late:.1f} ms")
+    sent = request("/v1/step", json.dumps(EXAMPLES["textbook"]["request"]).encode())
+    with Server("app") as server:
+        rates = {}
+        for callers in (16, 160):
+            tally = await closed_loop(server.port, sent, callers, min(seconds, 20))
+            rates[callers] = tally.statuses()[200] / min(seconds, 20)
+            late = 1e3 * tally.percentile(200, 99)
+            print(
+                f"- textbook steps over {callers} connections: {rates[callers]:.0f}/s, {dict(tally.statuses())}, ",
+                end="",
+            )
+            print(f"lost {len(tally.lost)}, 99th percentile {late:.0f} ms")
     print()
+
+
+async def best_rate(port: int, sent: bytes) -> float:
+    """Answers a second with four callers, which keep the slots busy."""
+    tally = await closed_loop(port, sent, 4, 5)
+    assert set(tally.statuses()) == {200} and not tally.lost
+    return tally.statuses()[200] / 5
 
 
 async def largest_bodies(seconds: float) -> None:
@@ -228,6 +245,8 @@ def main() -> None:
     quick = "--quick" in sys.argv
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores\n")
     asyncio.run(ten_times(10 if quick else 60))
+    if "--load" in sys.argv:
+        return
     asyncio.run(largest_bodies(10 if quick else 20))
     asyncio.run(workers(3 if quick else 8))
 
