@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Scope
 from app.annex import FILL, ROOM, SIGNALS, Frame, connected, read_frame, write_frame, write_pieces
 from app.drain import drain
 from app.errors import answer_error
+from app.gate import gates
 from app.logs import log, log_config, log_thread
 from app.main import compute_routes, create_app
 from app.memory import memory
@@ -83,6 +84,8 @@ class Attendant:
         except Exception as error:
             log.error("a request failed by a mistake of the server's", request_id=job["request_id"], exc_info=error)
             await answer_error(Request(scope), error)(scope, self.receive, self.send)
+        while any(gate.in_use for gate in gates().values()):  # The client has gone, and its thread goes on.
+            await asyncio.sleep(0.01)
         write_frame(self.writer, b"e")
         await self.writer.drain()
         gc.collect()
