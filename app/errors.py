@@ -120,12 +120,17 @@ def _engine_error(error: EngineError, where: tuple[str | int, ...] = ()) -> dict
     detail = error.detail if error.hint is None else f"{error.detail} {error.hint}"
     facts: dict[str, Any] = {"pointer": pointer((*where, *error.where)), "code": error.code, "detail": detail}
     if error.expected is not None:
-        facts["expected"] = error.expected
+        facts["expected"] = _writable(error.expected)
     if error.received is not None:
-        # An estimate may be an integer longer than the 64 bits that orjson writes.
-        large = type(error.received) is int and error.received >= 2**63
-        facts["received"] = float(error.received) if large else error.received
+        facts["received"] = _writable(error.received)
     return facts
+
+
+def _writable(fact: Any) -> Any:
+    """A fact with the integers that orjson writes, of 64 bits; an estimate or a product of sizes may have more."""
+    if isinstance(fact, list):
+        return [_writable(item) for item in fact]
+    return float(fact) if type(fact) is int and abs(fact) >= 2**63 else fact
 
 
 def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any]:

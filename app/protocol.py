@@ -8,6 +8,7 @@ import re
 import struct
 from functools import lru_cache
 from http import HTTPStatus
+from os import urandom
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
@@ -240,13 +241,14 @@ class Protocol(HttpToolsProtocol):
     def _problem(self, name: str, detail: str) -> bytes:
         problem = PROBLEMS[name]
         content = {"type": f"/problems/{name}", "title": problem.title, "status": problem.status, "detail": detail}
-        body = orjson.dumps({**content, "request_id": ""})
+        request_id = urandom(16).hex()
+        body = orjson.dumps({**content, "request_id": request_id})
         seen = metrics()
         seen.request(len(seen.routes) - 1, problem.status, self.loop.time() - self.since, self.body_size, len(body))
         head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
         head += [name + b": " + value for name, value in self.server_state.default_headers]
         head += [b"content-type: application/problem+json", b"content-length: %d" % len(body)]
-        head += [b"cache-control: no-store", b"connection: close"]
+        head += [b"x-request-id: " + request_id.encode(), b"cache-control: no-store", b"connection: close"]
         return b"\r\n".join([*head, b"", body])
 
     def linger(self) -> None:

@@ -93,6 +93,9 @@ CASES = {
     "no base64": (
         "/inputs", {"dtype": "float64", "shape": [1, 3], "base64": "%%%"}, "invalid-base64", "/inputs/base64", None, None,
     ),
+    "base64 beyond 64 bits": (
+        "/inputs", {"dtype": "float64", "shape": [2**39, 2**39], "base64": ""}, "shape-mismatch", "/inputs/base64", 2**81, 0,
+    ),
     "short base64": (
         "/inputs", {"dtype": "float64", "shape": [1, 3], "base64": "AAAA"}, "shape-mismatch", "/inputs/base64", 24, 3,
     ),
