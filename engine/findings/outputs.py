@@ -192,8 +192,8 @@ class CollapsedOutputs:
         ]
         first = next((i for i, s in enumerate(layers) if s <= SAME), len(layers) - 1)
         message = (
-            f"All {len(y)} examples get the same outputs, up to {largest:.2g} of their size, while their targets "
-            f"differ; the activations stop varying in layer {first}."
+            f"All {len(y)} examples get the same outputs (they vary by {largest:.2g} of their size), while their "
+            f"targets differ; the activations stop varying in layer {first}."
         )
         evidence = {"relative_spread": largest, "spread_by_layer": layers, "outputs": y[0][:20].tolist()}
         return [Finding(self.code, "warning", first, message, evidence, self.remedy)]

@@ -105,7 +105,7 @@ class ExplodingGradients(_Ratio):
         factors = ", ".join(f"{f:.2g}" for f in evidence["weight_factors"][:8])
         message = (
             f"The first layer's error signal is {ratio:.2g} times the last one's: the weights of the layers above "
-            f"stretch it by about {factors} each, more than the slopes shrink it."
+            f"stretch it by about {factors}, more than the slopes shrink it."
         )
         return [Finding(self.code, "warning", 0, message, evidence, self.remedy)]
 
