@@ -13,9 +13,9 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 
-SECTIONS = ("step", "wire", "peers", "engine", "growth", "training")
+SECTIONS = ("step", "wire", "peers", "engine", "growth", "training", "workers", "memory")
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-MOST_SECONDS = 300
+MOST_SECONDS = 600
 
 
 def run(section: str, quick: bool) -> str:

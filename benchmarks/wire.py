@@ -14,7 +14,7 @@ from benchmarks.plots import bars
 from benchmarks.rounds import QUICK, alternate, milliseconds, short, spread, table
 from schemas import safetensors
 
-ROUNDS, SECONDS = (3, 0.3) if QUICK else (11, 0.8)
+ROUNDS, SECONDS = (3, 0.3) if QUICK else (9, 0.6)
 FILE = "application/vnd.safetensors"
 PLAIN, BYTES = "plain handler, JSON", "only the bytes of safetensors"
 

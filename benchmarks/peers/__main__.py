@@ -29,7 +29,7 @@ from schemas.tensors import encode_base64
 HERE = Path(__file__).parent
 PYTHON = os.environ.get("PEERS_PYTHON", str(HERE.parent.parent / ".venv-peers" / "bin" / "python"))
 FILE = "application/vnd.safetensors"
-ROUNDS, SECONDS = (2, 0.3) if QUICK else (7, 0.7)
+ROUNDS, SECONDS = (2, 0.15) if QUICK else (5, 0.4)
 WHOLE = "all"
 SIZES = {"textbook": "The textbook step (3-3-3-3, batch 1)", "large": "The large step (784-512-512-10, batch 32)"}
 
@@ -150,6 +150,16 @@ PEERS = [
     ),
 ]
 FORMS = ("JSON", "base64", "safetensors")
+AIM = 3
+REASONS = {
+    "plain": "on a small step most of the time is the framework's, and that is the same; its own part has fewer checks "
+    "and no options",
+    "FastAPI with PyTorch": "on a small step a good part of the time is the framework's, and that is the same",
+    "LitServe with PyTorch": "its server decodes and writes with less ceremony than a FastAPI route with models does",
+    "UM-Bridge": "its server, on aiohttp, does less for a request than FastAPI does, and it answers the gradients of "
+    "the parameters alone, where Chainrule answers every number and checks every field",
+    "Tesseract": "it moves the gradients alone, in base64: a third of the numbers that Chainrule answers",
+}
 
 
 def main() -> None:
@@ -223,9 +233,19 @@ def comparison(name: str, times: dict[str, Times]) -> str:
     rates |= {peer: 1 / median(found[peer]) for peer, found in times.items()}
     least = {form: min(ratio(found[peer], found[form]) for peer, found in times.items()) for form in FORMS}
     said = ", ".join(f"{value:.1f} in {form}" for form, value in least.items())
+    fastest = {peer: max(ratio(found[peer], found[form]) for form in FORMS) for peer, found in times.items()}
+    short_of = [
+        f"- Against {peer} the fastest form of Chainrule has {times_as_fast:.1f} times the rate, less than {AIM}: "
+        f"{REASONS[peer]}.\n"
+        for peer, times_as_fast in fastest.items()
+        if times_as_fast < AIM
+    ]
     plot = bars(f"peers_{name}", f"{SIZES[name]}: answers a second", "", rates)
     head = ["", "answers", "ms", *(f"Chainrule in {form}: times its rate" for form in FORMS)]
-    return f"{table(head, rows)}\nTimes the rate of the fastest of them (aim: at least 3): {said}.\n\n{plot}\n"
+    lost = "".join(short_of)
+    return (
+        f"{table(head, rows)}\nTimes the rate of the fastest of them (aim: at least {AIM}): {said}.\n\n{lost}\n{plot}\n"
+    )
 
 
 if __name__ == "__main__":
