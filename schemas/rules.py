@@ -1,8 +1,9 @@
 """The engine's rules on the wire: a name, or an object with a kind and its hyperparameters."""
 
+import dataclasses
 from typing import Annotated, Any, get_args
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic import Field, GetJsonSchemaHandler, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -62,7 +63,20 @@ def named(union: Any, name: str) -> Any:
 
     `name` is what the OpenAPI page calls the union.
     """
-    return Annotated[union, Field(discriminator="kind"), BeforeValidator(_as_object), _NameOrObject(union, name)]
+    defaults = {kind_of(rule): rule() for rule in get_args(union) if not _required(rule)}
+
+    def rule_of(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        """A bare name is the rule with its defaults; those never change, so that one of each is enough."""
+        known = defaults.get(value) if type(value) is str else None
+        return validate(_as_object(value)) if known is None else known
+
+    return Annotated[union, Field(discriminator="kind"), WrapValidator(rule_of), _NameOrObject(union, name)]
+
+
+def _required(rule: Any) -> bool:
+    """Whether a rule has hyperparameters without a default."""
+    fields = dataclasses.fields(rule)
+    return any(f.default is f.default_factory is dataclasses.MISSING for f in fields)
 
 
 Activation = named(activations.Activation, "Activation")

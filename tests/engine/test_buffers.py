@@ -1,6 +1,7 @@
 """A training run works in memory of its own: the bits are those of pure steps, and there is no more of it than said."""
 
 import tracemalloc
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -20,10 +21,24 @@ from engine.optimizers import Adam, Optimizer, Sgd
 from engine.piecewise_activations import Relu
 from engine.probability_losses import BinaryCrossEntropy, CrossEntropy
 from engine.regularization import Regularization
+from engine.rules import Array
 from engine.step import init_state, step
 from engine.training import Checkpoint, Outcome, Plan, begin, train
 
 BATCH = 100
+
+
+@dataclass(frozen=True)
+class PassThrough:
+    """A rule that hands back what it is given, as a pure one may."""
+
+    kind: str = "pass_through"
+
+    def forward(self, z: Array) -> Array:
+        return z
+
+    def backward(self, grad: Array, z: Array, a: Array) -> Array:
+        return grad
 
 
 def network(sizes: list[int], rules: list[Any], dtype: str) -> Network:
@@ -81,10 +96,14 @@ def assert_same(actual: Any, expected: Any) -> None:
         (Adam(weight_decay=0.1, amsgrad=True), Identity(), Mse(reduction="batch_mean")),
     ],
 )
-def test_a_run_makes_the_bits_of_pure_steps(optimizer: Optimizer, last: Any, loss: Loss, dtype: str) -> None:
-    """On layers of more than a block, with a smaller last batch, a frozen bias, a penalty and clipping."""
-    start = network([30, 400, 350, 7], [Tanh(), Mish(), last], dtype)
-    assert BATCH * 350 * np.dtype(dtype).itemsize > BLOCK
+@pytest.mark.parametrize("units", [5, 350])
+def test_a_run_makes_the_bits_of_pure_steps(
+    optimizer: Optimizer, last: Any, loss: Loss, dtype: str, units: int
+) -> None:
+    """On small layers and on those of more than a block, with a smaller last batch, a frozen bias, a penalty and
+    clipping."""
+    start = network([30, units, units, units, 7], [Tanh(), PassThrough(), Mish(), last], dtype)
+    assert BATCH * 350 * np.dtype(dtype).itemsize > BLOCK > BATCH * 30 * 8
     data = examples(2 * BATCH + 13, start)
     penalty, clipping = Regularization(l1=0.001, l2=0.01), ClipByValue(max_value=0.001)
     plan = Plan(loss, optimizer, 2, BATCH, shuffle=False, regularization=penalty, clipping=clipping)
