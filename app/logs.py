@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from app.metrics import DROPPED, metrics
 from app.settings import settings
@@ -44,7 +44,7 @@ class LineWriter:
         self.descriptor = descriptor
         self.lines: deque[bytes] = deque()
         self.something = Event()
-        self.idle = Event()
+        self.writing = False
         self.thread: Thread | None = None
 
     def write(self, line: bytes) -> None:
@@ -55,13 +55,17 @@ class LineWriter:
         else:
             self.lines.append(line)
             if not self.something.is_set():
-                self.idle.clear()
                 self.something.set()
 
     def start(self) -> None:
-        self.idle.set()
         self.thread = Thread(target=self._work, name="log", daemon=True)
         self.thread.start()
+
+    def flush(self) -> None:
+        """Waits until all is written, but not for long."""
+        end = time.monotonic() + LAST_SECONDS
+        while (self.lines or self.writing) and time.monotonic() < end:
+            time.sleep(GATHER_SECONDS / 10)
 
     def _write_if_there_is_room(self, line: bytes) -> None:
         poll = select.poll()
@@ -73,10 +77,10 @@ class LineWriter:
         while self.something.wait():
             time.sleep(GATHER_SECONDS)
             self.something.clear()
+            self.writing = True
             while self.lines:
                 self._write(self._together())
-            if not self.something.is_set():
-                self.idle.set()
+            self.writing = False
 
     def _together(self) -> list[bytes]:
         lines = [self.lines.popleft()]
@@ -108,7 +112,7 @@ def log_thread() -> Iterator[None]:
     try:
         yield
     finally:
-        writer().idle.wait(LAST_SECONDS)
+        writer().flush()
 
 
 class Lines:
@@ -138,7 +142,16 @@ def _ends() -> list[Processor]:
     if in_json():
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
     plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain, pad_event_to=0)]
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain, pad_event_to=0)
+    return [_printable, console]
+
+
+def _printable(_logger: Any, _name: str, fields: EventDict) -> EventDict:
+    """A path may hold what would move a terminal's cursor."""
+    for name, value in fields.items():
+        if isinstance(value, str) and not value.isprintable():
+            fields[name] = value.encode("unicode_escape").decode()
+    return fields
 
 
 class Handler(logging.Handler):

@@ -1,5 +1,6 @@
 """What operators see: metrics of one worker and of several, log lines, trace context."""
 
+import contextlib
 import json
 import os
 import re
@@ -235,10 +236,12 @@ def test_one_line_for_each_request(alone: tuple[Logged, httpx.Client], textbook:
 def test_text_for_people() -> None:
     server = Server(CHAINRULE_LOG_FORMAT="text", CHAINRULE_LOG_LEVEL="debug")
     httpx.get(f"{server.url}/livez", headers={"X-Request-ID": "mine-2"})
+    httpx.get(f"{server.url}/%1b[2Jnowhere", headers={"X-Request-ID": "mine-3"})
     server.process.terminate()
     _, text = server.process.communicate(timeout=20)
     line = next(line for line in text.splitlines() if "mine-2" in line)
     assert re.match(r"\d{4}-\d\d-\d\dT\S+Z \[debug +\] request ", line) and "route=/livez" in line
+    assert "\x1b" not in text and r"path=/\x1b[2Jnowhere" in text
 
 
 def test_only_warnings_where_only_they_are_wanted() -> None:
@@ -302,6 +305,30 @@ def test_a_reader_that_stalls_costs_lines_not_answers() -> None:
     assert time.monotonic() - began < 10
     written = len(server.process.communicate()[1].splitlines())
     assert 0 < dropped <= many - written
+
+
+def test_a_pipe_that_is_full_from_the_start_stops_nothing() -> None:
+    reader, stalled = os.pipe()
+    os.set_blocking(stalled, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(stalled, b"x" * 4096)
+    os.set_blocking(stalled, True)
+    port = free_port()
+    settings = {"PORT": str(port), "CHAINRULE_WORKERS": "2"}
+    command = [sys.executable, "-m", "app"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings}, stderr=stalled)
+    try:
+        until(lambda: answers(f"http://127.0.0.1:{port}"))
+        for _ in range(20):
+            assert answers(f"http://127.0.0.1:{port}")
+        process.terminate()
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(stalled)
+        os.close(reader)
 
 
 def free_port() -> int:
