@@ -5,8 +5,11 @@ generated client. The examples of answers and errors are what the routes answer 
 a mistake in it, so they cannot drift from the service.
 """
 
+from functools import cached_property
+from threading import Lock
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
@@ -39,12 +42,20 @@ NOUNS = {
 
 
 class Application(FastAPI):
-    """FastAPI with this document."""
+    """FastAPI with this document, which is made once, when it is first asked for."""
+
+    finished: Schema | None = None
+    making = Lock()
 
     def openapi(self) -> Schema:
-        if self.openapi_schema is None:
-            self.openapi_schema = _finished(super().openapi(), self)
-        return self.openapi_schema
+        with self.making:
+            if self.finished is None:
+                self.finished = _finished(super().openapi(), self)
+            return self.finished
+
+    @cached_property
+    def openapi_json(self) -> bytes:
+        return orjson.dumps(self.openapi())
 
 
 def _finished(page: Schema, app: FastAPI) -> Schema:

@@ -25,6 +25,7 @@ def create_app() -> FastAPI:
         summary="Backpropagation over HTTP: every gradient of a network, exact and explained.",
         description=DESCRIPTION,
         openapi_tags=TAGS,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

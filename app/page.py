@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 import fastapi_offline
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -49,6 +49,12 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def to_the_page() -> Response:
     return RedirectResponse("/docs")
+
+
+@router.get("/openapi.json")
+def openapi(request: Request) -> Response:
+    """In a thread, since making the document takes a good part of a second."""
+    return Response(request.app.openapi_json, media_type="application/json")
 
 
 @router.get("/docs")

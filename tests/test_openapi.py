@@ -87,6 +87,15 @@ def test_keys_are_asked_for_where_the_server_has_some() -> None:
     assert {} in document["security"] and {"bearer": []} in document["security"] and "security" not in COMMITTED
 
 
+def test_a_server_with_small_limits_has_the_page_too() -> None:
+    server = Server(CHAINRULE_MAX_LAYERS="1", CHAINRULE_MAX_NUMBERS="1", CHAINRULE_MAX_WORK="1")
+    try:
+        response = httpx.get(f"{server.url}/openapi.json")
+    finally:
+        server.stop()
+    assert response.status_code == 200 and response.json()["paths"].keys() == COMMITTED["paths"].keys()
+
+
 def test_every_name_and_field_is_described(document: Any) -> None:
     bare = [name for name, schema in document["components"]["schemas"].items() if not schema.get("description")]
     for place, node in nodes(document):

@@ -14,6 +14,7 @@ from app.problems import PROBLEMS
 from app.settings import Settings
 from engine.errors import EngineError
 from schemas.answers import write
+from schemas.limits import Limits
 
 REQUEST_ID = "6f1d3c0e5b7a4d2f9c8e1a0b3d5f7e92"
 DIGITS = 6
@@ -35,21 +36,21 @@ def _first_layer(request: Any) -> Any:
 
 
 def example_answer(route: ComputeRoute, request: Any) -> Any:
-    """The JSON answer to an example."""
-    return _shortened(orjson.loads(_ask(route, request)))
+    """The JSON answer to an example, whatever the limits of this server."""
+    asked = route.model.model_validate(request, context=Limits())
+    return _shortened(orjson.loads(route.answer(asked, write)))
 
 
 def example_problems(route: ComputeRoute, request: Any) -> Iterator[Any]:
     """The problems that a route answers to bodies and headers that are not what it takes."""
-    largest = Settings.model_fields["max_body_bytes"].default
-    yield _caught(lambda: read_json(b'{"inputs": [[0.1, NaN, 0.7]]}'))
-    yield _caught(lambda: chosen({b"accept": b"image/png"}, (*route.answer_forms, *route.stream_forms)))
-    yield _caught(lambda: reader({b"content-type": b"text/plain"}, route.request_forms))
-    yield _problem(too_large(largest))
+    yield _caught(read_json, b'{"inputs": [[0.1, NaN, 0.7]]}')
+    yield _caught(chosen, {b"accept": b"image/png"}, (*route.answer_forms, *route.stream_forms))
+    yield _caught(reader, {b"content-type": b"text/plain"}, route.request_forms)
+    yield _problem(too_large(Settings.model_fields["max_body_bytes"].default))
     for name, spoil in MISTAKES.items():
         spoiled = copy.deepcopy(request)
         spoil(spoiled)
-        problem = _caught(lambda spoiled=spoiled: _ask(route, spoiled))  # type: ignore[misc]
+        problem = _caught(_ask, route, orjson.dumps(spoiled))
         if problem is not None and problem["type"] == f"/problems/{name}":
             yield problem
 
@@ -59,14 +60,14 @@ def plain_problem(name: str) -> Any:
     return _problem(ProblemError(name, PROBLEMS[name].meaning))
 
 
-def _ask(route: ComputeRoute, request: Any) -> bytes:
-    asked, _ = route.decode(orjson.dumps(request), read_json)
+def _ask(route: ComputeRoute, body: bytes) -> bytes:
+    asked, _ = route.decode(body, read_json)
     return route.answer(asked, write)
 
 
-def _caught(act: Callable[[], Any]) -> Any:
+def _caught(act: Callable[..., Any], *arguments: Any) -> Any:
     try:
-        act()
+        act(*arguments)
     except (EngineError, InvalidRequest, ProblemError) as error:
         return _problem(error)
     return None

@@ -7,9 +7,10 @@ folder=$2
 
 case $1 in
 python)
-  # The generator knows no binary bodies but octet streams, and prints every operation that takes one: the heads will do.
+  # The generator prints each operation at length of which it does not take every form.
   openapi-python-client generate --path "$page" --config "$here/python.yml" --meta none --output-path "$folder" \
-    --overwrite 2>&1 | sed '/^[ {}]/d; /^$/d'
+    --overwrite 2>&1 | sed '/^[ {}]/d; /^$/d; /^If you believe/d'
+  echo "The generator knows no safetensors bodies; the client sends JSON."
   ;;
 typescript)
   mkdir -p "$folder"
