@@ -87,6 +87,7 @@ def _all_together(worked: Worked, seen: Judged) -> Statement:
         rule, arguments = seen.loss.values, (Numbers(a), Numbers(seen.targets))
     else:
         assert seen.combined is not None
+        what += ", from what goes into the last activation"
         rule, arguments = seen.combined.values, (Numbers(seen.sign * z), Numbers(seen.targets))
 
     def in_rows(y: Array, t: Array) -> Array:

@@ -5,12 +5,12 @@ import numpy as np
 from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.example_losses import example_loss_steps
 from engine.derivation.formulas import Numbers, Product, Sum, equation, number
-from engine.derivation.judging import Judged, judged
+from engine.derivation.judging import Judged, effective_targets, judged
 from engine.derivation.notation import by, hyperparameters, plain_formula
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import update_rule
 from engine.objective import LossObjective
-from engine.probability_losses import BinaryCrossEntropy, CrossEntropy
+from engine.probability_losses import BinaryCrossEntropy
 
 MOST_SHOWN = 16
 """So many losses of outputs are added up one by one; more row by row."""
@@ -40,6 +40,10 @@ def loss_section(worked: Worked) -> Section:
     objective = worked.objective
     if isinstance(objective, LossObjective) and objective.targets.ndim == 1:
         steps.append(Statement("The labels as rows:", equation("t", Numbers(seen.targets)), seen.targets))
+    effective = effective_targets(seen)
+    if effective is not None and (effective != seen.targets).any():
+        text = "What takes the place of the targets after label smoothing and class weights:"
+        steps.append(Statement(text, equation("w t", Numbers(effective)), effective))
     steps += example_loss_steps(worked, seen)
     steps.append(_reduction(worked, seen))
     if worked.regularization is not None:
@@ -123,6 +127,11 @@ def derivatives_section(worked: Worked) -> Section:
     if seen is not None:
         about = seen.loss.about
         text = f"The derivative of the loss by an output: {about.derivative}."
+        if seen.combined is not None and seen.loss.kind == "kl_divergence":
+            text = (
+                f"The derivative of the loss by the logarithm of an output, which y stands for: {about.derivative}. By "
+                "the output itself it is that over the output."
+            )
         steps.append(Statement(text, equation(r"\frac{\partial \ell}{\partial y}", about.derivative_latex or "")))
         if seen.combined is not None:
             steps.append(_combination(worked, seen))
@@ -134,22 +143,23 @@ def _combination(worked: Worked, seen: Judged) -> Statement:
     kind, loss = worked.network.layers[-1].activation.kind, seen.loss.kind
     start = f"After {kind}, {loss} is simple to differentiate by z: the product of both derivatives "
     if kind == "sigmoid":
-        formula = r"\frac{y - t}{y (1 - y)} \, y (1 - y)"
         text = start + "loses its denominator, and output minus target remains."
-        if isinstance(seen.combined, BinaryCrossEntropy) and seen.combined.class_weights is not None:
-            text += " A class weight multiplies it."
-        return Statement(text, equation(r"\frac{\partial \ell}{\partial z}", formula, "y - t"))
-    sign = "" if seen.sign == 1 else "-"
+        if isinstance(seen.combined, BinaryCrossEntropy) and seen.combined.label_smoothing:
+            text += " Here t is the target after label smoothing."
+        longer = r"w \frac{y - t}{y (1 - y)} \, y (1 - y)"
+        return Statement(text, equation(r"\frac{\partial \ell}{\partial z}", longer, "w (y - t)"))
     general = r"\sum_k \frac{\partial \ell}{\partial y_k} \frac{\partial y_k}{\partial z_j}"
     left = r"\frac{\partial \ell}{\partial z_j}"
     if loss == "cross_entropy":
-        plus = r"y_j \sum_k t_k - t_j"
-        worked_out = rf"{sign}\left( {plus} \right)" if sign else plus
-        longer = rf"\sum_k \left( -\frac{{t_k}}{{y_k}} \right) {sign} y_k ([j = k] - y_j)"
+        worked_out = r"y_j \sum_k t_k - t_j" if seen.sign == 1 else r"-\left( y_j \sum_k t_k - t_j \right)"
+        slope = r"y_k ([j = k] - y_j)" if seen.sign == 1 else r"\left( -y_k ([j = k] - y_j) \right)"
+        longer = rf"\sum_k \left( -\frac{{t_k}}{{y_k}} \right) {slope}"
         text = start + "loses its denominators. Where the targets of a row add up to 1, output minus target remains."
-        if isinstance(seen.combined, CrossEntropy) and seen.combined.class_weights is not None:
-            text += " Here t is the target times its class weight."
+        effective = effective_targets(seen)
+        if effective is not None and (effective != seen.targets).any():
+            text += " Here t is the target after label smoothing, times its class weight."
         return Statement(text, equation(left, longer, worked_out))
-    by_logs = rf"{sign}\left( g_j - y_j \sum_k g_k \right), \quad g_k = \frac{{\partial \ell}}{{\partial \log y_k}}"
+    difference = r"g_j - y_j \sum_k g_k" if seen.sign == 1 else r"-\left( g_j - y_j \sum_k g_k \right)"
+    by_logs = rf"{difference}, \quad g_k = \frac{{\partial \ell}}{{\partial \log y_k}}"
     text = start + "can be written with the derivative by the logarithm of each output, which never divides by it."
     return Statement(text, equation(left, general, by_logs))
