@@ -9,8 +9,9 @@ from engine.errors import NonFinite, Where
 from engine.findings import Case, diagnose, examine
 from engine.findings.statistics import statistics
 from engine.regularization import Regularization
+from schemas.answers import Selectable
 from schemas.errors import InvalidValue
-from schemas.network import state_to_engine
+from schemas.network import OptimizerState, state_to_engine
 from schemas.requests import BackwardRequest
 from schemas.rules import Clipping, Optimizer
 
@@ -39,7 +40,7 @@ class SpreadModel(BaseModel):
     largest: float = Field(description="The largest.")
 
 
-class LayerStatisticsModel(BaseModel):
+class LayerStatisticsModel(Selectable):
     """A layer in numbers. Norms are Euclidean; sizes are root mean squares."""
 
     name: str = Field(description="The layer's name, or layers.<index>.")
@@ -78,7 +79,7 @@ class SliceModel(BaseModel):
     losses: list[float] = Field(description="`[points]`, penalty included.")
 
 
-class DiagnoseAnswer(BaseModel):
+class DiagnoseAnswer(Selectable):
     """What is wrong with a network, its data or its training, told from one batch."""
 
     findings: list[FindingModel] = Field(description="Warnings first; none where all is well.")
@@ -96,7 +97,7 @@ class DiagnoseRequest(BackwardRequest):
 
     per_example: StrictBool = Field(False, description="Makes no difference: findings are about the whole batch.")
     optimizer: Optimizer | None = Field(None, description="With an optimizer, its step is looked at.")
-    optimizer_state: dict[str, Any] | None = Field(None, description="What the last step gave.")
+    optimizer_state: OptimizerState | None = Field(None, description="What the last step gave; null before the first.")
     regularization: Regularization | None = Field(None, description="The penalty that a step adds to the loss.")
     gradient_clipping: Clipping | None = Field(None, description="How a step limits the gradients.")
 
@@ -106,7 +107,11 @@ class DiagnoseRequest(BackwardRequest):
             raise InvalidValue("missing", ("optimizer",), "An optimizer state stands beside its optimizer.")
         return self
 
+    def numbers(self) -> int:
+        return 3 * super().numbers()  # The step's network and state, and a moved network, stand beside the rest.
+
     def examined(self) -> Case:
+        """The computation and, with an optimizer, its step."""
         network = self.engine_network()
         state = None
         if self.optimizer is not None:
