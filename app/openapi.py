@@ -84,25 +84,28 @@ COMPONENTS = {
     "WeightsLayout": "Which axis of a weight matrix stands first: inputs (textbooks, Keras) or units (PyTorch).",
 }
 """What the shapes are that have a name; a field that takes one says what it stands for there."""
+EVERYWHERE: set[int | str] = {"malformed-http", "too-many-connections", 408, 414, 421, 431, 500}
 PROBLEMS_OF: dict[str, set[int | str]] = {
-    "POST": {400, 401, 406, 408, 413, 415, 429, 431, 500, 503},
-    "GET": {429, 431, 500},
-    "/v1/examples/{name}": {"not-found", 429, 431, 500},
-    "/problems/{name}": {"not-found", 429, 431, 500},
-    "/livez": {431, 500},
-    "/metrics": {431, 500},
-    "/readyz": {431, 500, "unavailable"},
+    "POST": EVERYWHERE | {400, 401, 406, 413, 415, 429, 503},
+    "GET": EVERYWHERE | {429},
+    "/v1/examples/{name}": EVERYWHERE | {"not-found", 429},
+    "/problems/{name}": EVERYWHERE | {"not-found", 429},
+    "/livez": EVERYWHERE,
+    "/metrics": EVERYWHERE,
+    "/readyz": EVERYWHERE | {"unavailable"},
 }
 """The problems that an operation may answer, by name or status, for its path or else for its method; 422 is seen from
 its examples."""
 STATUSES = {
-    400: "The body is not JSON, or not what its content type says.",
+    400: "The request is not HTTP/1.1, or its body not what the content type says.",
     401: "This server asks for an API key, and the request has none that it knows.",
     404: "There is nothing of this name; the detail lists the names there are.",
     406: "The client accepts no form that this answer has.",
     408: "The request came too slowly.",
     413: "The body is too large.",
+    414: "The path, with its query, is too long.",
     415: "The body's content type or encoding is not taken.",
+    421: "The request names a host that this server does not answer for.",
     422: "The request is well-formed and wrong: each of `errors` says where, what was expected and what was received.",
     429: "Too many requests from here; `Retry-After` says when to go on.",
     431: "The headers are too large.",
