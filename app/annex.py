@@ -28,6 +28,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.errors import ProblemError
 from app.forms import Body, release
+from app.memory import LARGE_PAGES
 
 HEAD = struct.Struct("!cI")
 PIECE = 2**18
@@ -90,6 +91,7 @@ class Annex:
                 [sys.executable, "-m", "app.attendant", *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=descriptors,
+                env=LARGE_PAGES | os.environ,
                 cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
             )
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
