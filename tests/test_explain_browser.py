@@ -1,0 +1,45 @@
+"""The pages of POST /v1/explain in a real browser: they fit a telephone, and their formulas and drawing are drawn."""
+
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.chromium import chromium
+from tests.test_explain_documents import document, example
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian's package: chromium)")
+HOSTILE = ("<img src='http://elsewhere.test/x' onerror='document.title=1'>", "W" * 64, "\u202eright to left")
+DRAWN = "[...document.querySelectorAll('math')].every(m => m.getBoundingClientRect().height > 5)"
+ALIGNED = """[...document.querySelectorAll('mtr')].every(row => new Set([...row.children].map(
+    cell => Math.round(cell.getBoundingClientRect().top / 3))).size <= 2)"""
+STRETCHED = """[...document.querySelectorAll('mtable')].every(table => {
+    const fence = table.previousElementSibling.getBoundingClientRect(), rows = table.getBoundingClientRect()
+    return fence.height >= 0.8 * rows.height })"""
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (390, 844)], ids=["desktop", "phone"])
+def test_pages_fit_and_are_drawn(client: httpx.Client, tmp_path: Path, size: tuple[int, int]) -> None:
+    assert CHROMIUM is not None
+    requests = {
+        name: {key: value for key, value in example(client, name).items() if key != "include"}
+        for name in ("textbook", "batch", "vanishing_gradients", "explain_weight")
+    }
+    requests["hostile"] = example(client, "textbook")
+    for layer, name in zip(requests["hostile"]["network"]["layers"], HOSTILE, strict=True):
+        layer["name"] = name
+    with chromium(CHROMIUM, tmp_path, *size) as page:
+        for name, request in requests.items():
+            file = tmp_path / f"{name}.html"
+            file.write_text(document(client, request, "text/html"))
+            page.open(file.as_uri())
+            page.wait_for(f"location.href == '{file.as_uri()}' && document.readyState == 'complete'")
+            assert page.value("document.documentElement.scrollWidth <= window.innerWidth"), name
+            assert page.value("document.querySelectorAll('math').length") > 20, name
+            assert page.value(DRAWN) and page.value(ALIGNED) and page.value(STRETCHED), name
+            assert page.value("document.querySelector('svg').getBoundingClientRect().height") > 100, name
+            assert page.value("document.querySelectorAll('script, img, iframe').length") == 0, name
+        assert page.complaints == []
+        assert all(url.startswith(("file:", "about:")) for url in page.requests), page.requests
