@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 
-SECTIONS = ("step", "wire", "peers", "engine", "growth", "training", "workers", "memory")
+SECTIONS = ("step", "verify", "wire", "peers", "engine", "growth", "training", "workers", "memory")
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 MOST_SECONDS = 600
 

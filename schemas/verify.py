@@ -110,7 +110,8 @@ class VerifyAnswer(Selectable):
         description="JSON pointers to wrong arrays that neither a known mistake nor the claims before account for."
     )
     not_tried: int = Field(
-        description="How many mistakes, and pairs of them, were not tried since the network is too large for it."
+        description="How many mistakes, and pairs of them, were not tried, since a search ends at 4000 pairs and at a "
+        "work that large networks reach sooner."
     )
     certificate: CertificateModel = Field(
         description="That the service's own gradient is right, by means that share no code with it."

@@ -137,20 +137,22 @@ class PassedBackThroughUpdatedWeights:
     """
 
     kind: Literal["passed_back_through_updated_weights"] = "passed_back_through_updated_weights"
+    layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Passed back through updated weights", r"\frac{\partial L}{\partial z} (W - \eta G)^\top")
 
     def applies(self, case: Case) -> bool:
         return case.optimizer is not None
 
     def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.passed_back
+
         def stage(n: Numbers, i: int) -> Array:
-            layer = n.layer(i)
-            if "weights" in layer.frozen:
-                return c.passed_back(n, i)
+            if "weights" in n.layer(i).frozen:
+                return before(n, i)
             new = n.computation.updated(n, i, "weights", n.by[i]["weights"])
             return n.by_z[i] @ new.T
 
-        return replace(c, passed_back=stage)
+        return replace(c, passed_back=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,20 +296,22 @@ def run(
 
     Where `given` holds a key, its value goes on in place of the one computed (which is still yielded); what it holds
     is looked up when the walk arrives there. `implied` are gradients by a layer's preactivations that go on from
-    there to the layer before, after the layer's own parameters. `forward` are the numbers of the forward pass where
-    they are known to be the same.
+    there to the layer before, after the layer's own parameters. `forward` are the numbers of the forward pass for
+    computations that do not alter it; they are not yielded again.
     """
     pairs = _walk(computation, case, given, implied, forward)
     return pairs if computation.written is None else iter(computation.written(dict(pairs)).items())
 
 
-def forward_numbers(case: Case, answer: Mapping[Key, Any]) -> Numbers:
-    """The forward pass of an answer, to share with runs that do not alter it."""
+def forward_numbers(case: Case, answer: Mapping[Key, Any], given: Mapping[Key, Any] = NOTHING) -> Numbers:
+    """The forward pass of an answer, with what is given in place of it, to share with runs that do not alter it."""
     n = Numbers(case, right(case))
     for i in range(case.depth):
         keys = layer_keys(i)
-        n.z.append(answer[keys.preactivations])
-        n.a.append(answer[keys.activations])
+        n.z.append(given.get(keys.preactivations, answer[keys.preactivations]))
+        n.a.append(given.get(keys.activations, answer[keys.activations]))
+    n.a[-1] = given.get(OUTPUTS, n.a[-1])
+    n.given_outputs = keys.activations in given or OUTPUTS in given
     return n
 
 
@@ -323,10 +325,7 @@ def _walk(
 ) -> Iterator[tuple[Key, Any]]:
     n = Numbers(case, c)
     if forward is not None and shares_forward(c):
-        n.z, n.a = forward.z, forward.a
-        for i in range(case.depth):
-            yield layer_keys(i).preactivations, n.z[i]
-            yield layer_keys(i).activations, n.a[i]
+        n.z, n.a, n.given_outputs = forward.z, forward.a, forward.given_outputs
     else:
         # What altered activations give is no function of the logits that a combined loss could be taken on.
         altered = c.activations is not activations
@@ -339,9 +338,9 @@ def _walk(
             yield keys.activations, a
             n.a.append(given.get(keys.activations, a))
             n.given_outputs = altered or keys.activations in given
-    yield OUTPUTS, n.a[-1]
-    if OUTPUTS in given:
-        n.a[-1], n.given_outputs = given[OUTPUTS], True
+        yield OUTPUTS, n.a[-1]
+        if OUTPUTS in given:
+            n.a[-1], n.given_outputs = given[OUTPUTS], True
     if c.loss is not None:
         n.values = c.loss_values(n)
         yield EXAMPLE_LOSSES, own_losses(n)

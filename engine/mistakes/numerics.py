@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from engine.errors import EngineError
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.network import Network, forward
 from engine.objective import LossObjective
@@ -26,7 +27,7 @@ class Float32InPlaceOfFloat64:
 
 @dataclass(frozen=True, slots=True)
 class FiniteDifferences:
-    """The parameters' gradients as finite differences of the loss, with too large a step h.
+    """The parameters' gradients as finite differences of the loss, with too large a step h; perhaps the inputs' too.
 
     Central differences (L(w + h) - L(w - h)) / (2 h) are off by h^2 times a third derivative, forward differences
     (L(w + h) - L(w)) / h by h times half a second one. `step` is the h that gives the claimed numbers.
@@ -36,10 +37,17 @@ class FiniteDifferences:
 
     kind: Literal["finite_differences"] = "finite_differences"
     scheme: Literal["central", "forward"] = "central"
+    of: Literal["parameters", "inputs_too"] = "parameters"
     step: float = hyper(1e-2, gt=0.0, description="The step h.")
     about: ClassVar = About("Finite differences with too large a step", r"\frac{L(w + h) - L(w - h)}{2 h}")
 
     def alter(self, c: Computation, case: Case) -> Computation:
+        if self.of == "inputs_too":
+            before = c.passed_back
+            c = replace(
+                c,
+                passed_back=lambda n, i: before(n, i) if i else differences(n, i, "inputs", self.step, self.scheme),
+            )
         return replace(
             c,
             by_weights=lambda n, i: differences(n, i, "weights", self.step, self.scheme),
@@ -49,28 +57,31 @@ class FiniteDifferences:
 
 
 def differences(n: Numbers, i: int, name: str, step: float, scheme: str, entries: list[int] | None = None) -> Array:
-    """Finite differences of the loss (with its penalty) by a parameter of layer i, or by some of its entries."""
-    rest = Network(n.case.layers[i:])
+    """Finite differences of the loss (with its penalty) by a parameter of layer i, or by what it takes; or by some of
+    the entries."""
+    rest, x = Network(n.case.layers[i:]), n.x(i)
     parameters = [layer.parameters for layer in rest.layers]
-    original = parameters[0][name]
+    original = x if name == "inputs" else parameters[0][name]
 
     def loss(k: int, change: float) -> float:
         changed = original.copy()
         changed.flat[k] += change
+        if name == "inputs":
+            return _loss(n, changed, rest)
         parameters[0] = {**parameters[0], name: changed}
-        return _loss(n, i, rest.with_parameters(parameters))
+        return _loss(n, x, rest.with_parameters(parameters))
 
     places = range(original.size) if entries is None else entries
     if scheme == "central":
         slopes = [(loss(k, step) - loss(k, -step)) / (2 * step) for k in places]
     else:
-        here = _loss(n, i, rest)
+        here = _loss(n, x, rest)
         slopes = [(loss(k, step) - here) / step for k in places]
     return np.array(slopes).reshape(original.shape if entries is None else -1)
 
 
-def _loss(n: Numbers, i: int, rest: Network) -> float:
-    trace = forward(rest, n.x(i))
+def _loss(n: Numbers, x: Array, rest: Network) -> float:
+    trace = forward(rest, x)
     objective, rule = n.case.objective, n.case.regularization
     if isinstance(objective, LossObjective):
         value = float(objective.evaluate(rest, trace).loss)
@@ -110,8 +121,11 @@ def estimated_step(
         return float(differences(n, i, name, h, scheme, [entry])[0]) - right
 
     wanted, h = claimed - right, 1e-2
-    for _ in range(25):
-        found = error(h)
+    for _ in range(12):
+        try:
+            found = error(h)
+        except EngineError:  # a step so large that the loss cannot take the outputs
+            return None
         if not np.isfinite(found) or found == 0 or wanted / found <= 0:
             return None
         ratio = (wanted / found) ** (1 / order)

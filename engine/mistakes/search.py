@@ -1,7 +1,7 @@
 """Finding the mistakes that give the claimed numbers: each one's numbers are computed and compared with all claims."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 from engine.claims import Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, variants
-from engine.mistakes.computation import Case, Computation, Key, forward_numbers, right, run
+from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, forward_numbers, right, run
 from engine.mistakes.numerics import FiniteDifferences, estimated_step
 
 WORK = 2 * 10**9
@@ -60,7 +60,8 @@ class Search:
         self.cost = case.work + LAYER_WORK * case.depth
         self.left_out = 0
         self.wrong_keys = set(wrong)
-        self.right_keys = [key for key in claims if key in truth and key not in self.wrong_keys]
+        self.altered: dict[Any, Computation] = {}
+        self.variants: dict[tuple[int, ...], list[Alteration]] = {}
         self.first = {branch(key): key for key in reversed(wrong)}
 
     def afford(self, passes: float = 1) -> bool:
@@ -73,34 +74,61 @@ class Search:
         return True
 
     def computation(self, mistakes: Sequence[Any]) -> Computation:
+        if len(mistakes) == 1 and mistakes[0] in self.altered:
+            return self.altered[mistakes[0]]
         c = self.base
         for mistake in mistakes:
             c = mistake.alter(c, self.case)
+        if len(mistakes) == 1:
+            self.altered[mistakes[0]] = c
         return c
 
     def attempt(self, mistakes: Sequence[Any]) -> Diagnosis | None:
         """The diagnosis of these mistakes together, where they explain the first wrong numbers of a branch of the
         computation and contradict no right one."""
-        explained: list[Key] = []
-        residual = 0.0
-        failed: set[int] = set()
+        computation = self.computation(mistakes)
         try:
-            for key, numbers in run(self.computation(mistakes), self.case, forward=self.forward):
-                claim = self.claims.get(key)
-                if claim is None or (numbers is self.truth[key] and key not in self.wrong_keys):
-                    continue
-                if claim.agrees(numbers):
-                    if key in self.wrong_keys and branch(key) not in failed:
-                        explained.append(key)
-                        residual = max(residual, claim.residual(numbers))
-                elif key not in self.wrong_keys:
-                    return None
-                elif key == self.first[branch(key)]:
-                    failed.add(branch(key))
-                    if len(failed) == len(self.first):
-                        return None
+            failed = self._failed(computation)
+            return None if len(failed) == len(self.first) else self._diagnosis(mistakes, computation, failed)
         except EngineError:
             return None
+
+    def _failed(self, computation: Computation) -> set[int]:
+        """The branches whose first wrong numbers a computation does not give.
+
+        Where it is to explain the first wrong gradients and does not, it explains no update that follows from them; nor
+        anything where it alters the forward pass in another way than is claimed.
+        """
+        stages = exchanged(computation, self.base)
+        left = {key for key in self.first.values() if any(reaches(stage, key) for stage in stages)}
+        given: set[int] = set()
+        if left:
+            for key, numbers in run(computation, self.case, forward=self.forward):
+                if key in left:
+                    left.remove(key)
+                    if self.claims[key].agrees(numbers):
+                        given.add(branch(key))
+                    elif branch(key) == 0:
+                        break
+                    elif branch(key) == 2:
+                        left.discard(self.first.get(3, key))
+                    if not left:
+                        break
+        return self.first.keys() - given
+
+    def _diagnosis(self, mistakes: Sequence[Any], computation: Computation, failed: set[int]) -> Diagnosis | None:
+        explained: list[Key] = []
+        residual = 0.0
+        for key, numbers in run(computation, self.case, forward=self.forward):
+            claim = self.claims.get(key)
+            if claim is None:
+                continue
+            if claim.agrees(numbers):
+                if key in self.wrong_keys and branch(key) not in failed:
+                    explained.append(key)
+                    residual = max(residual, claim.residual(numbers))
+            elif key not in self.wrong_keys:
+                return None
         return Diagnosis(tuple(mistakes), tuple(explained), residual) if explained else None
 
     @cached_property
@@ -110,8 +138,10 @@ class Search:
         return self.near(self.first.values())
 
     def near(self, keys: Iterable[Key]) -> list[Alteration]:
-        layers = {i for key in keys for i in self.window(key)}
-        return list(variants(self.case, sorted(layers)))
+        layers = tuple(sorted({i for key in keys for i in self.window(key)}))
+        if layers not in self.variants:
+            self.variants[layers] = list(variants(self.case, layers))
+        return self.variants[layers]
 
     def window(self, key: Key) -> range:
         """The layers in which a mistake can have made these numbers: back along the way of the computation to the
@@ -125,8 +155,11 @@ class Search:
         return range(i, min((k for k in others if k is not None and k > i), default=self.case.depth - 1) + 1)
 
     def singles(self) -> list[Diagnosis]:
-        found = [self.attempt((m,)) for m in self.candidates if self.afford()]
-        return best(self, [d for d in [*found, self.differences()] if d is not None])
+        tried = [self.attempt((m,)) for m in self.candidates if self.afford()]
+        found = [d for d in tried if d is not None]
+        if not any(len(d.explains) == len(self.wrong) for d in found) and (differences := self.differences()):
+            found.append(differences)
+        return best(self, found)
 
     def pairs(self) -> list[Diagnosis]:
         """Pairs that explain everything, of mistakes that change the wrong numbers and contradict no right one.
@@ -169,7 +202,7 @@ class Search:
                     return None
         except EngineError:
             return None
-        return Effect(changes, explains, _altered(computation, self.base)) if any_change else None
+        return Effect(changes, explains, exchanged(computation, self.base)) if any_change else None
 
     def differences(self) -> Diagnosis | None:
         """Finite differences, where a step can be found that gives the first wrong gradient of a parameter."""
@@ -189,9 +222,12 @@ class Search:
             if step is None or not self.afford(2 * parameters):
                 continue
             for digits in (1, 2, 3, 12):
-                mistake = FiniteDifferences(scheme=scheme, step=float(f"{step:.{digits - 1}e}"))
-                if abs(mistake.step / step - 1) < 1e-2 and (found := self.attempt((mistake,))):
-                    return found
+                rounded = float(f"{step:.{digits - 1}e}")
+                if abs(rounded / step - 1) < 1e-2:
+                    whole = FiniteDifferences(scheme=scheme, of="inputs_too", step=rounded)
+                    tried = [self.attempt((m,)) for m in (replace(whole, of="parameters"), whole)]
+                    if found := [d for d in tried if d is not None]:
+                        return max(found, key=lambda d: len(d.explains))
         return None
 
 
@@ -208,10 +244,10 @@ def layer_of(key: Key) -> int | None:
     return int(key[key.index("layers") + 1]) if "layers" in key else None
 
 
-def best(search: Search, found: Iterable[Diagnosis]) -> list[Diagnosis]:
+def best(search: Search, found: list[Diagnosis]) -> list[Diagnosis]:
     """Best first: what explains most, then the smaller residual, then the simpler; of one kind of mistake the first
     that explains as much."""
-    order: dict[Any, int] = {m: k for k, m in enumerate(search.near(search.wrong))}
+    order: dict[Any, int] = {m: k for k, m in enumerate(search.near(search.wrong))} if len(found) > 1 else {}
 
     def rank(d: Diagnosis) -> tuple[Any, ...]:
         rounded = 0 if d.residual < EXACT else float(f"{d.residual:.0e}")
@@ -234,6 +270,22 @@ def differs(numbers: Any, others: Any) -> bool:
     return not bool((np.abs(numbers - others) <= 1e-9 * scale).all())
 
 
-def _altered(computation: Computation, base: Computation) -> set[str]:
+STAGES = tuple(f.name for f in fields(Computation))
+
+
+def exchanged(computation: Computation, base: Computation) -> set[str]:
     """The stages that are not those of another computation."""
-    return {f.name for f in fields(Computation) if getattr(computation, f.name) is not getattr(base, f.name)}
+    return {name for name in STAGES if getattr(computation, name) is not getattr(base, name)}
+
+
+def reaches(stage: str, key: Key) -> bool:
+    """Whether a stage is on the way to a number."""
+    place = branch(key)
+    if stage in ("optimizer", "updated", "clipped"):
+        return place == 3
+    if stage in ("loss_values", "loss_scales", "penalty"):
+        return place == 1
+    if stage in ("by_weights", "by_bias", "by_penalty"):
+        own = {"by_weights": ("weights",), "by_bias": ("bias",)}.get(stage, ("weights", "bias"))
+        return place == 3 or key == GRADIENT_NORM or (place == 2 and key[-1] in own)
+    return place >= 2 or stage in ("loss", "preactivations", "activations", "written")

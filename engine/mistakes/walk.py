@@ -7,13 +7,13 @@ mistake is found, even where an earlier one is different, or is none that is kno
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import combinations
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Slip
-from engine.mistakes.computation import Key, layer_keys, run
+from engine.mistakes.computation import Key, Numbers, forward_numbers, layer_keys, run
 from engine.mistakes.search import Diagnosis, Search, branch, differs, layer_of
 from engine.mistakes.slips import EntryCopied
 from engine.rules import Array
@@ -26,6 +26,14 @@ BETWEEN = 5e-4
 Given = dict[Key, Array]
 Prediction = tuple[tuple[Any, ...], Array]
 """Mistakes, and what they give of an array."""
+
+
+class Overlay(NamedTuple):
+    """Claims to go on from, what follows from them, and the forward pass with them in place."""
+
+    given: Given
+    numbers: dict[Key, Any]
+    forward: Numbers | None
 
 
 class Walk:
@@ -45,11 +53,13 @@ class Walk:
         self._imply()
         self.predictions: dict[Key, list[Prediction]] = {}
 
-    def _run(self, computation: Any, given: Given, until: Key | None = None) -> dict[Key, Any]:
+    def _run(
+        self, computation: Any, given: Given, forward: Numbers | None = None, until: Key | None = None
+    ) -> dict[Key, Any]:
         """The numbers by key, as far as they can be computed, or are wanted."""
         numbers = {}
         try:
-            for key, value in run(computation, self.search.case, given, self.implied):
+            for key, value in run(computation, self.search.case, given, self.implied, forward):
                 numbers[key] = value
                 if key == until:
                     break
@@ -118,9 +128,12 @@ class Walk:
                 rows.append(row)
                 right.append(np.atleast_2d(self.given[keys.by[name]] - penalty))
         system, claimed = np.concatenate(rows), np.concatenate(right)
-        if np.linalg.matrix_rank(system) < case.batch:
+        try:
+            if np.linalg.matrix_rank(system) < case.batch:
+                return None
+            error: Array = np.linalg.lstsq(system, claimed, rcond=None)[0]
+        except np.linalg.LinAlgError:  # claims near the largest number
             return None
-        error: Array = np.linalg.lstsq(system, claimed, rcond=None)[0]
         unit = max((self.search.claims[k].tolerance.max() for k in keys.by.values() if k in self.given), default=0.0)
         return error if (np.abs(system @ error - claimed) <= 3 * unit).all() else None
 
@@ -132,15 +145,20 @@ class Walk:
         given = {key: self.given[key]} if key in self.given else {}
         return dict(run(self.search.base, self.search.case, given, implied))
 
-    def overlays(self) -> list[Given]:
+    def overlays(self) -> list[Overlay]:
         """What to take as given: all claims; and where claimed activations do not follow from their preactivations,
         all but those, since a derivative may have been taken by the preactivations."""
         loose = {key for key in self.open if branch(key) == 0 and key[-1] in ("activations", "outputs")}
         if not loose:
-            return [self.given]
+            return [self._overlay(self.given)]
         last = layer_keys(self.search.case.depth - 1).activations
         loose |= {last} if ("outputs",) in loose else set()
-        return [self.given, {key: values for key, values in self.given.items() if key not in loose}]
+        rest = {key: values for key, values in self.given.items() if key not in loose}
+        return [self._overlay(self.given), self._overlay(rest)]
+
+    def _overlay(self, given: Given) -> Overlay:
+        numbers = self._run(self.search.base, given)
+        return Overlay(given, numbers, forward_numbers(self.search.case, numbers, given) if numbers else None)
 
     def singles(self) -> list[Diagnosis]:
         """The mistakes that make the open numbers of the claimed ones before them.
@@ -150,13 +168,13 @@ class Walk:
         search = self.search
         scored: list[tuple[int, Diagnosis]] = []
         self.predictions = {key: [] for key in self.open}
-        for given in self.overlays():
-            again = self._run(search.base, given)
+        for overlay in self.overlays():
+            again = overlay.numbers
             followed = [k for k in self.open if k in again and search.claims[k].agrees(again[k])]
             self.follows.update(followed)
             self.open = [k for k in self.open if k not in followed]
             for mistake in search.near(self.open):
-                scored += self._local(mistake, given, again)
+                scored += self._local(mistake, overlay)
         least = {key: min(misses for misses, d in scored if key in d.explains) for _, e in scored for key in e.explains}
         found = _simplest([d for misses, d in scored if any(misses == least[key] for key in d.explains)])
         return self.in_order(found)
@@ -191,13 +209,14 @@ class Walk:
     def _of(self, keys: set[Key]) -> list[Key]:
         return [key for key in self.open if key in keys and key in self.given]
 
-    def _local(self, mistake: Alteration, given: Given, again: dict[Key, Any]) -> Iterator[tuple[int, Diagnosis]]:
+    def _local(self, mistake: Alteration, overlay: Overlay) -> Iterator[tuple[int, Diagnosis]]:
         """The diagnosis of a mistake that makes open numbers and changes none that follow, and how many open arrays it
         changes to something else."""
         search = self.search
         if not search.afford():
             return
-        numbers = self._run(search.computation((mistake,)), given)
+        again = overlay.numbers
+        numbers = self._run(search.computation((mistake,)), overlay.given, overlay.forward)
         fits, misses = [], 0
         for key in self.open:
             if key in numbers and differs(numbers[key], again[key]):
@@ -220,10 +239,10 @@ class Walk:
         pairs = [pair for pair in combinations(singles, 2) if pair[0].kind != pair[1].kind]
         search.left_out += max(len(pairs) - LOCAL_PAIRS, 0)
         found = []
-        for given in self.overlays():
+        for overlay in self.overlays():
             for pair in pairs[:LOCAL_PAIRS]:
                 if search.afford():
-                    numbers = self._run(search.computation(pair), given, until=key)
+                    numbers = self._run(search.computation(pair), overlay.given, overlay.forward, until=key)
                     if key in numbers:
                         found.append((pair, numbers[key]))
         return found

@@ -11,7 +11,7 @@ import pytest
 from engine import mistakes as registry
 from engine.claims import Claim
 from engine.mistakes import Alteration, FiniteDifferences, Mistake, Slip, variants
-from engine.mistakes.computation import LOSS, Key, layer_keys, right, run
+from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Key, layer_keys, right, run
 from engine.mistakes.numerics import in_dtype
 from engine.step import differentiate, step
 from engine.verification import verify
@@ -167,15 +167,20 @@ def test_the_step_of_finite_differences_is_found(scheme: Any) -> None:
     found = 0
     while found < PLANTED:
         case = random_case(random)
-        planted = FiniteDifferences(scheme=scheme, step=float(f"{10 ** random.uniform(-2.5, -0.7):.2g}"))
+        of: Any = ["parameters", "inputs_too"][found % 2]
+        planted = FiniteDifferences(scheme=scheme, of=of, step=float(f"{10 ** random.uniform(-2.5, -0.7):.2g}"))
         truth, numbers = numbers_of(case), numbers_of(case, planted)
         if truth is None or numbers is None or case.optimizer is not None:
             continue
-        numbers = {k: n for k, n in numbers.items() if k == LOSS or by_parameter(k)}
-        if not differing(numbers, truth, 1e-4):
+        numbers = {k: n for k, n in numbers.items() if k in (LOSS, INPUT_GRADIENTS) or by_parameter(k)}
+        wrong = differing(numbers, truth, 1e-4)
+        if not wrong:
             continue
         first = verify(case, claims_of(numbers)).diagnoses[0]
-        assert first.mistakes == (planted,)
+        (mistake,) = first.mistakes
+        assert isinstance(mistake, FiniteDifferences)
+        assert (mistake.scheme, mistake.step) == (planted.scheme, planted.step)
+        assert set(wrong) <= set(first.explains)
         found += 1
 
 
