@@ -40,7 +40,7 @@ PROGRAMS = {
     "r": ["Rscript", "-e"],
 }
 NEEDS = {
-    "sh": "command -v bash && command -v curl && command -v jq",
+    "sh": "command -v bash && command -v jq && curl --help all | grep -q -e --json",
     "python": ":",
     "js": "node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'",
     "r": "Rscript -e 'library(jsonlite); library(curl)'",

@@ -35,7 +35,6 @@ SHELL = ["bash", str(EXAMPLES / "train.sh")]
 FILES = [sys.executable, str(EXAMPLES / "safetensors_client.py"), "--url"]
 NODE_FILES = ["node", str(EXAMPLES / "safetensors_client.mjs")]
 needs_node = pytest.mark.skipif(NODE_VERSION < 18, reason="Node 18 or newer is not installed")
-needs_curl = pytest.mark.skipif("--json" not in says("curl", "--help", "all"), reason="curl 7.82 is not installed")
 needs_shell = pytest.mark.skipif(not CURL_AND_JQ, reason="curl 7.82 or newer, jq or bash is not installed")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler is installed")
 
@@ -100,16 +99,6 @@ def test_clients_of_files_print_the_problem(command: str) -> None:
         small.stop()
     assert finished.returncode == 1
     assert "answered 413" in finished.stderr and "at most 100 bytes" in finished.stderr
-
-
-@needs_curl
-def test_the_page_on_files_says_what_is_printed(server: Server, tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "binary.md").read_text()
-    commands = [re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL) for language in ("sh", "python", "text")]
-    (shell,), (program,), (printed,) = commands
-    shell = shell.replace("http://127.0.0.1:8000", server.url).replace("@examples", f"@{EXAMPLES}")
-    assert run(["sh", "-c", shell], cwd=tmp_path).returncode == 0
-    assert run([sys.executable, "-c", program], cwd=tmp_path).stdout == printed
 
 
 @needs_shell
