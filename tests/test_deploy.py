@@ -13,7 +13,7 @@ import yaml
 
 from app import VERSION
 from app.settings import Settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Server
 
 KUBERNETES = ROOT / "deploy/kubernetes"
 FOLDERS = ("base", "overlays/small", "overlays/large")
@@ -104,6 +104,15 @@ def test_it_fits_the_service(folder: str, client: httpx.Client) -> None:
         container["lifecycle"]["preStop"]["sleep"]["seconds"] + settings.drain_seconds + settings.shutdown_seconds
     )
     assert stopping < pod(objects)["spec"]["terminationGracePeriodSeconds"]
+
+
+@needs_builder
+def test_a_pod_answers_for_the_names_of_service_and_ingress() -> None:
+    objects = built("overlays/large")
+    server = Server(**objects["ConfigMap"]["data"])
+    for host in ("chainrule.default.svc.cluster.local", objects["Ingress"]["spec"]["rules"][0]["host"]):
+        assert httpx.get(f"{server.url}/readyz", headers={"Host": host}).status_code == 200
+    server.stop()
 
 
 @needs_builder
