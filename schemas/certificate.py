@@ -71,7 +71,7 @@ class TaylorModel(BaseModel):
         description="null where f is linear along d, or shows nothing of its derivative, up to rounding."
     )
     steps: list[float] = Field(description="`[steps]`, each half the one before.")
-    remainders: list[float] = Field(description="`[steps]`, root mean square over four random directions.")
+    remainders: list[float] = Field(description="`[steps]`, root mean square over random directions.")
 
 
 class CertificateModel(BaseModel):

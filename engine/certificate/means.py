@@ -21,13 +21,16 @@ where rounding ends the halving before terms of third order are gone."""
 WORK = 1 << 26
 """Multiplications that each of the means may take; beyond it coordinates and directions are drawn by a fixed seed."""
 LEAST = 8
-"""How many directions and coordinates are checked at least, whatever they cost."""
-JOINT = 4
+"""How many coordinates are checked one by one at least, whatever they cost."""
+JOINT = 3
 """Directions along all coordinates at once."""
 GROUPS = 16
 """Directions that move some arrays alone, so that a wrong one is not lost among larger gradients."""
-SEED = 20_11
+HELD = 1 << 22
+"""How many numbers all directions may have together; a network of millions of parameters gets the joint ones alone."""
+SEED = 2011
 FIRST_STEP = 2.0**-3
+"""The largest step of a difference, relatively to the numbers of each array."""
 LEVELS = 12
 """Central differences are taken with this many steps, each a quarter of the one before."""
 RESOLVED = 0.01
@@ -43,11 +46,13 @@ SETTLED = 0.1
 """The orders that the last two halvings show differ by less where terms of other orders are gone; where they do not,
 rounding has ended the halving too early. Where the whole window shows another order than they do, they are believed."""
 CLEAR = 1e2
+"""How far above rounding a remainder stands clear of it: its order is then off by 0.01 or so."""
 TINY = 1e-250
 """Where numbers lose their digits to underflow."""
 CLIFF = 64.0
 """More than a remainder of order 5 falls when the step is halved, let alone one of order 2."""
 SAFETY = 100.0
+"""How many roundings add up on the way, in the worst case, to what a single one does."""
 NEARBY = 2.0**-40
 """How far, relatively, all coordinates are moved to see how much the rounding of all numbers may matter."""
 ROUNDING_SHARE = 1e-3
@@ -134,9 +139,10 @@ def directions(f: Surroundings, left_out: Array) -> Array:
     for part in f.parts:
         size = float(np.sqrt(np.mean(np.square(f.base[part.place]))))
         whole[:, part.place] *= size if size > 0 else 1
-    affordable = max(LEAST, WORK // (2 * LEVELS * max(f.work, 1)))
+    affordable = min(WORK // (2 * LEVELS * max(f.work, 1)), HELD // f.base.size - JOINT)
     groups = []
-    for group in np.array_split(np.arange(len(f.parts)), min(len(f.parts), GROUPS, affordable)):
+    split = min(len(f.parts), GROUPS, affordable)
+    for group in np.array_split(np.arange(len(f.parts)), split) if split > 1 else []:
         places = slice(f.parts[group[0]].place.start, f.parts[group[-1]].place.stop)
         direction = np.zeros(f.base.size)
         direction[places] = whole[0, places]
