@@ -107,6 +107,9 @@ class Chain:
             )
         if self.worked.batch > 1:
             text += f" All of that is added up over the {self.worked.batch} examples n."
+            if len(self.examples) < self.worked.batch:
+                told = ", ".join(str(n + 1) for n in self.examples)
+                text += f" Told one by one is what gives most of it: of the examples, {told}."
         return text
 
     def _rule(self) -> list[str]:
