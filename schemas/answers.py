@@ -162,15 +162,13 @@ def _in_c_order(value: Any) -> Any:
 
 
 def _with_base64(value: Any) -> Any:
-    match value:
-        case np.ndarray():
-            return encode_base64(value)
-        case dict():
-            return {key: _with_base64(item) for key, item in value.items()}
-        case list():
-            return [_with_base64(item) for item in value]
-        case _:
-            return value
+    if type(value) is np.ndarray:
+        return encode_base64(value)
+    if type(value) is dict:
+        return {key: _with_base64(item) for key, item in value.items()}
+    if type(value) is list:
+        return [_with_base64(item) for item in value]
+    return value
 
 
 def include_names(model: type[BaseModel]) -> list[str]:

@@ -15,6 +15,9 @@ from schemas.errors import InvalidValue, json_type
 
 NUMBERS = {int, float}
 DTYPES = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "int32": "<i4"}
+LITTLE_ENDIAN = {name: np.dtype(code) for name, code in DTYPES.items()}
+NAME_OF = {dtype.newbyteorder("="): name for name, dtype in LITTLE_ENDIAN.items()}
+"""A dtype's own `name` is made anew each time it is asked for, which takes longer than a small array does."""
 DIMENSIONS = {1: "[n]", 2: "[rows, columns]"}
 NOT_A_NUMBER = "An array holds numbers only, and here is something else."
 
@@ -155,7 +158,7 @@ def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
             expected="base64",
             received="string",
         ) from None
-    dtype = np.dtype(DTYPES[name])
+    dtype = LITTLE_ENDIAN[name]
     size = math.prod(shape) * dtype.itemsize
     if len(data) != size:
         raise InvalidValue(
@@ -227,8 +230,9 @@ def as_dtype(array: Array, dtype: str, where: tuple[str | int, ...]) -> Array:
 
 def encode_base64(array: Array) -> dict[str, Any]:
     """The base64 form of an array; an integer or float array keeps its dtype."""
-    data = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "base64": pybase64.b64encode_as_string(data.data)}
+    name = NAME_OF[array.dtype]
+    data = np.ascontiguousarray(array, LITTLE_ENDIAN[name])
+    return {"dtype": name, "shape": array.shape, "base64": pybase64.b64encode_as_string(data.data)}
 
 
 NAMES = {(1,): "Vector", (2,): "Matrix", (3,): "Tensor3", (1, 2): "Targets"}
