@@ -59,6 +59,10 @@ class RunningLoss:
         return gradient * column(row_scales(self.loss, targets, batch.weights, shape, y.dtype))
 
     def _note(self, y: Array, batch: Data) -> None:
+        self.shares.append(share(self.loss, batch))
+        if y.nbytes >= BLOCK:
+            self._add(y, batch.targets, batch.weights)
+            return
         self.pending.append((y.copy(), batch.targets, batch.weights))
         self.pending_bytes += y.nbytes
         if self.pending_bytes >= BLOCK:
@@ -66,20 +70,15 @@ class RunningLoss:
 
     def _settle(self) -> None:
         """Takes the values of the batches that were put off."""
-        if not self.pending:
-            return
-        outputs, targets, weighed = zip(*self.pending, strict=True)
-        self.pending, self.pending_bytes = [], 0
-        t = np.concatenate(targets)
-        values = self.loss.values(np.concatenate(outputs), t)
-        weights = None if weighed[0] is None else np.concatenate(weighed)
-        divisors = self.loss.row_weights(t)
-        own = example_losses(self.loss, values)
+        if self.pending:
+            outputs, targets, weights = zip(*self.pending, strict=True)
+            together = None if weights[0] is None else np.concatenate(weights)
+            self._add(np.concatenate(outputs), np.concatenate(targets), together)
+            self.pending, self.pending_bytes = [], 0
+
+    def _add(self, y: Array, t: Array, weights: Array | None) -> None:
+        own = example_losses(self.loss, self.loss.values(y, t))
         self.sums.append(float(own.sum() if weights is None else own.dot(weights)))
-        if divisors is None:
-            self.shares.append(len(t) if weights is None else float(weights.sum()))
-        else:
-            self.shares.append(float(divisors.sum() if weights is None else divisors.dot(weights)))
 
     def value(self) -> float:
         """The reduced loss of all examples since `reset`, each before its batch's update."""
@@ -88,3 +87,11 @@ class RunningLoss:
         if self.loss.reduction == "sum":
             return total
         return total / math.fsum(self.shares) if self.shares else 0.0
+
+
+def share(loss: Loss, batch: Data) -> float:
+    """What a batch's mean loss counts in the mean of all: its number of examples, or the sum of their weights."""
+    divisors = loss.row_weights(batch.targets)
+    if divisors is None:
+        return len(batch) if batch.weights is None else float(batch.weights.sum())
+    return float(divisors.sum() if batch.weights is None else divisors.dot(batch.weights))

@@ -1,7 +1,7 @@
 """A training run works in memory of its own: the bits are those of pure steps, and there is no more of it than said."""
 
 import tracemalloc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -116,6 +116,32 @@ def test_a_run_makes_the_bits_of_pure_steps(
             pure, state = made.network, made.state
     assert_same(trained.network.parameters, pure.parameters)
     assert_same(trained.state, state)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    "loss",
+    [CrossEntropy(class_weights=(0.5, 1.0, 2.0)), CrossEntropy(reduction="sum"), Mse(), Mse(reduction="batch_mean")],
+)
+def test_an_epoch_s_loss_is_the_mean_of_its_batches_losses(loss: Loss, weighted: bool) -> None:
+    """By what each counts: with class weights a batch of labels counts their weights, one of probabilities its rows."""
+    start = network([4, 5, 3], [Tanh(), Softmax()], "float64")
+    data = examples(20, start)
+    data.targets[12:16] = [0.2, 0.3, 0.5]
+    if weighted:
+        data = replace(data, weights=np.random.default_rng(3).uniform(0, 2, 20))
+    plan = Plan(loss, Sgd(learning_rate=0.1), 1, 6, shuffle=False)
+    pure, state, losses, counts = start, init_state(plan.optimizer, start), [], []
+    for k in range(0, 20, 6):
+        batch = data.take(slice(k, k + 6))
+        made = step(pure, batch.inputs, LossObjective(loss, batch.targets, batch.weights), plan.optimizer, state)
+        pure, state = made.network, made.state
+        weights = np.ones(len(batch)) if batch.weights is None else batch.weights
+        of_labels = loss.row_weights(batch.targets)
+        losses.append(float(made.before.loss))
+        counts.append(float(np.sum(weights if of_labels is None else weights * of_labels)))
+    expected = sum(losses) if loss.reduction == "sum" else np.average(losses, weights=counts)
+    assert outcome(start, data, plan).history[0]["loss"] == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("rule", get_args(activations.Activation))
