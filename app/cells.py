@@ -10,6 +10,7 @@ import mmap
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOSPC
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 PREFIX = "chainrule-cells-"
+YOUNG_SECONDS = 60
+"""A younger folder may be one that its supervisor is about to lock."""
 
 
 class Cells(NamedTuple):
@@ -122,6 +125,7 @@ def _clear(parent: Path) -> None:
             descriptor = os.open(left, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             continue  # another user's, or gone already
-        if not _locked(descriptor):
+        age = time.time() - os.fstat(descriptor).st_mtime
+        if age > YOUNG_SECONDS and not _locked(descriptor):
             shutil.rmtree(left, ignore_errors=True)
         os.close(descriptor)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -194,6 +195,17 @@ def test_several_workers_and_one_that_is_killed() -> None:
     until(lambda: seen()["chainrule_processes", "worker"] == 3)
     assert seen()["chainrule_requests_total", "/version", "200"] == 30
     server.stop()
+
+
+def test_what_a_killed_supervisor_left_is_removed() -> None:
+    with shared_directory() as used:
+        assert used is not None
+        old, young = (Path(tempfile.mkdtemp(prefix=used.name[:16], dir=used.parent)) for _ in range(2))
+        for folder in (used, old):
+            os.utime(folder, (0, 0))
+        with shared_directory():
+            assert used.exists() and young.exists() and not old.exists()
+        young.rmdir()
 
 
 def test_without_a_writable_folder_there_is_none() -> None:
