@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -148,16 +148,6 @@ class Case:
             found.append(float(position))
             losses.append(loss)
         return Slice(along, found, losses)
-
-
-class Rule(Protocol):
-    """What each kind of finding is: a name, what to do about it, and how it is found."""
-
-    code: ClassVar[str]
-    title: ClassVar[str]
-    remedy: ClassVar[str]
-
-    def find(self, case: Case) -> list[Finding]: ...
 
 
 def examine(
