@@ -19,13 +19,13 @@ class KinkModel(BaseModel):
 
     pointer: str = Field(description="Of the number, in the answer of POST /v1/backward, or in the request.")
     function: str = Field(description="The activation or loss that has no derivative there.")
-    value: float = Field(description="The number.")
+    value: float = Field(description="The preactivation, weight or other number that lies on it.")
 
 
 class CoordinatesModel(BaseModel):
     """The numbers that gradients are taken by: all weights, biases and inputs."""
 
-    total: int = Field(description="How many there are.")
+    total: int = Field(description="How many numbers the gradient is taken by.")
     left_out: int = Field(description="Those that move a number that lies on a kink.")
 
 
@@ -59,8 +59,8 @@ class ComplexStepModel(BaseModel):
 class NotApplicable(BaseModel):
     """The complex step could not be taken."""
 
-    applicable: Literal[False] = Field(description="It was not taken.")
-    because: str = Field(description="Why not.")
+    applicable: Literal[False] = Field(description="false: the complex step was not taken.")
+    because: str = Field(description="Which function of the network does not allow it.")
 
 
 class TaylorModel(BaseModel):
@@ -81,10 +81,18 @@ class CertificateModel(BaseModel):
         description="match where all three means agree, undetermined where nothing could be checked."
     )
     reason: str | None = Field(description="Why nothing could be checked, where the verdict is undetermined.")
-    coordinates: CoordinatesModel = Field(description="What the gradient is taken by.")
-    central_differences: DifferencesModel | None = Field(description="null where nothing could be checked.")
-    complex_step: ComplexStepModel | NotApplicable = Field(description="The most exact of the three.")
-    taylor: TaylorModel | None = Field(description="null where nothing could be checked.")
+    coordinates: CoordinatesModel = Field(
+        description="What the gradient was taken by: how many numbers, and which of them were looked at."
+    )
+    central_differences: DifferencesModel | None = Field(
+        description="The gradient against (L(w + h) - L(w - h)) / 2h; null where nothing could be checked."
+    )
+    complex_step: ComplexStepModel | NotApplicable = Field(
+        description="The gradient against Im L(w + ih) / h, the most exact of the three."
+    )
+    taylor: TaylorModel | None = Field(
+        description="How fast the tangent's remainder falls with the step; null where nothing could be checked."
+    )
     kinks: list[KinkModel] = Field(description=f"The first {MOST_KINKS} kinks that numbers lie on.")
     kink_count: int = Field(description="How many there are in all.")
 

@@ -83,17 +83,17 @@ class ClaimedGradients(Model):
     """Derivatives of the loss by what a layer is made of and computes."""
 
     weights: Claimed | None = Field(None, description="`[inputs, units]`, or as weights_layout says.")
-    bias: Claimed | None = Field(None, description="`[units]`.")
-    preactivations: Claimed | None = Field(None, description="`[batch, units]`.")
-    activations: Claimed | None = Field(None, description="`[batch, units]`.")
+    bias: Claimed | None = Field(None, description="`[units]`: by each bias.")
+    preactivations: Claimed | None = Field(None, description="`[batch, units]`: by what goes into the activation.")
+    activations: Claimed | None = Field(None, description="`[batch, units]`: by what comes out of it.")
 
 
 class ClaimedLayer(Model):
     """Numbers of one layer."""
 
     name: StrictStr | None = Field(None, description=AS_IT_CAME)
-    preactivations: Claimed | None = Field(None, description="`[batch, units]`.")
-    activations: Claimed | None = Field(None, description="`[batch, units]`.")
+    preactivations: Claimed | None = Field(None, description="`[batch, units]`: inputs @ weights + bias.")
+    activations: Claimed | None = Field(None, description="`[batch, units]`: what the layer hands on.")
     gradients: ClaimedGradients | None = Field(None, description="Any of the layer's gradients.")
 
 
@@ -101,7 +101,7 @@ class ClaimedParameters(Model):
     """Parameters of one layer after a step. The other fields of a layer may stand here too."""
 
     weights: Claimed | None = Field(None, description="`[inputs, units]`, or as weights_layout says.")
-    bias: Claimed | None = Field(None, description="`[units]`.")
+    bias: Claimed | None = Field(None, description="`[units]`: after the step.")
     kind: Any = Field(None, description=AS_IT_CAME)
     activation: Any = Field(None, description=AS_IT_CAME)
     name: Any = Field(None, description=AS_IT_CAME)
@@ -120,15 +120,17 @@ class Claims(Model):
 
     loss: Claimed | None = Field(None, description="The reduced loss, one number, with the penalty where there is one.")
     example_losses: Claimed | None = Field(None, description="`[batch]`: each example's own loss.")
-    outputs: Claimed | None = Field(None, description="`[batch, outputs]`.")
+    outputs: Claimed | None = Field(None, description="`[batch, outputs]`: the last layer's activations.")
     layers: list[ClaimedLayer | None] | None = Field(
         None, description="One for each layer; null for one of which nothing is claimed."
     )
-    input_gradients: Claimed | None = Field(None, description="`[batch, features]`.")
-    gradient_norm: Claimed | None = Field(None, description="One number.")
-    penalty: Claimed | None = Field(None, description="One number.")
+    input_gradients: Claimed | None = Field(
+        None, description="`[batch, features]`: the derivative of the loss by the inputs."
+    )
+    gradient_norm: Claimed | None = Field(None, description="One number: the Euclidean norm of all gradients.")
+    penalty: Claimed | None = Field(None, description="One number: what regularization adds to the loss.")
     network: ClaimedNetwork | None = Field(None, description="The parameters after a step; needs an optimizer.")
-    update_norm: Claimed | None = Field(None, description="One number; needs an optimizer.")
+    update_norm: Claimed | None = Field(None, description="One number: the norm of the step; needs an optimizer.")
     optimizer_state: Any = Field(None, description=AS_IT_CAME)
 
     def to_engine(self, layout: Layout, depth: int) -> list[Claim]:

@@ -34,10 +34,10 @@ class FindingModel(BaseModel):
 class SpreadModel(BaseModel):
     """What numbers are like over all units of a layer and all examples."""
 
-    mean: float = Field(description="Their mean.")
-    std: float = Field(description="Their standard deviation.")
-    least: float = Field(description="The smallest.")
-    largest: float = Field(description="The largest.")
+    mean: float = Field(description="The mean of the numbers.")
+    std: float = Field(description="The standard deviation of the numbers.")
+    least: float = Field(description="The smallest of the numbers.")
+    largest: float = Field(description="The largest of the numbers.")
 
 
 class LayerStatisticsModel(Selectable):
@@ -46,7 +46,7 @@ class LayerStatisticsModel(Selectable):
     name: str = Field(description="The layer's name, or layers.<index>.")
     units: int = Field(description="How many units it has.")
     activation: str = Field(description="The kind of its activation.")
-    preactivations: SpreadModel = Field(description="Of z = x W + b.")
+    preactivations: SpreadModel = Field(description="How the preactivations z = x W + b are spread.")
     activations: SpreadModel = Field(description="Of what the layer hands on.")
     zero_fraction: float = Field(description="The share of activations that are exactly 0.")
     saturated_fraction: float | None = Field(
@@ -82,8 +82,8 @@ class SliceModel(BaseModel):
 class DiagnoseAnswer(Selectable):
     """What is wrong with a network, its data or its training, told from one batch."""
 
-    findings: list[FindingModel] = Field(description="Warnings first; none where all is well.")
-    layers: list[LayerStatisticsModel] = Field(description="From the inputs to the outputs.")
+    findings: list[FindingModel] = Field(description="What was found, warnings first; empty where all is well.")
+    layers: list[LayerStatisticsModel] = Field(description="Statistics of each layer, from the inputs to the outputs.")
     loss_slices: list[SliceModel] = Field(
         description="Along the gradient and, with an optimizer, along its step; none with output_gradients."
     )

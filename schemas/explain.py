@@ -55,7 +55,7 @@ class ExplainAnswer(BaseModel):
 class FocusModel(Model):
     """One parameter, whose chain of factors is told in place of the whole derivation."""
 
-    layer: Place = Field(description="Counted from 0.")
+    layer: Place = Field(description="The index of the layer, counted from 0.")
     parameter: Literal["weights", "bias"] = Field("weights", description="Which of the layer's parameters.")
     index: list[Place] = Field(
         min_length=1,

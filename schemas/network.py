@@ -44,7 +44,7 @@ class NetworkModel(Model):
     """Layers in order. Every weight and weight gradient of an answer comes back in the layout of the request."""
 
     layers: Annotated[list[LayerModel], WithinLimits] = Field(
-        min_length=1, description="From the inputs to the outputs."
+        min_length=1, description="The layers, from the inputs to the outputs."
     )
     weights_layout: WeightsLayout = Field(
         "inputs_by_units",

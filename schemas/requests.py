@@ -44,7 +44,7 @@ class ForwardRequest(Model):
     sample_weights: Vector | None = Field(
         None, description="`[batch]` numbers >= 0; a mean becomes sum(w * l) / sum(w)."
     )
-    dtype: DType = Field("float64", description="What the engine computes in.")
+    dtype: DType = Field("float64", description="What is computed in: float64 has 53 bits of precision, float32 24.")
     encoding: Encoding = Field("json", description="How the answer writes arrays: nested lists, or base64.")
     include: list[StrictStr] | None = Field(
         None,
@@ -232,7 +232,7 @@ class InitializeRequest(Model):
         min_length=1, description="From the first hidden layer to the outputs."
     )
     weights_layout: WeightsLayout = Field("inputs_by_units", description="The layout of the weights in the answer.")
-    seed: Seed = Field(0, description="All randomness comes from it.")
+    seed: Seed = Field(0, description="All randomness comes from it: the same seed, the same numbers.")
     dtype: DType = Field("float64", description="The precision that the numbers are drawn in.")
     encoding: Encoding = Field("json", description="How the answer writes arrays: nested lists, or base64.")
 

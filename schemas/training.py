@@ -34,10 +34,12 @@ def _distinct(metrics: list[Any]) -> list[Any]:
 class Validation(Model):
     """Data of its own, or a fraction of the training data, drawn by seed and then left out of the training."""
 
-    inputs: Matrix | None = Field(None, description="`[examples, features]`")
+    inputs: Matrix | None = Field(None, description="`[examples, features]`: one row for each example.")
     targets: Targets | None = Field(None, description="`[examples, outputs]` numbers, or `[examples]` class labels.")
     sample_weights: Vector | None = Field(None, description="`[examples]` numbers >= 0.")
-    fraction: float | None = Field(None, gt=0, lt=1, strict=True, description="In place of inputs and targets.")
+    fraction: float | None = Field(
+        None, gt=0, lt=1, strict=True, description="The share of the training data, in place of inputs and targets."
+    )
     stratify: StrictBool = Field(False, description="Take the fraction of each class.")
 
     @model_validator(mode="after")
@@ -141,7 +143,9 @@ class TrainRequest(EvaluateRequest, UpdateFields):
     learning_rate_schedule: Schedule | None = Field(None, description="A name, or an object with hyperparameters.")
     validation: Validation | None = Field(None, description="Data to measure on after each epoch, not to train on.")
     early_stopping: EarlyStopping | None = Field(None, description="End when a quantity no longer improves.")
-    target_loss: float | None = Field(None, strict=True, allow_inf_nan=False, description="Stop at this loss.")
+    target_loss: float | None = Field(
+        None, strict=True, allow_inf_nan=False, description="Stop when the loss of an epoch is at most this."
+    )
     checkpoint_every: StrictInt = Field(0, ge=0, description="Streams send a checkpoint after so many epochs; 0: none.")
     max_seconds: float | None = Field(
         None, gt=0, strict=True, allow_inf_nan=False, description="Stop after so many seconds, with what was reached."

@@ -33,8 +33,8 @@ class Worst(BaseModel):
     """The number that is furthest off, as measured by the tolerance."""
 
     index: list[int] = Field(description="`[axes]`: its place in the array; empty for a single number.")
-    expected: float = Field(description="The right number.")
-    claimed: float = Field(description="The claimed one.")
+    expected: float = Field(description="The right number, as this service computes it.")
+    claimed: float = Field(description="The number that was claimed.")
 
 
 class ComparisonModel(BaseModel):
@@ -45,13 +45,15 @@ class ComparisonModel(BaseModel):
         description="Whether each number is within absolute_tolerance + relative_tolerance * |expected|, or within the "
         "digits that it was printed with."
     )
-    max_absolute_error: float | None = Field(description="null for a claim of another shape.")
+    max_absolute_error: float | None = Field(
+        description="The largest |claimed - expected|; null for a claim of another shape."
+    )
     max_relative_error: float | None = Field(
         description="Relative to the larger of both magnitudes, so from 0 to 2; null for a claim of another shape."
     )
     mismatched: int = Field(description="How many numbers do not match.")
     total: int = Field(description="How many numbers there should be.")
-    worst: Worst | None = Field(description="null for a claim of another shape.")
+    worst: Worst | None = Field(description="The number furthest off; null for a claim of another shape.")
     rounding: str | None = Field(
         description="How the claim was rounded ('rounded to 4 digits', 'float32'), where it matches because of that."
     )
@@ -125,8 +127,12 @@ class VerifyRequest(BackwardRequest):
 
     per_example: StrictBool = Field(False, description="Makes no difference: examples' own gradients are not compared.")
     claimed: Claims | None = Field(None, description="Any part of what somebody else computed.")
-    relative_tolerance: float = Field(1e-6, ge=0, le=1, strict=True, description="As a share of the right number.")
-    absolute_tolerance: float = Field(1e-9, ge=0, le=1e300, strict=True, description="Added to it.")
+    relative_tolerance: float = Field(
+        1e-6, ge=0, le=1, strict=True, description="How far off a claim may be, as a share of the right number."
+    )
+    absolute_tolerance: float = Field(
+        1e-9, ge=0, le=1e300, strict=True, description="How far off it may be beside that, as a number."
+    )
     optimizer: Optimizer | None = Field(None, description="With it, parameters after a step can be claimed.")
     optimizer_state: OptimizerState | None = Field(None, description="What the last step gave; null before the first.")
     regularization: Regularization | None = Field(None, description="The penalty, a part of loss and gradients.")
