@@ -200,7 +200,7 @@ above 1 ours is the faster one. Before, training and pure steps made the same bi
     rows, shares = [], []
     for dtype, ratios in against.items():
         for case in CASES:
-            chosen = case._replace(rounds=2, steps=max(2, case.steps // 3)) if QUICK else case
+            chosen = case._replace(rounds=2, steps=max(2, case.steps // 6)) if QUICK else case
             require_agreement(chosen, dtype)
             times = measure(chosen, dtype)
             compared = ["", ""]
