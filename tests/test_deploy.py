@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from app import VERSION
+from app.main import create_app
+from app.observation import PROBES, route_names
 from app.settings import Settings
 from tests.conftest import ROOT, Server
 
@@ -104,6 +106,19 @@ def test_it_fits_the_service(folder: str, client: httpx.Client) -> None:
         container["lifecycle"]["preStop"]["sleep"]["seconds"] + settings.drain_seconds + settings.shutdown_seconds
     )
     assert stopping < pod(objects)["spec"]["terminationGracePeriodSeconds"]
+
+
+@needs_builder
+def test_the_ingress_shows_all_but_the_probes_and_the_metrics() -> None:
+    paths = built("overlays/large")["Ingress"]["spec"]["rules"][0]["http"]["paths"]
+
+    def shown(route: str) -> bool:
+        whole = [entry["path"] for entry in paths if entry["pathType"] == "Exact"]
+        starts = [entry["path"] for entry in paths if entry["pathType"] == "Prefix"]
+        return route in whole or any(route == start or route.startswith(f"{start}/") for start in starts)
+
+    routes = set(route_names(create_app().router.routes)) - {"other"}
+    assert routes >= PROBES and {route for route in routes if not shown(route)} == PROBES
 
 
 @needs_builder
