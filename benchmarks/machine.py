@@ -22,6 +22,7 @@ prints the same from shorter runs, and `python -m benchmarks NAME` one section.
 | | |
 |---|---|
 | machine | {processor()}, {os.cpu_count()} cores, {memory():.0f} GiB |
+| other work on it | a load of {os.getloadavg()[0]:.1f} in the minute before |
 | system | {platform.system()} {platform.release()}, Python {platform.python_version()} |
 | BLAS | {blas()} |
 | packages | {", ".join(f"{name} {installed(name)}" for name in PACKAGES)} |
