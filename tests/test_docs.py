@@ -58,8 +58,6 @@ NOT_RUN = {
 """The reasons not to run a block, and what such a block must hold, so that none is misused."""
 LAST_DIGITS = 1e-13
 """How far printed numbers may be off, relatively: kernels of BLAS for other processors add up in another order."""
-WRITTEN_LATER = "benchmarks.md"
-"""`make bench` writes it, which takes too long for a test."""
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 
 
@@ -194,7 +192,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         name, _, anchor = target.partition("#")
         file = (ROOT / page.parent / name).resolve() if name else ROOT / page
-        assert file.exists() or file.name == WRITTEN_LATER, f"{page}: {target}"
+        assert file.exists(), f"{page}: {target}"
         assert not anchor or anchor in anchors(file), f"{page}: {target}"
 
 
@@ -206,7 +204,7 @@ def test_every_page_is_reached_from_the_index() -> None:
         linked.add(page)
         for name in re.findall(r"\]\(([^)#\s]+\.md)", page.read_text()):
             target = (page.parent / name).resolve()
-            if "://" not in name and target not in linked and target.name != WRITTEN_LATER:
+            if "://" not in name and target not in linked:
                 todo.append(target)
     assert {ROOT / page for page in PAGES if page.parts[0] in ("docs", "examples")} <= linked
 
