@@ -17,6 +17,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.drain import drain
+from app.logs import log_request, logged
 from app.metrics import metrics
 from app.problems import PROBLEMS
 from app.settings import settings
@@ -243,8 +244,21 @@ class Protocol(HttpToolsProtocol):
         content = {"type": f"/problems/{name}", "title": problem.title, "status": problem.status, "detail": detail}
         request_id = urandom(16).hex()
         body = orjson.dumps({**content, "request_id": request_id})
-        seen = metrics()
-        seen.request(len(seen.routes) - 1, problem.status, self.loop.time() - self.since, self.body_size, len(body))
+        seen, seconds = metrics(), self.loop.time() - self.since
+        seen.request(len(seen.routes) - 1, problem.status, seconds, self.body_size, len(body))
+        if logged("info"):
+            fields = {
+                "event": "request",
+                "request_id": request_id,
+                "route": seen.routes[-1],
+                "status": problem.status,
+                "request_bytes": self.body_size,
+                "response_bytes": len(body),
+                "seconds": round(seconds, 6),
+                "client": self.client[0] if self.client else None,
+                "problem": name,
+            }
+            log_request("info", fields)
         head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
         head += [name + b": " + value for name, value in self.server_state.default_headers]
         head += [b"content-type: application/problem+json", b"content-length: %d" % len(body)]

@@ -245,6 +245,17 @@ def test_one_line_for_each_request(alone: tuple[Logged, httpx.Client], textbook:
     assert all(set(line) >= {"event", "level", "timestamp"} for line in lines)
 
 
+def test_what_is_no_http_leaves_a_line_too(alone: tuple[Logged, httpx.Client]) -> None:
+    server, _ = alone
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        line.sendall(b"NONSENSE\r\n\r\n")
+        assert line.recv(4096).startswith(b"HTTP/1.1 400 ")
+    (refused,) = [line for line in server.stopped() if line["event"] == "request"]
+    assert (refused["status"], refused["problem"], refused["route"]) == (400, "malformed-http", "other")
+    assert refused["client"] == "127.0.0.1" and 0 <= refused["seconds"] < 10
+
+
 def test_text_for_people() -> None:
     server = Server(CHAINRULE_LOG_FORMAT="text", CHAINRULE_LOG_LEVEL="debug")
     httpx.get(f"{server.url}/livez", headers={"X-Request-ID": "mine-2"})
