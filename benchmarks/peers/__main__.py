@@ -170,6 +170,11 @@ def main() -> None:
         print(f"...... {peer.name}", file=sys.stderr)
         try:
             measured = measure(peer, steps)
+        except FileNotFoundError:
+            missing.append(
+                f"{peer.name} was not measured, since its environment is not there; `make bench` makes it.\n"
+            )
+            continue
         except Exception as error:
             traceback.print_exc()
             missing.append(f"{peer.name} was not measured: {type(error).__name__}, {str(error).splitlines()[0]:.200}\n")
@@ -179,8 +184,8 @@ def main() -> None:
     print("## The peers\n")
     print(INTRODUCTION)
     for name, found in times.items():
-        print(f"### {SIZES[name]}\n")
-        print(comparison(name, found))
+        if found:
+            print(f"### {SIZES[name]}\n\n{comparison(name, found)}")
     print("\n".join(missing))
 
 
