@@ -14,8 +14,8 @@ from engine.mistakes import Alteration, Mistake, variants
 from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, forward_numbers, right, run
 from engine.mistakes.numerics import FiniteDifferences, estimated_step
 
-WORK = 2 * 10**9
-"""The multiplications, about two seconds of them, that one search may take; a pass costs those of the network and as
+WORK = 4 * 10**9
+"""The multiplications, some seconds of them, that one search may take; a pass costs those of the network and as
 much as 20,000 for the handling of each layer. What is left out for want of it is counted in the answer."""
 PAIRS = 4000
 """The most pairs of mistakes that are tried."""
@@ -102,7 +102,7 @@ class Search:
         stages = exchanged(computation, self.base)
         left = {key for key in self.first.values() if any(reaches(stage, key) for stage in stages)}
         given: set[int] = set()
-        if left:
+        if left and self.afford():
             for key, numbers in run(computation, self.case, forward=self.forward):
                 if key in left:
                     left.remove(key)
@@ -155,7 +155,7 @@ class Search:
         return range(i, min((k for k in others if k is not None and k > i), default=self.case.depth - 1) + 1)
 
     def singles(self) -> list[Diagnosis]:
-        tried = [self.attempt((m,)) for m in self.candidates if self.afford()]
+        tried = [self.attempt((m,)) for m in self.candidates]
         found = [d for d in tried if d is not None]
         if not any(len(d.explains) == len(self.wrong) for d in found) and (differences := self.differences()):
             found.append(differences)
@@ -181,7 +181,7 @@ class Search:
                 count += 1
                 if count > PAIRS:
                     self.left_out += 1
-                elif self.afford():
+                else:
                     found.append(self.attempt(pair))
         return best(self, [d for d in found if d is not None and len(d.explains) == len(self.wrong)])
 

@@ -7,7 +7,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from engine.rules import About
+import numpy as np
+
+from engine.rules import About, Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,12 @@ class EntryCopied:
     kind: Literal["entry_copied"] = "entry_copied"
     about: ClassVar = About("Number copied from elsewhere", r"g_{kl} \text{ for } g_{ij}")
 
-    def made(self, others: list[float], claimed: float, unit: float) -> float | None:
+    def made(self, others: Array, claimed: float, unit: float) -> float | None:
         """The one of the array's other right numbers that the claimed one is."""
-        return next((other for other in others if abs(other - claimed) <= unit < 0.01 * abs(claimed)), None)
+        if unit >= 0.01 * abs(claimed):
+            return None
+        same = others[np.abs(others - claimed) <= unit]
+        return float(same[0]) if same.size else None
 
 
 def digits(number: float, unit: float) -> str:

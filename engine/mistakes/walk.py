@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
+from engine.claims import Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Slip
 from engine.mistakes.computation import Key, Numbers, forward_numbers, layer_keys, run
@@ -21,6 +22,10 @@ from engine.rules import Array
 PERTURBATIONS = 8
 LOCAL_PAIRS = 400
 """The most pairs of mistakes that are tried for one array."""
+MOST_SLIPS = 32
+"""An array with more wrong numbers than this is not one of slips."""
+MOST_NUMBERS = 4096
+"""Arrays of more numbers than this are explained as a whole, not in part."""
 BETWEEN = 5e-4
 """What the rounding of numbers that are not claimed, to four digits or so, may do to those that are."""
 Given = dict[Key, Array]
@@ -220,7 +225,8 @@ class Walk:
         fits, misses = [], 0
         for key in self.open:
             if key in numbers and differs(numbers[key], again[key]):
-                self.predictions[key].append(((mistake,), numbers[key]))
+                if np.size(numbers[key]) <= MOST_NUMBERS:
+                    self.predictions[key].append(((mistake,), numbers[key]))
                 if search.claims[key].agrees(numbers[key]):
                     fits.append(key)
                 else:
@@ -283,43 +289,46 @@ class Walk:
         origin = np.zeros_like(right)
         if key[0] == "network":
             origin = self.search.case.network.layers[int(key[2])].parameters[str(key[3])]
-        slips: dict[str, list[tuple[int, ...]]] = {}
-        rules: dict[str, Any] = {}
-        residuals: dict[str, float] = {}
-        for index in map(tuple, np.argwhere(~fine)):
-            claimed, unit = float(claim.values[index]), _unit(claim, index)
-            for rule in (slip() for slip in get_args(Slip)):
-                made = None
-                for start in (0.0, float(origin[index])):
-                    if made is None and not isinstance(rule, EntryCopied):
-                        made = rule.made(float(right[index]) - start, claimed - start, unit)
-                        made = None if made is None else made + start
-                if isinstance(rule, EntryCopied):
-                    others = [float(v) for k, v in np.ndenumerate(right) if k != index]
-                    made = rule.made(others, claimed, unit)
-                if made is not None:
-                    slips.setdefault(rule.kind, []).append(tuple(int(k) for k in index))
-                    rules[rule.kind] = rule
-                    off = abs(made - claimed) / claim.magnitude
-                    residuals[rule.kind] = max(residuals.get(rule.kind, 0.0), off)
-                    break
-        count = sum(len(indices) for indices in slips.values())
+        if fine.size - int(fine.sum()) > MOST_SLIPS:
+            return []
+        slips: dict[str, list[tuple[tuple[int, ...], Any, float]]] = {}
+        for index in _indices(~fine):
+            if found := _slip(claim, index, right, float(origin[index])):
+                rule, residual = found
+                slips.setdefault(rule.kind, []).append((index, rule, residual))
+        count = sum(len(made) for made in slips.values())
         if fine.size > 1 and (2 * (int(fine.sum()) + count) < fine.size or count == fine.size):
             return []
         return [
             Diagnosis(
-                (*mistakes, rules[kind]),
+                (*mistakes, made[0][1]),
                 (key,),
-                residuals[kind],
+                max(residual for _, _, residual in made),
                 True,
-                tuple(indices),
-                tuple(float(right[index]) for index in indices),
+                tuple(index for index, _, _ in made),
+                tuple(float(right[index]) for index, _, _ in made),
             )
-            for kind, indices in slips.items()
+            for made in slips.values()
         ]
 
 
-def _unit(claim: Any, index: tuple[int, ...]) -> float:
+def _slip(claim: Claim, index: tuple[int, ...], right: Array, origin: float) -> tuple[Any, float] | None:
+    """The slip that makes a number of the right one, or of its change from `origin`, and what it is still off by."""
+    claimed, unit = float(claim.values[index]), _unit(claim, index)
+    for rule in (slip() for slip in get_args(Slip)):
+        if isinstance(rule, EntryCopied):
+            others = np.delete(right.ravel(), np.ravel_multi_index(index, right.shape)) if index else np.empty(0)
+            made = rule.made(others, claimed, unit)
+        else:
+            made = rule.made(float(right[index]), claimed, unit)
+            if made is None and (moved := rule.made(float(right[index]) - origin, claimed - origin, unit)) is not None:
+                made = moved + origin
+        if made is not None:
+            return rule, abs(made - claimed) / claim.magnitude
+    return None
+
+
+def _unit(claim: Claim, index: tuple[int, ...]) -> float:
     """One unit in the last place of a number; of one that was not rounded, in its twelfth."""
     if claim.unit is not None:
         return float(claim.unit[index])

@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 
 from engine import mistakes as registry
+from engine.activations import Softmax, Tanh
 from engine.claims import Claim
+from engine.layers import Dense
 from engine.mistakes import Alteration, FiniteDifferences, Mistake, Slip, variants
-from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Key, layer_keys, right, run
+from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Case, Key, layer_keys, right, run
 from engine.mistakes.numerics import in_dtype
+from engine.network import Network
+from engine.objective import LossObjective
+from engine.probability_losses import CrossEntropy
 from engine.step import differentiate, step
 from engine.verification import verify
 from tests.engine.random_steps import by_parameter, claims_of, differing, numbers_of, random_case, same
@@ -271,3 +276,22 @@ def test_a_number_copied_from_the_next_column_is_found() -> None:
         (first,) = verify(case, [Claim(key, claimed)]).diagnoses
         assert first.mistakes[0].kind == "entry_copied" and first.entries == ((0, 0),)
         found += 1
+
+
+def test_a_search_in_a_large_network_ends_and_says_what_it_left_out() -> None:
+    random = np.random.default_rng(9)
+    layers = tuple(
+        Dense(random.normal(size=(n, m)) / n**0.5, np.zeros(m), rule)
+        for n, m, rule in ((400, 300, Tanh()), (300, 10, Softmax()))
+    )
+    targets = np.eye(10)[random.integers(0, 10, 64)]
+    case = Case(Network(layers), random.normal(size=(64, 400)), LossObjective(CrossEntropy(), targets))
+    numbers = numbers_of(case)
+    assert numbers is not None
+    key = layer_keys(0).by["weights"]
+    claimed = {k: n for k, n in numbers.items() if by_parameter(k)}
+    result = verify(case, claims_of(claimed | {key: claimed[key] * 1.3 + 0.01}))
+    assert result.unexplained == [key] and not result.diagnoses and result.left_out > 0
+    missing = layer_keys(0).by["bias"]
+    (first,) = verify(case, claims_of(claimed | {missing: np.zeros(300)})).diagnoses
+    assert first.mistakes[0].kind == "bias_gradient_missing"
