@@ -18,7 +18,7 @@ from engine.rules import Array
 from schemas.errors import InvalidValue, json_type
 
 METADATA, TEXT = "__metadata__", "json"
-LONGEST_HEADER = 8 * 2**20
+LONGEST_HEADER = 2 * 2**20
 LONGEST_NAME, DEEPEST_NAME, MOST_DIMENSIONS = 256, 16, 8
 INDEX = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 INTEGERS = {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U8": "<u1"}
