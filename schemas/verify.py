@@ -25,6 +25,22 @@ SEARCH_WORK = 10**9
 """What a search for mistakes counts as at most, in multiplications."""
 CERTIFICATE_PASSES = 200
 """How many passes over the network a certificate takes, about."""
+WHERE = {
+    "answer": "in what was written down",
+    "bias": "in the gradients of biases",
+    "derivative": "in the derivative of the loss, and so in all gradients",
+    "errors": "in the gradients by preactivations and activations, not in those of parameters",
+    "forward": "in the forward pass",
+    "gradients": "in the derivative, not in the loss",
+    "hidden": "in every hidden layer",
+    "loss": "in the loss, not in its derivative",
+    "outputs": "in the derivative by the outputs already",
+    "parameters": "in the gradients of weights and biases",
+    "passed_back": "in what is passed back to the layer before",
+    "preactivations": "in the gradients by preactivations",
+    "weights": "in the gradients of weights",
+}
+"""The choices that most mistakes have, `at`, in words; "both" says no more than the mistake itself."""
 MOST_NUMBERS = 6
 """So many single numbers are told in an explanation."""
 
@@ -271,12 +287,11 @@ class _Wire:
     def _explanation(self, d: Diagnosis, mistake: Any, choices: dict[str, Any], layer: int | None) -> str:
         first, *rest = inspect.cleandoc(type(mistake).__doc__ or "").split("\n\n")
         sentences = [" ".join(part.split()) for part in (first, *rest[:-1])]
-        where = [
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in choices.items()
-        ]
+        where = [WHERE[value] for name, value in choices.items() if name == "at" and value in WHERE]
+        where += [f"with {name} {value}" for name, value in choices.items() if name != "at"]
         where += [] if layer is None else [f"in layer {layer} only"]
         if where:
-            sentences.append(f"Here: {', '.join(where)}.")
+            sentences.append(f"Here {', '.join(where)}.")
         for index, right in list(zip(d.entries, d.right, strict=False))[:MOST_NUMBERS]:
             claimed = float(self.claims[d.explains[0]].values[index])
             sentences.append(f"{self.pointer(d.explains[0], index)} is {claimed:g}; {right:.6g} follows.")

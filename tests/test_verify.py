@@ -2,12 +2,14 @@
 
 import base64
 import json
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import httpx
 import numpy as np
 import pytest
 
+from engine.mistakes import Alteration
+from schemas.verify import WHERE
 from tests.conftest import ROOT
 
 
@@ -210,6 +212,15 @@ def test_a_mistake_in_one_layer_says_which(post: Any, request_of: Any, step: dic
     first = answer["diagnoses"][0]
     assert first["mistake"] == "bias_gradient_missing" and first["layer"] == 1
     assert first["explains"] == ["/layers/1/gradients/bias"] and first["residual"] == 0
+    assert first["explanation"].endswith("Here in layer 1 only.")
+
+
+def test_every_choice_of_where_has_its_words() -> None:
+    choices = set()
+    for rule in get_args(Alteration):
+        at = get_type_hints(rule).get("at")
+        choices |= set(get_args(at)) if at is not None else set()
+    assert choices - {"both"} == set(WHERE)
 
 
 MALFORMED = [
