@@ -11,7 +11,7 @@ from benchmarks.http import Client, Server
 from benchmarks.rounds import QUICK, alternate, short, spread, table
 
 CALLERS = 8
-ROUNDS, SECONDS = (2, 1.0) if QUICK else (5, 2.0)
+ROUNDS, SECONDS = (2, 0.5) if QUICK else (5, 2.0)
 TRAINING = EXAMPLES["train_xor"]["request"] | {"epochs": 300, "target_loss": None, "checkpoint_every": 0}
 CASES = {
     "textbook steps": ("/v1/step", EXAMPLES["textbook"]["request"]),
