@@ -122,7 +122,7 @@ class ComputeRoute(APIRoute):
     ) -> None:
         """Answers a request whose body goes on after its first message, or that is too much for the event loop."""
         gate = gates()["compute"]
-        with body_budget().share() as share:
+        with body_budget().share() as share, memory.lent():
             body = await read_body(headers, message, receive, gate, share)
             form, read = chosen(headers, self.answer_forms), reader(headers, self.request_forms)
             write = self.answer_forms[form]
@@ -131,7 +131,6 @@ class ComputeRoute(APIRoute):
                 content = await unless_gone(
                     gate.in_thread(partial(self.large_answer, body, read, write, text, scope)), receive
                 )
-                memory.give_back_soon()
                 if content is not None:
                     await respond(send, content, form)
                     return
@@ -143,6 +142,8 @@ class ComputeRoute(APIRoute):
         if load.place is Place.ANNEX and "annex" not in scope:
             return None
         release(body)
+        if "annex" in scope:
+            memory.give_back()  # What reading took, so that it does not add to what computing and writing take.
         account(scope, load)
         return self.answer(asked, write)
 

@@ -6,6 +6,8 @@ it would make a server as large as its largest hour.
 
 import asyncio
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Options of glibc's mallopt (malloc.h). Other C libraries are left as they are."""
@@ -39,9 +41,21 @@ class Memory:
             self.timer.cancel()
         self.timer = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._give_back)
 
-    def _give_back(self) -> None:
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Gives back soon after the work within."""
+        try:
+            yield
+        finally:
+            self.give_back_soon()
+
+    def give_back(self) -> None:
+        """Gives what is free back to the system now; this takes a while, and is for threads."""
         if self.trim is not None:
-            asyncio.get_running_loop().run_in_executor(None, self.trim, 0)
+            self.trim(0)
+
+    def _give_back(self) -> None:
+        asyncio.get_running_loop().run_in_executor(None, self.give_back)
 
 
 memory = Memory()

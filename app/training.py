@@ -13,8 +13,8 @@ from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
 from app.compute import (
+    LOOP_BYTES,
     REFUSALS,
-    THREAD_BYTES,
     ComputeRoute,
     account,
     in_annex,
@@ -41,6 +41,7 @@ PROGRESS_SECONDS = 0.1
 
 
 AHEAD = 16
+THREAD_STEPS = 100
 WORK_SECONDS, REST_SECONDS = 0.005, 0.00005
 
 
@@ -124,9 +125,9 @@ class TrainRoute(ComputeRoute):
             headers = headers_of(scope["headers"])
             form = chosen(headers, (*self.answer_forms, *self.stream_forms))
             read = reader(headers, self.request_forms)
-            with body_budget().share() as share:
+            with body_budget().share() as share, memory.lent():
                 body = await read_body(headers, await receive(), receive, gate, share)
-                if len(body) > THREAD_BYTES and "annex" not in scope:
+                if "annex" not in scope and self.is_long(body, read):
                     await in_annex(gate, scope, body, receive, send)
                 elif form in self.answer_forms:
                     work = partial(self.result, scope, body, read, self.answer_forms[form], gone)
@@ -138,7 +139,13 @@ class TrainRoute(ComputeRoute):
             await answer_error(request, error)(scope, receive, send)
         finally:
             gone.set()
-            memory.give_back_soon()
+
+    def is_long(self, body: Body, read: Reader) -> bool:
+        """Whether a run is an annex's: in a thread, its many steps would keep the event loop from the interpreter.
+
+        Raises what is wrong with a small request.
+        """
+        return len(body) > LOOP_BYTES or self.decode(body, read)[0].steps() > THREAD_STEPS
 
     def run(self, scope: Scope, body: Body, read: Reader, gone: Flag) -> Run:
         """The run that a body asks for; the body is not needed any more."""

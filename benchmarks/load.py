@@ -32,7 +32,10 @@ class Caller:
     async def call(self, sent: bytes) -> tuple[int, bytes]:
         """Status and body. Raises ConnectionRefusedError where nobody listens, Lost where the answer fails to come."""
         if self.writer is None:
-            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**20)
+            try:
+                self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**20)
+            except ConnectionResetError as error:  # The listener was closed in the middle of the handshake.
+                raise ConnectionRefusedError(str(error)) from None
         assert self.reader is not None
         try:
             self.writer.write(sent)

@@ -242,6 +242,11 @@ class TrainRequest(EvaluateRequest, UpdateFields):
             "completed_epochs": checkpoint.completed_epochs,
         }
 
+    def steps(self) -> int:
+        """How many updates the run makes."""
+        examples = len(self.inputs)
+        return self.epochs * -(-examples // (self.batch_size or examples))
+
     def work(self) -> int:
         """An estimate of the multiplications: examples x parameters x epochs, three times (forward, and both products
         of the backward pass), and once more for validation and for metrics."""
