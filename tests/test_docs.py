@@ -49,7 +49,7 @@ NOT_RUN = {
     "serves": r"make run|chainrule serve|python -m app|PORT=",
     "container": r"docker|podman|compose",
     "cluster": r"kubectl|kustomize|ray ",
-    "long": r"make (bench|fuzz|soak|load|faults)|benchmarks",
+    "long": r"make (bench|fuzz|soak|overload|slow|faults)|benchmarks",
     "installs": r"make (setup|client|golden)|pip install|apt-get install|npm install",
     "examples": r"examples/",  # tests/test_examples.py runs these programs, and looks closer at what they say
     "secret": r"CHAINRULE_API_KEY|Authorization|X-API-Key",
