@@ -15,6 +15,7 @@ FEW_DECIMALS = 6
 """Unless it has no more decimals than this, as a large number rounded to decimals."""
 FEWEST_DIGITS = 3
 """Rounding to fewer digits than this is not assumed: 0.5 is read as 0.500."""
+SMALLEST = float(np.finfo(np.float64).smallest_normal)
 LARGEST = float(np.finfo(np.float64).max)
 NOISE = 1e-9
 """What a number may be off by, as a share of its array's largest: rounding errors where large terms cancel."""
@@ -124,7 +125,9 @@ class Claim:
 def _printed(number: float) -> tuple[int, int]:
     """Significant digits and decimals of a number; (0, 0) for 0. The sixteenth and seventeenth, which may come from
     arithmetic with rounded numbers, do not count."""
-    mantissa, _, exponent = f"{number:.15g}".lstrip("-").partition("e")
+    # Below the smallest normal number doubles have fewer digits than fifteen.
+    text = f"{number:.15g}" if abs(number) > SMALLEST else repr(number)
+    mantissa, _, exponent = text.lstrip("-").partition("e")
     whole, _, fraction = mantissa.partition(".")
     digits = (whole + fraction).lstrip("0")
     short = digits.rstrip("0")
