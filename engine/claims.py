@@ -11,7 +11,7 @@ from engine.rules import Array
 
 MOST_DIGITS = 13
 """An array with a number of more significant digits than this is taken as not rounded."""
-FEW_DECIMALS = 6
+FEW_DECIMALS = 9
 """Unless it has no more decimals than this, as a large number rounded to decimals."""
 FEWEST_DIGITS = 3
 """Rounding to fewer digits than this is not assumed: 0.5 is read as 0.500."""
