@@ -25,6 +25,10 @@ MOST_GROWTH = 8 * MIB
 """What allocators may keep; a leak of a hundred bytes a request is several times that in half an hour."""
 
 
+POOLED = 4
+"""Threads that asyncio's and Starlette's pools may still add in that time; a leak would be hundreds."""
+
+
 class State(NamedTuple):
     """What a quiet server holds."""
 
