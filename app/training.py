@@ -1,4 +1,4 @@
-"""POST /v1/train: a run in a worker thread, answered as one JSON object or watched as a stream of events."""
+"""POST /v1/train: a run in a thread or, where it is long, an annex, as one JSON object or a stream of events."""
 
 import asyncio
 import time
