@@ -1,4 +1,4 @@
-"""The command `chainrule`. docs/decisions/0012-command.md says why it is made with click."""
+"""The command `chainrule`. docs/decisions/0008-command.md says why it is made with click."""
 
 import os
 import re

@@ -1,7 +1,7 @@
 """Log lines: JSON for programs, readable on a terminal, and never a reason to wait.
 
 Everything goes through structlog, uvicorn's own lines too; only the JSON line of a request is written directly, since
-structlog takes five times as long for it (docs/decisions/0011-logs.md).
+structlog takes five times as long for it (docs/decisions/0007-logs.md).
 """
 
 import logging

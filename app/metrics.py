@@ -2,7 +2,7 @@
 
 Every series that there can be has its cell beforehand, since routes and statuses are known: counting a request is a few
 additions, without locks and labels, and several workers can be added up. prometheus-client writes the result.
-docs/decisions/0010-counting.md says what this costs and what the library's own way did.
+docs/decisions/0006-counting.md says what this costs and what the library's own way did.
 """
 
 import os

@@ -8,7 +8,7 @@ import re
 import struct
 from functools import lru_cache
 from http import HTTPStatus
-from os import urandom
+from random import getrandbits
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
@@ -242,7 +242,7 @@ class Protocol(HttpToolsProtocol):
     def _problem(self, name: str, detail: str) -> bytes:
         problem = PROBLEMS[name]
         content = {"type": f"/problems/{name}", "title": problem.title, "status": problem.status, "detail": detail}
-        request_id = urandom(16).hex()
+        request_id = f"{getrandbits(128):032x}"
         body = orjson.dumps({**content, "request_id": request_id})
         seen, seconds = metrics(), self.loop.time() - self.since
         seen.request(len(seen.routes) - 1, problem.status, seconds, self.body_size, len(body))

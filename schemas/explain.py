@@ -13,6 +13,7 @@ from engine.derivation.whole import derive, require_size
 from engine.regularization import Regularization
 from engine.rules import Array
 from engine.step import differentiate, step
+from schemas.answers import Selectable
 from schemas.documents.latex import latex
 from schemas.errors import InvalidValue
 from schemas.model import Model
@@ -45,7 +46,7 @@ class ExplainedSection(BaseModel):
     steps: list[ExplainedStep] = Field(description="In the order in which they are done.")
 
 
-class ExplainAnswer(BaseModel):
+class ExplainAnswer(Selectable):
     """A derivation. Markdown and HTML give the same as a document."""
 
     title: str = Field(description="What is derived, in a line.")

@@ -1,4 +1,4 @@
-"""A page in Debian's Chromium, driven over the DevTools protocol: see docs/decisions/0021-openapi-and-browser.md."""
+"""A page in Debian's Chromium, driven over the DevTools protocol: see docs/decisions/0011-openapi-and-browser.md."""
 
 import base64
 import json
