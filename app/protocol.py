@@ -30,24 +30,50 @@ LONGEST_TARGET = 8192
 MOST_PIPELINED = 100
 HOST = re.compile(r"(?:(\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+)|([a-z0-9_.-]*))(?::\d*)?")
 ASKING = (b"upgrade", b"connection", b"http2-settings")
+SHORT = 2**16
+"""A body of at most so many bytes goes out in one piece with its head."""
 
 
 class Transport:
-    """A connection's transport whose closing lets the client read the answer first.
+    """A connection's transport that sends an answer's head together with its body, and whose closing lets the client
+    read the answer first.
 
-    A socket that is closed with bytes that nobody read resets the connection, and the reset overtakes the answer.
+    A call of the system for each costs a small answer a twentieth of its time. A head whose body does not follow at
+    once goes out alone. A socket that is closed with bytes that nobody read resets the connection, and the reset
+    overtakes the answer.
     """
 
     def __init__(self, transport: Any, protocol: "Protocol") -> None:
-        self.write = transport.write
         self.is_closing = transport.is_closing
         self.inner = transport
         self.protocol = protocol
+        self.head = b""
+
+    def write(self, data: bytes) -> None:
+        if self.head and len(data) <= SHORT:
+            head, self.head = self.head, b""
+            self.inner.write(head + data)
+        elif data[:9] == b"HTTP/1.1 ":
+            self.head = data
+            self.protocol.loop.call_soon(self.flush)
+        else:
+            self.flush()
+            self.inner.write(data)
+
+    def flush(self) -> None:
+        if self.head:
+            head, self.head = self.head, b""
+            self.inner.write(head)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
+    def write_eof(self) -> None:
+        self.flush()
+        self.inner.write_eof()
+
     def close(self) -> None:
+        self.flush()
         cycle = self.protocol.cycle
         if cycle is not None and cycle.more_body and not self.inner.is_closing():
             self.protocol.linger()
