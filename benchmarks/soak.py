@@ -23,8 +23,6 @@ from benchmarks.overload import family, memory
 MIB = 2**20
 MOST_GROWTH = 8 * MIB
 """What allocators may keep; a leak of a hundred bytes a request is several times that in half an hour."""
-
-
 POOLED = 4
 """Threads that asyncio's and Starlette's pools may still add in that time; a leak would be hundreds."""
 
@@ -113,9 +111,8 @@ def main() -> None:
     expected = {200, 400, 404, 415, 422}
     if set(tally.seconds) != expected or tally.lost:
         sys.exit(f"other answers than {sorted(expected)}, or lost ones: {tally.lost[:3]}")
-    if late.memory - early.memory > MOST_GROWTH or any(
-        after > before for before, after in zip(early[1:], late[1:], strict=True)
-    ):
+    grown = State(*(after - before for before, after in zip(early, late, strict=True)))
+    if grown.memory > MOST_GROWTH or grown.threads > POOLED or grown.descriptors > 0 or grown.processes > 0:
         sys.exit("something grows")
     print("- nothing grows")
 
