@@ -107,10 +107,6 @@ class WrongFromHere:
     )
 
 
-Found = Float32InPlaceOfFloat64 | FiniteDifferences | WrongFromHere
-"""What is found otherwise than by trying it."""
-
-
 def estimated_step(
     n: Numbers, i: int, name: str, entry: int, right: float, claimed: float, scheme: str
 ) -> float | None:
