@@ -25,7 +25,11 @@ def generator(seed: int, *place: int) -> np.random.Generator:
 
 
 def uniform(shape: Shape, bound: float, random: np.random.Generator) -> Array:
-    return random.uniform(-bound, bound, shape)
+    """Uniform within +-bound; infinite where that range has no length in floats."""
+    if not math.isfinite(2 * bound):
+        return np.full(shape, math.inf)
+    # NumPy refuses a range or a deviation of -0.0.
+    return random.uniform(-bound, bound + 0.0, shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class Uniform:
             raise ValueError("a must not be above b, and their difference must be finite")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
-        return random.uniform(self.a, self.b, shape)
+        return random.uniform(self.a, self.b + 0.0, shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class Normal:
     about: ClassVar = About("Normal", r"N(\mu, \sigma^2)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
-        return random.normal(self.mean, self.std, shape)
+        return random.normal(self.mean, self.std + 0.0, shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,7 @@ class GlorotNormal:
     about: ClassVar = About("Glorot (Xavier) normal", r"N\left(0, g^2 \cdot 2 / (n_{in} + n_{out})\right)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
-        return random.normal(0, self.gain * math.sqrt(2 / (fan_in + fan_out)), shape)
+        return random.normal(0, abs(self.gain) * math.sqrt(2 / (fan_in + fan_out)), shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,7 @@ class HeNormal:
     about: ClassVar = About("He (Kaiming) normal", r"N(0, g^2 / n)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
-        return random.normal(0, self.gain / math.sqrt(fan_in if self.mode == "fan_in" else fan_out), shape)
+        return random.normal(0, abs(self.gain) / math.sqrt(fan_in if self.mode == "fan_in" else fan_out), shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The loss of a training run: its derivative at each step, its values for many batches at a time."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -83,10 +84,19 @@ class RunningLoss:
     def value(self) -> float:
         """The reduced loss of all examples since `reset`, each before its batch's update."""
         self._settle()
-        total = math.fsum(self.sums)
         if self.loss.reduction == "sum":
-            return total
-        return total / math.fsum(self.shares) if self.shares else 0.0
+            return total(self.sums)
+        weight = total(self.shares)
+        return total(self.sums) / weight if weight else 0.0
+
+
+def total(numbers: Sequence[float]) -> float:
+    """Their sum, rounded once; NaN where it is beyond the largest float."""
+    try:
+        found = math.fsum(numbers)
+    except (OverflowError, ValueError):
+        return math.nan
+    return found if math.isfinite(found) else math.nan
 
 
 def share(loss: Loss, batch: Data) -> float:

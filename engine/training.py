@@ -19,7 +19,7 @@ from engine.objective import LossObjective
 from engine.optimizers import Optimizer
 from engine.regularization import Regularization
 from engine.rules import Array
-from engine.running_loss import RunningLoss
+from engine.running_loss import RunningLoss, total
 from engine.schedules import Schedule
 from engine.step import NetworkState
 from engine.stopping import EarlyStopping
@@ -185,9 +185,9 @@ class _Epoch:
         if not self.workspace.is_finite():
             return "diverged"
         if steps:
-            self.loss = self.running_loss.value() + math.fsum(made.penalty for made in steps) / len(steps)
-            self.gradient_norm = math.fsum(made.gradient_norm for made in steps) / len(steps)
-        return None if math.isfinite(self.loss) else "diverged"
+            self.loss = self.running_loss.value() + total([made.penalty for made in steps]) / len(steps)
+            self.gradient_norm = total([made.gradient_norm for made in steps]) / len(steps)
+        return None if math.isfinite(self.loss) and math.isfinite(self.gradient_norm) else "diverged"
 
     def schedule(self, step: int) -> None:
         """Sets the learning rate (and momentum) of this step's epoch or index."""

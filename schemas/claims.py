@@ -23,7 +23,7 @@ from engine.rules import Array
 from schemas.errors import InvalidValue, json_type
 from schemas.model import Model
 from schemas.network import Layout, WeightsLayout
-from schemas.tensors import BASE64, NUMBERS, decode
+from schemas.tensors import BASE64, NUMBERS, decode, refuse_mixture
 
 DEEPEST = 4
 AS_IT_CAME = "Taken as it came, and not compared."
@@ -35,6 +35,7 @@ def decode_claim(value: Any, depth: int = 0) -> Array:
         return np.array(value, np.float64)
     if type(value) is not list or not value or type(value[0]) is not list or not value[0]:
         return decode(value, (0, 1, 2, 3, 4))
+    refuse_mixture(value)
     if type(value[0][0]) is not list:
         return decode(value, (1, 2))
     if depth == DEEPEST - 2:

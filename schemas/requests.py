@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import BaseModel as AnswerModel
 from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator
 
-from engine.errors import ShapeMismatch
+from engine.errors import NonFinite, ShapeMismatch
+from engine.finite import is_finite
 from engine.initializers import PytorchLinear, generator
 from engine.layers import Dense
 from engine.network import Network
@@ -201,8 +202,20 @@ class StepRequest(BackwardRequest, UpdateFields):
 
 
 def draw(rule: Initializer, shape: tuple[int, ...], fans: tuple[int, int], dtype: DType, *seed: int) -> Array:
-    """Numbers of an initializer; `seed` and a parameter's place in the network give each its own stream."""
-    return rule.sample(shape, *fans, generator(*seed)).astype(dtype)
+    """Numbers of an initializer; `seed` and a parameter's place in the network (its layer, and 0 for weights or 1 for a
+    bias) give each its own stream. Raises NonFinite where the numbers are too large for the dtype."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        numbers: Array = rule.sample(shape, *fans, generator(*seed)).astype(dtype)
+    if not is_finite(numbers):
+        _, layer, parameter = seed
+        raise NonFinite(
+            ("layers", layer, ("weights_initializer", "bias_initializer")[parameter]),
+            f"{rule.kind} draws numbers here that are too large for {dtype}.",
+            expected="finite numbers",
+            received="Infinity",
+            hint="Choose smaller hyperparameters.",
+        )
+    return numbers
 
 
 class InitializeLayer(Model):

@@ -18,7 +18,7 @@ DTYPES = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "int32": "<i4"}
 LITTLE_ENDIAN = {name: np.dtype(code) for name, code in DTYPES.items()}
 NAME_OF = {dtype.newbyteorder("="): name for name, dtype in LITTLE_ENDIAN.items()}
 """A dtype's own `name` is made anew each time it is asked for, which takes longer than a small array does."""
-DIMENSIONS = {1: "[n]", 2: "[rows, columns]"}
+DIMENSIONS = {0: "a number", 1: "[n]", 2: "[rows, columns]", 3: "[n, rows, columns]"}
 NOT_A_NUMBER = "An array holds numbers only, and here is something else."
 
 
@@ -51,6 +51,8 @@ def decode(value: Any, dimensions: tuple[int, ...]) -> Array:
         )
     kinds = set(map(type, value))
     if not kinds <= NUMBERS:
+        if 2 in dimensions:
+            refuse_mixture(value)
         _refuse_item(value, ())
     return np.array(value, np.int64 if kinds == {int} and max(value) < 2**63 else np.float64)
 
@@ -74,6 +76,8 @@ def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
         if items and NUMBERS.issuperset(map(type, items)):
             return np.array(items, np.float64).reshape(-1, width)
     # The row that is unlike most others is the mistake, even where it stands first.
+    if 1 in dimensions:
+        refuse_mixture(rows)
     lengths = Counter(len(row) for row in rows if type(row) is list)
     width = lengths.most_common(1)[0][0]
     if width == 0:
@@ -98,15 +102,31 @@ def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
     raise AssertionError("an array that is refused has a mistake")
 
 
+def refuse_mixture(items: list[Any]) -> None:
+    """Raises InvalidValue where some items are arrays and some numbers: at the first of those that are fewer, or that
+    did not come first."""
+    kinds = Counter("array" if type(item) is list else "number" for item in items if type(item) in {list, *NUMBERS})
+    if len(kinds) == 2:
+        (expected, _), (received, _) = kinds.most_common()
+        where = next(i for i, item in enumerate(items) if json_type(item) == received)
+        raise InvalidValue(
+            "ragged_array",
+            (where,),
+            "Some items of this array are arrays and some are numbers.",
+            expected=expected,
+            received=received,
+        )
+
+
 def _refuse_item(items: list[Any], where: tuple[int, ...]) -> NoReturn:
     """Raises InvalidValue at the first item that is not a number."""
     j = next(j for j, item in enumerate(items) if type(item) not in NUMBERS)
     item = items[j]
     if type(item) is list:
         raise InvalidValue(
-            "wrong_dimensions" if where else "ragged_array",
+            "wrong_dimensions",
             (*where, j),
-            "This array is nested too deep, or some of its items are arrays and some are not.",
+            "This array is nested too deep.",
             expected="number",
             received="array",
         )
@@ -137,7 +157,7 @@ def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
             "wrong_dimensions",
             ("shape",),
             f"This array has {len(shape)} dimensions.",
-            expected=" or ".join(DIMENSIONS[n] for n in dimensions),
+            expected=_in_words(dimensions),
             received=shape[:8],
         )
     if 0 in shape:
@@ -188,7 +208,7 @@ def _checked(array: Array, dimensions: tuple[int, ...]) -> Array:
             "wrong_dimensions",
             (),
             f"This array has {array.ndim} dimensions.",
-            expected=" or ".join(DIMENSIONS[n] for n in dimensions),
+            expected=_in_words(dimensions),
             received=list(array.shape),
         )
     first = _first_not_finite(array)
@@ -201,6 +221,10 @@ def _checked(array: Array, dimensions: tuple[int, ...]) -> Array:
             received="NaN or Infinity",
         )
     return array
+
+
+def _in_words(dimensions: tuple[int, ...]) -> str:
+    return " or ".join(DIMENSIONS.get(n, f"{n} dimensions") for n in dimensions)
 
 
 def _first_not_finite(array: Array) -> int | None:

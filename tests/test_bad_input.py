@@ -211,6 +211,22 @@ def test_a_float32_cannot_hold_every_number(client: httpx.Client, textbook: dict
     assert error["pointer"] == "/inputs/0/1"
 
 
+def test_an_initializer_may_draw_too_much(client: httpx.Client) -> None:
+    for kind, name, dtype in [
+        ("glorot_uniform", "gain", "float64"),
+        ("normal", "std", "float32"),
+        ("uniform", "b", "float32"),
+    ]:
+        rule = {"kind": kind, name: 1e308}
+        request = {"input_size": 3, "layers": [{"units": 2, "activation": "relu", "weights_initializer": rule}]}
+        response = client.post("/v1/initialize", json={**request, "dtype": dtype})
+        assert refused(response, 422, "non-finite")["errors"][0]["pointer"] == "/layers/0/weights_initializer"
+    for rule in ({"kind": "uniform", "b": -0.0}, {"kind": "normal", "std": -0.0}, {"kind": "he_uniform", "gain": -0.0}):
+        request = {"input_size": 3, "layers": [{"units": 2, "activation": "relu", "weights_initializer": rule}]}
+        weights = client.post("/v1/initialize", json=request).json()["network"]["layers"][0]["weights"]
+        assert weights == [[0, 0], [0, 0], [0, 0]]
+
+
 def test_outputs_that_are_no_probabilities(client: httpx.Client, textbook: dict[str, Any]) -> None:
     request = changed(textbook, "/network/layers/2/activation", "identity")
     problem = refused(client.post("/v1/step", json=request), 422, "not-probabilities")

@@ -256,6 +256,14 @@ def test_divergence_ends_with_the_last_finite_checkpoint(post: Any) -> None:
     assert expected["network"] == answer["network"] and expected["stopped_because"] == "epochs"
 
 
+@pytest.mark.parametrize("inputs", [[[1e308], [1.0]], [[1e160], [1e160]], [[1e154], [1e154]]])
+def test_losses_and_gradients_whose_sum_overflows(post: Any, inputs: Any) -> None:
+    layer = {"weights": [[0.0]], "bias": [0.0], "activation": "identity"}
+    asked = {"network": {"layers": [layer]}, "inputs": inputs, "targets": [[1.0], [1.0]], "loss": "mse"}
+    answer = post("/v1/train", asked | {"optimizer": "sgd", "epochs": 5, "batch_size": 1})
+    assert answer["stopped_because"] == "diverged"
+
+
 def test_target_loss_and_deadline(post: Any) -> None:
     asked = request(post, optimizer="adam", epochs=1000, target_loss=1.0)
     answer = post("/v1/train", asked)

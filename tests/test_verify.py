@@ -46,6 +46,23 @@ def test_an_answer_of_this_service_is_a_match_as_it_came(post: Any, request_of: 
     assert all(c["max_absolute_error"] == 0 and c["mismatched"] == 0 for c in answer["comparisons"])
 
 
+@pytest.mark.parametrize(
+    ("claim", "code", "pointer"),
+    [
+        ({"dtype": "float64", "shape": [1] * 5, "base64": "AAAAAAAA8D8="}, "wrong_dimensions", "/shape"),
+        ([0.5, [[[1]]], 0.5], "ragged_array", "/1"),
+        ([[[[1]]], 0.5, 0.5], "ragged_array", "/0"),
+        ([[[1], [2]], 3], "ragged_array", "/1"),
+        ([3, [1], [2]], "ragged_array", "/0"),
+    ],
+)
+def test_claims_that_are_no_arrays(client: httpx.Client, request_of: Any, claim: Any, code: str, pointer: str) -> None:
+    response = client.post("/v1/verify", json=request_of({"loss": claim}))
+    assert response.status_code == 422
+    error = response.json()["errors"][0]
+    assert (error["code"], error["pointer"]) == (code, f"/claimed/loss{pointer}")
+
+
 def test_without_claims_the_answer_is_the_certificate(post: Any, request_of: Any) -> None:
     answer = post("/v1/verify", {k: v for k, v in request_of(None).items() if k != "claimed"})
     assert answer["verdict"] == "match" and answer["comparisons"] == answer["diagnoses"] == []
@@ -233,7 +250,7 @@ MALFORMED = [
     ({"layers": [{"gradients": {"weight": [[1]]}}, None, None]}, "/claimed/layers/0/gradients/weight", "unknown_field"),
     ({"outputs": [[[1.0], [2.0]], [[1.0]]]}, "/claimed/outputs/1", "ragged_array"),
     ({"outputs": [[[[[1.0]]]]]}, "/claimed/outputs/0/0", "wrong_dimensions"),
-    ({"outputs": [[[1.0], 2.0]]}, "/claimed/outputs/0/1", "wrong_type"),
+    ({"outputs": [[[1.0], 2.0]]}, "/claimed/outputs/0/1", "ragged_array"),
 ]
 
 

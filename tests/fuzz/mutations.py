@@ -41,28 +41,52 @@ def json_type(value: Any) -> type:
     return float if type(value) is int else type(value)
 
 
-STRANGE = st.sampled_from(
-    [
-        None,
-        True,
-        "",
-        "relu",
-        "x" * 5000,
-        "\ud800",
-        0,
-        -1,
-        2.5,
-        [],
-        {},
-        [[]],
-        [None],
-        [[[1]]],
-        {"kind": 3},
-        {"kind": "x"},
-    ]
-)
-NUMBERS = st.sampled_from([1e308, -1e308, 5e-324, 0, -0.0, 1e10, -1e10, 2**53, 2**63, 2**64, -(2**63), 1e-30])
+ONE = "AAAAAAAA8D8="
+"""The number 1 as float64."""
+STRANGE: list[Any] = [
+    None,
+    True,
+    "",
+    "relu",
+    "x" * 5000,
+    "\ud800",
+    0,
+    -1,
+    2.5,
+    [],
+    {},
+    [[]],
+    [None],
+    [[[1]]],
+    {"kind": 3},
+    {"kind": "x"},
+    *({"dtype": "float64", "shape": [1] * n, "base64": ONE} for n in range(7)),
+    {"dtype": "float64", "shape": [0], "base64": ""},
+    {"dtype": "float64", "shape": [2**70, 2], "base64": ONE},
+    {"dtype": "int64", "shape": [1], "base64": "\ud83d\udca9"},
+    {"dtype": "int32", "shape": [1, 1], "base64": "AAAAgA=="},
+    {"dtype": "float32", "shape": [1, 1], "base64": "AADAfw=="},
+    {"dtype": ["float64"], "shape": {}, "base64": 3},
+]
+NUMBERS = [1e308, -1e308, 5e-324, 0, 1, -0.0, 1e10, -1e10, 2**53, 2**63 - 1, 2**63, 2**64, -(2**63), 1e-30]
 FIELDS = st.sampled_from(["", "wieghts", "learning_rate", "a/b", "~", "kind", "__proto__", "n\u00fcll", "k" * 3000])
+
+
+def others(value: Any) -> list[Any]:
+    """Strange values of another JSON type."""
+    return [other for other in STRANGE if json_type(other) is not json_type(value)]
+
+
+def everywhere(request: Any) -> Iterator[Mutation]:
+    """Every strange value and number at every place, of the items of an array only at the first and the last."""
+    last = {path: len(value) - 1 for path, value in places(request) if isinstance(value, list)}
+    for path, value in places(request):
+        if all(part in (0, last[path[:i]]) for i, part in enumerate(path) if isinstance(part, int)):
+            for other in others(value):
+                name = "taken away" if other is None else "another type"
+                yield Mutation(name, path, replaced(request, path, other))
+            for number in NUMBERS if type(value) in (int, float) else ():
+                yield Mutation("another number", path, replaced(request, path, number))
 
 
 @st.composite
@@ -83,7 +107,7 @@ def mutations(draw: st.DrawFn, request: Any) -> Mutation:
     name = draw(st.sampled_from(ways))
     match name:
         case "another type":
-            new = draw(STRANGE.filter(lambda other: json_type(other) is not json_type(value)))
+            new = draw(st.sampled_from(others(value)))
             # null says that nothing is there.
             return Mutation("taken away" if new is None else name, path, replaced(request, path, new))
         case "taken away":
@@ -94,7 +118,7 @@ def mutations(draw: st.DrawFn, request: Any) -> Mutation:
             del place[path[-1]]
             return Mutation(name, path, parent)
         case "another number":
-            return Mutation(name, path, replaced(request, path, draw(NUMBERS)))
+            return Mutation(name, path, replaced(request, path, draw(st.sampled_from(NUMBERS))))
         case "a field more":
             field = draw(FIELDS.filter(lambda f: f not in value))
             return Mutation(name, (*path, field), replaced(request, path, {**value, field: 1}))
