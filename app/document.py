@@ -13,7 +13,6 @@ from typing import Any
 import orjson
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.compute import ComputeRoute
@@ -60,8 +59,11 @@ class Application(FastAPI):
         self.traced = any(name.startswith("OTEL_EXPORTER_") for name in environ)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        application = FastAPI if self.traced or scope["type"] == "lifespan" else Starlette
-        await application.__call__(self, scope, receive, send)
+        if self.traced or self.middleware_stack is None:
+            await super().__call__(scope, receive, send)
+        else:
+            scope["app"] = self
+            await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         if self.traced:

@@ -6,7 +6,7 @@ a wish sends and gets. A key of the answers' table is sent as the Content-Type, 
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -81,7 +81,7 @@ def reader(headers: Headers, forms: Mapping[bytes, Reader]) -> Reader:
     return forms[media_type]
 
 
-def chosen(headers: Headers, forms: Iterable[bytes]) -> bytes:
+def chosen(headers: Headers, forms: Collection[bytes]) -> bytes:
     """The form of the answer that the client likes best (RFC 9110, 12.5.1); raises where it accepts none.
 
     Of forms that it likes equally, one that it names goes before one that a wildcard allows, then the first does.
@@ -89,6 +89,8 @@ def chosen(headers: Headers, forms: Iterable[bytes]) -> bytes:
     accept = headers.get(b"accept", b"*/*")
     if accept == b"*/*":
         return next(iter(forms))
+    if accept in forms:
+        return accept
     ranges = media_ranges(accept.decode("latin-1").lower())
     best, liking = None, (0.0, 0)
     for form in forms:

@@ -46,8 +46,8 @@ def create_app() -> FastAPI:
     app.mount("/assets", page.ASSETS, name="assets")
     for error in (ProblemError, HTTPException):
         app.add_exception_handler(error, _answer)
-    app.add_middleware(ShortWay, routes=compute_routes(app))
     app.add_middleware(AnswerHead)
+    app.add_middleware(ShortWay, routes=compute_routes(app))
     keys, rate = configured_keys(), settings().rate_limit
     if keys.names or rate:
         app.add_middleware(Access, keys=keys, rate=rate)

@@ -6,15 +6,18 @@ the server sweeps over its connections twice a second.
 
 import re
 import struct
-from functools import lru_cache
+from collections.abc import Coroutine, Generator
+from contextvars import copy_context
+from functools import lru_cache, partial
 from http import HTTPStatus
 from random import getrandbits
 from socket import SO_LINGER, SOL_SOCKET
+from types import coroutine
 from typing import Any
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.drain import drain
 from app.logs import log_request, logged
@@ -55,7 +58,8 @@ class Transport:
             self.inner.write(head + data)
         elif data[:9] == b"HTTP/1.1 ":
             self.head = data
-            self.protocol.loop.call_soon(self.flush)
+            if not self.protocol.starting:
+                self.protocol.loop.call_soon(self.flush)
         else:
             self.flush()
             self.inner.write(data)
@@ -100,10 +104,12 @@ class Protocol(HttpToolsProtocol):
         self.in_head = True
         self.head_bytes = self.head_size = self.body_size = self.declared = self.hosts = 0
         self.host = b""
-        self.lingers = False
+        self.lingers = self.parsing = self.starting = False
+        self.unstarted: tuple[RequestResponseCycle, Any] | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(Transport(transport, self))  # type: ignore[arg-type]
+        self.answers = Transport(transport, self)
+        super().connection_made(self.answers)  # type: ignore[arg-type]
         most = settings().max_connections
         if len(self.connections) > most:
             self.refuse("too-many-connections", f"This server keeps at most {most} connections open.")
@@ -118,6 +124,7 @@ class Protocol(HttpToolsProtocol):
         self._parse(data)
 
     def _parse(self, data: bytes) -> None:
+        self.parsing = True
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
@@ -128,6 +135,38 @@ class Protocol(HttpToolsProtocol):
         else:
             if self.in_head and self.head_bytes > self.most_head and not self.lingers:
                 self._refuse_head()
+        finally:
+            self.parsing = False
+            self._start()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self.parsing:
+            self.unstarted = cycle, app
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _start(self) -> None:
+        """Starts what the parser has found. A POST that has come whole is run at once, and becomes a task only where it
+        has to wait for something: a small computation does not, and a task of its own is a tenth of its time."""
+        if self.unstarted is None:
+            return
+        (cycle, app), self.unstarted = self.unstarted, None
+        if cycle.more_body or cycle.scope["method"] != "POST":
+            super()._start_asgi_task(cycle, app)
+            return
+        context = copy_context()
+        answering = cycle.run_asgi(app)
+        self.starting = True
+        try:
+            awaited = context.run(answering.send, None)
+        except StopIteration:
+            return
+        finally:
+            self.starting = False
+            self.answers.flush()
+        task = self.loop.create_task(_go_on(answering, awaited), context=context)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Goes on with a request that asked for another protocol as if it had not (RFC 9110, 7.8).
@@ -297,6 +336,22 @@ class Protocol(HttpToolsProtocol):
         self.since = self.loop.time()
         self.transport.write_eof()
         self.flow.resume_reading()
+
+
+@coroutine
+def _go_on(begun: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """The rest of a coroutine that was begun by hand, and that waits for `awaited`."""
+    while True:
+        try:
+            result = yield awaited
+        except BaseException as error:
+            step = partial(begun.throw, error)
+        else:
+            step = partial(begun.send, result)
+        try:
+            awaited = step()
+        except StopIteration:
+            return
 
 
 class _Stop(Exception):

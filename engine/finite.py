@@ -70,11 +70,12 @@ def check_gradients(gradients: Gradients, parameter_norm: float) -> None:
     """The same for the backward pass, from the last layer to the first.
 
     `parameter_norm` is the norm of the gradients by all parameters, frozen ones too. Gradients by activations that are
-    not finite make such gradients by preactivations, but for the last layer's, which a combined form passes by.
+    not finite make such gradients by preactivations, but for the last layer's, which a combined form passes by; and
+    those make such gradients by the bias, which are their sums, where there is one.
     """
     by_outputs = gradients.layers[-1].activations
     squares = _squares(gradients.inputs) + _squares(by_outputs)
-    squares += sum([_squares(layer.preactivations) for layer in gradients.layers])
+    squares += sum([_squares(layer.preactivations) for layer in gradients.layers if "bias" not in layer.parameters])
     if math.isfinite(squares) and math.isfinite(parameter_norm):
         return
     for where, array in _in_order(gradients):
