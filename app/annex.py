@@ -8,33 +8,32 @@ back to the system when it has been idle for a while.
 
 A frame is a kind (one byte), a length (four bytes) and a payload: `j` a job, `g` its client has gone; `c` what the
 request costs, `s` the start of the answer, `p` a piece of it, `f` how much more of it lies in its file, `e` its end;
-`t` how much of that has been taken. The body of a job, and an answer of known length, go through files in memory that
-both sides have open: a socket would hand them over in hundreds of small pieces, each of which wakes up both processes.
+`t` how much of that has been taken. The body of a job comes in a file of its own, whose descriptor a second socket
+carries. An answer of known length goes through a file in memory that both sides have open: a socket would hand it over
+in hundreds of small pieces, each of which wakes up both processes.
 """
 
 import asyncio
-import io
 import os
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
+from app.bodies import Spool, file_in_memory
 from app.errors import ProblemError
-from app.forms import Body, release
 from app.memory import LARGE_PAGES
 
 HEAD = struct.Struct("!cI")
 PIECE = 2**18
 FILL, ROOM = 2**22, 2**24
-"""How much of a body is written at once, or of an answer told at once; and how large an answer's file grows, where each
-piece takes the place of an earlier one. Multiples of a piece, so that none lies across the end."""
+"""How much of an answer is told at once; and how large its file grows, where each piece takes the place of an earlier
+one. Multiples of a piece, so that none lies across the end."""
 SIGNALS = {signal.SIGTERM, signal.SIGINT}
 IDLE_SECONDS = 30.0
 GONE_SECONDS = 1.0
@@ -62,14 +61,6 @@ async def write_pieces(writer: asyncio.StreamWriter, kind: bytes, content: bytes
             await writer.drain()
 
 
-def file_in_memory() -> io.FileIO:
-    """A file without a name: in memory where the system has such files, else a temporary one."""
-    if hasattr(os, "memfd_create"):
-        return io.FileIO(os.memfd_create("chainrule"), "r+")
-    with tempfile.TemporaryFile() as file:
-        return io.FileIO(os.dup(file.fileno()), "r+")
-
-
 async def connected(connection: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """The streams of a socket; a drain of the writer waits until all has gone."""
     reader, writer = await asyncio.open_connection(sock=connection)
@@ -82,11 +73,12 @@ class Annex:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        self.body_file, self.answer_file = file_in_memory(), file_in_memory()
+        self.files, their_files = socket.socketpair()
+        self.answer_file = file_in_memory()
         # The child has these signals blocked until it can handle them: it is not to die of one while it starts.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        with theirs:
-            descriptors = (theirs.fileno(), self.body_file.fileno(), self.answer_file.fileno())
+        with theirs, their_files:
+            descriptors = (theirs.fileno(), their_files.fileno(), self.answer_file.fileno())
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app.attendant", *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
@@ -102,17 +94,17 @@ class Annex:
     async def connect(self) -> None:
         self.reader, self.writer = await connected(self.socket)
 
-    async def answer(self, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
-        """Relays one request and its answer; the body is emptied as soon as it is handed on.
+    async def answer(self, scope: Scope, body: Spool, receive: Receive, send: Send) -> None:
+        """Relays one request and its answer; the body's file is the child's alone from then on.
 
         Raises ProblemError where the child dies before the answer starts, and ConnectionError where it dies later.
         """
         started = False
         gone = asyncio.ensure_future(self._tell_gone(receive))
         try:
-            await self._hand_over(body)
+            socket.send_fds(self.files, [b"b"], [body.file.fileno()])
+            body.close()
             write_frame(self.writer, b"j", job_of(scope, len(body)))
-            release(body)
             read = 0
             while True:
                 kind, payload = await read_frame(self.reader)
@@ -144,14 +136,6 @@ class Annex:
         finally:
             gone.cancel()
 
-    async def _hand_over(self, body: Body) -> None:
-        """Writes the body into its file, with a breath for others after each piece."""
-        with memoryview(body) as view:
-            written = 0
-            while written < len(view):
-                written += os.pwrite(self.body_file.fileno(), view[written : written + FILL], written)
-                await asyncio.sleep(0)
-
     async def _tell_gone(self, receive: Receive) -> None:
         """Tells the child when the client goes, and kills it where it does not end soon."""
         while (await receive())["type"] != "http.disconnect":
@@ -166,7 +150,7 @@ class Annex:
     def close(self) -> None:
         self.writer.close()
         self.process.kill()
-        self.body_file.close()
+        self.files.close()
         self.answer_file.close()
         # The end of a large process takes a while.
         threading.Thread(target=self.process.wait, daemon=True).start()
@@ -189,7 +173,7 @@ class Annexes:
         self.busy: set[Annex] = set()
         self.departures: dict[Annex, asyncio.TimerHandle] = {}
 
-    async def answer(self, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
+    async def answer(self, scope: Scope, body: Spool, receive: Receive, send: Send) -> None:
         annex = await self._take()
         try:
             await annex.answer(scope, body, receive, send)

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Scope
 
 from app.annex import FILL, ROOM, SIGNALS, Frame, connected, read_frame, write_frame, write_pieces
+from app.bodies import opened
 from app.drain import drain
 from app.errors import answer_error
 from app.gate import gates
@@ -31,9 +32,9 @@ KILL_FIRST = 500
 
 
 class Attendant:
-    def __init__(self, routes: Mapping[str, ASGIApp], body_file: int, answer_file: int) -> None:
+    def __init__(self, routes: Mapping[str, ASGIApp], files: socket.socket, answer_file: int) -> None:
         self.routes = routes
-        self.body_file, self.answer_file = body_file, answer_file
+        self.files, self.answer_file = files, answer_file
         self.written: int | None = None
         self.told = self.taken = 0
         """How far the answer was written to its file, where it goes there; of how much the server knows; and how much
@@ -41,7 +42,7 @@ class Attendant:
         self.more_room = asyncio.Event()
         self.frames: asyncio.Queue[Frame] = asyncio.Queue(maxsize=4)
         self.gone = asyncio.Event()
-        self.body: bytearray | None = None
+        self.body: memoryview | None = None
         self.writer: asyncio.StreamWriter
 
     async def attend(self, connection: socket.socket) -> None:
@@ -70,11 +71,8 @@ class Attendant:
             await self.answer(orjson.loads(payload))
 
     async def answer(self, job: dict[str, Any]) -> None:
-        self.body = bytearray(job["size"])
-        with open(self.body_file, "rb", buffering=0, closefd=False) as file:
-            file.seek(0)
-            file.readinto(self.body)
-        os.ftruncate(self.body_file, 0)
+        _, (descriptor,), *_ = socket.recv_fds(self.files, 1, 1)
+        self.body = opened(descriptor, job["size"])
         scope = scope_of(job)
         scope["state"]["charge"] = self.charge
         try:
@@ -138,15 +136,15 @@ def scope_of(job: dict[str, Any]) -> Scope:
 
 
 def main() -> None:
-    """The arguments are the numbers of the socket, and of the files of bodies and of answers."""
-    connection, body_file, answer_file = map(int, sys.argv[1:])
+    """The arguments are the numbers of the sockets of frames and of bodies, and of the file of answers."""
+    connection, files, answer_file = map(int, sys.argv[1:])
     memory.keep(2**22)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write(str(KILL_FIRST))
     join("annex")
-    attendant = Attendant(compute_routes(create_app()), body_file, answer_file)
+    attendant = Attendant(compute_routes(create_app()), socket.socket(fileno=files), answer_file)
     gc.freeze()  # What is there now stays, and need not be looked at after each job.
     logging.config.dictConfig(log_config())
     with log_thread():

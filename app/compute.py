@@ -17,12 +17,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from app.annex import annexes
+from app.bodies import BodyShare, Spool, body_budget, read_body, release
 from app.errors import InvalidRequest, ProblemError, answer_error
 from app.forms import (
     ANSWER_FORMS,
     REQUEST_FORMS,
     SAFETENSORS,
-    Body,
     Headers,
     Reader,
     Writer,
@@ -30,13 +30,13 @@ from app.forms import (
     headers_of,
     read_safetensors,
     reader,
-    release,
 )
-from app.gate import BodyShare, Gate, body_budget, gates
+from app.gate import Gate, gates
 from app.memory import memory
 from app.metrics import metrics
 from app.settings import settings
 from engine.errors import EngineError
+from schemas.limits import Body
 
 T = TypeVar("T")
 REFUSALS = (EngineError, InvalidRequest, ProblemError)
@@ -123,36 +123,46 @@ class ComputeRoute(APIRoute):
         """Answers a request whose body goes on after its first message, or that is too much for the event loop."""
         gate = gates()["compute"]
         with body_budget().share() as share, memory.lent():
-            body = await read_body(headers, message, receive, gate, share)
             form, read = chosen(headers, self.answer_forms), reader(headers, self.request_forms)
             write = self.answer_forms[form]
             text = read is not read_safetensors or form != SAFETENSORS
-            if len(body) <= THREAD_BYTES or not text or "annex" in scope:
+            spooled_from = THREAD_BYTES + 1 if text else settings().max_body_bytes + 1
+            body = await read_body(headers, message, receive, gate, share, spooled_from)
+            if not isinstance(body, Spool):
                 content = await unless_gone(
                     gate.in_thread(partial(self.large_answer, body, read, write, text, scope)), receive
                 )
                 if content is not None:
                     await respond(send, content, form)
                     return
-            await in_annex(gate, scope, body, receive, send)
+            await in_annex(gate, scope, body, share, receive, send)
 
     def large_answer(self, body: Body, read: Reader, write: Writer, text: bool, scope: Scope) -> bytes | None:
         """The answer, or None where it is not to be computed in a thread of this process."""
-        asked, load = self.decode(body, read, text)
-        if load.place is Place.ANNEX and "annex" not in scope:
-            return None
-        release(body)
-        if "annex" in scope:
+        annexed = "annex" in scope
+        asked, load = self.decode(body, read, text, last=annexed)
+        if annexed:
             memory.give_back()  # What reading took, so that it does not add to what computing and writing take.
+        elif load.place is Place.ANNEX:
+            return None
+        else:
+            release(body)
         account(scope, load)
-        return self.answer(asked, write)
+        answer, encoding = self.content(asked, write), asked.encoding
+        del asked  # The request's arrays would be there while the answer is written.
+        return write(answer, encoding)
 
-    def decode(self, body: Body, read: Reader, text: bool = True) -> tuple[Any, Load]:
-        """The validated request and what it asks of the server; raises what is wrong with it."""
-        limits = settings().limits
-        if len(body) > LOOP_BYTES and read is not read_safetensors:
+    def decode(self, body: Body, read: Reader, text: bool = True, last: bool = False) -> tuple[Any, Load]:
+        """The validated request and what it asks of the server; raises what is wrong with it.
+
+        `last`: nobody needs the body after this, so that its memory can go to what is made of it.
+        """
+        limits, size = settings().limits, len(body)
+        if size > LOOP_BYTES and read is not read_safetensors:
             limits.require_values(body)
         data = read(body)
+        if last:
+            release(body)
         try:
             asked = self.model.model_validate(data, context=limits)
         except ValidationError as error:
@@ -160,10 +170,14 @@ class ComputeRoute(APIRoute):
         numbers, work = asked.numbers(), asked.work()
         limits.require_numbers(numbers, ())
         limits.require_work(work, asked.work_field)
-        return asked, Load(numbers, work, place(len(body), numbers, work, text))
+        return asked, Load(numbers, work, place(size, numbers, work, text))
+
+    def content(self, asked: Any, write: Writer) -> Any:
+        """What `write` is to write."""
+        return self.endpoint(asked)
 
     def answer(self, asked: Any, write: Writer) -> bytes:
-        return write(self.endpoint(asked), asked.encoding)
+        return write(self.content(asked, write), asked.encoding)
 
 
 def account(scope: Scope, load: Load) -> None:
@@ -174,45 +188,13 @@ def account(scope: Scope, load: Load) -> None:
         charge(load.numbers, load.work)
 
 
-async def read_body(headers: Headers, message: Message, receive: Receive, gate: Gate, share: BodyShare) -> Body:
-    """The whole body, whose first message is there; raises where it has too many bytes, or where it is refused anyway.
-
-    A request that its gate would turn away is turned away before it has been read.
-    """
-    most = settings().max_body_bytes
-    declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > most:
-        raise too_large(most)
-    gate.require_place()
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    body = message.get("body", b"")
-    share.take(len(body))
-    if message.get("more_body", False):
-        body = bytearray(body)
-        while message.get("more_body", False):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            piece = message.get("body", b"")
-            share.take(len(piece))
-            body += piece
-            if len(body) > most:
-                break
-    if len(body) > most:
-        raise too_large(most)
-    return body
-
-
-def too_large(most: int) -> ProblemError:
-    return ProblemError("payload-too-large", f"This server reads at most {most} bytes.", {"Connection": "close"})
-
-
-async def in_annex(gate: Gate, scope: Scope, body: Body, receive: Receive, send: Send) -> None:
-    """Has an annex answer, in a slot of the gate; the body is emptied on the way."""
+async def in_annex(
+    gate: Gate, scope: Scope, body: Body | Spool, share: BodyShare, receive: Receive, send: Send
+) -> None:
+    """Has an annex answer, in a slot of the gate."""
     entered = await unless_gone(gate.enter(), receive)
     try:
-        await annexes.answer(scope, body, receive, send)
+        await annexes.answer(scope, body if isinstance(body, Spool) else share.spool(body), receive, send)
     finally:
         gate.leave(entered)
 

@@ -4,7 +4,6 @@ A route has two tables, media type to reader and media type to writer. The first
 a wish sends and gets. A key of the answers' table is sent as the Content-Type, parameters included.
 """
 
-import contextlib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
@@ -14,11 +13,11 @@ import orjson
 from app.errors import ProblemError
 from schemas import safetensors
 from schemas.answers import write
+from schemas.limits import Body
 
 JSON = b"application/json"
 SAFETENSORS = b"application/vnd.safetensors"
 Headers = Mapping[bytes, bytes]
-Body = bytes | bytearray
 Reader = Callable[[Body], Any]
 """From a body to what JSON would decode it to; raises ProblemError where it is malformed."""
 Writer = Callable[[Any, str], bytes]
@@ -35,13 +34,6 @@ def read_json(body: Body) -> Any:
         detail = f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
     # Raised out here, since an error keeps the one in whose handling it was raised, and that one has the whole body.
     raise ProblemError("malformed-json", detail)
-
-
-def release(body: Body) -> None:
-    """Gives the memory of a large body back, unless arrays look into it."""
-    if isinstance(body, bytearray):
-        with contextlib.suppress(BufferError):
-            body.clear()
 
 
 def read_safetensors(body: Body) -> Any:

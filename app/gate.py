@@ -10,7 +10,7 @@ import contextvars
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from time import monotonic
 from typing import Any, TypeVar
@@ -151,40 +151,6 @@ class Gate:
         return result
 
 
-class BodyBudget:
-    """The bytes of all bodies that were read, or are being read, for a slot: together at most `most`."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.held = 0
-
-    def take(self, size: int) -> None:
-        """Raises the 503 where so much more would be too much."""
-        if self.held + size > self.most:
-            detail = f"The bodies that this server is reading fill {self.held} bytes; it holds at most {self.most}."
-            raise ProblemError("overloaded", detail, {"Retry-After": "1", "Connection": "close"})
-        self.held += size
-
-    @contextlib.contextmanager
-    def share(self) -> Iterator["BodyShare"]:
-        """One request's part of it, which is free again at the end."""
-        share = BodyShare(self)
-        try:
-            yield share
-        finally:
-            self.held -= share.size
-
-
-class BodyShare:
-    def __init__(self, budget: BodyBudget) -> None:
-        self.budget = budget
-        self.size = 0
-
-    def take(self, size: int) -> None:
-        self.budget.take(size)
-        self.size += size
-
-
 @cache
 def gates() -> dict[str, Gate]:
     """The gates by name: `compute` for single answers, `training` for runs, so that neither starves the other."""
@@ -197,9 +163,3 @@ def gates() -> dict[str, Gate]:
 
 def tell_metrics(name: str, gate: Gate) -> None:
     metrics().gate(name, gate.slots, gate.in_use, gate.waiting)
-
-
-@cache
-def body_budget() -> BodyBudget:
-    """Two of the largest bodies for each slot of the compute gate: one that is being computed, one that waits."""
-    return BodyBudget(2 * settings().max_threads * settings().max_body_bytes)

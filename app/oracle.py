@@ -39,10 +39,8 @@ class ExplainRoute(ComputeRoute):
         # What an annex answers passes through here in the server too.
         await super().handle_post(scope, receive, send if "annex" in scope else send_guarded)
 
-    def answer(self, asked: ExplainRequest, write: Writer) -> bytes:
-        if write is self.answer_forms[JSON]:
-            return super().answer(asked, write)
-        return write(asked.explained(), asked.encoding)
+    def content(self, asked: ExplainRequest, write: Writer) -> Any:
+        return self.endpoint(asked) if write is self.answer_forms[JSON] else asked.explained()
 
 
 router = APIRouter(prefix="/v1", route_class=ComputeRoute, generate_unique_id_function=route_name)

@@ -12,25 +12,26 @@ import orjson
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
+from app.bodies import Spool, body_budget, read_body
 from app.compute import (
     LOOP_BYTES,
     REFUSALS,
     ComputeRoute,
     account,
     in_annex,
-    read_body,
     respond,
     unless_gone,
 )
 from app.drain import drain
 from app.errors import answer_error
-from app.forms import Body, Reader, Writer, chosen, headers_of, reader, release
-from app.gate import Gate, body_budget, gates
+from app.forms import Reader, Writer, chosen, headers_of, reader
+from app.gate import Gate, gates
 from app.memory import memory
 from app.metrics import EPOCHS, RUNS, metrics
 from app.settings import settings
 from engine.training import Checkpoint, Event, Outcome, train
 from schemas.answers import only, write
+from schemas.limits import Body
 from schemas.training import TrainRequest
 
 SSE = b"text/event-stream"
@@ -126,9 +127,9 @@ class TrainRoute(ComputeRoute):
             form = chosen(headers, (*self.answer_forms, *self.stream_forms))
             read = reader(headers, self.request_forms)
             with body_budget().share() as share, memory.lent():
-                body = await read_body(headers, await receive(), receive, gate, share)
-                if "annex" not in scope and self.is_long(body, read):
-                    await in_annex(gate, scope, body, receive, send)
+                body = await read_body(headers, await receive(), receive, gate, share, LOOP_BYTES + 1)
+                if isinstance(body, Spool) or ("annex" not in scope and self.is_long(body, read)):
+                    await in_annex(gate, scope, body, share, receive, send)
                 elif form in self.answer_forms:
                     work = partial(self.result, scope, body, read, self.answer_forms[form], gone)
                     await respond(send, await unless_gone(gate.in_thread(work), receive), form)
@@ -149,9 +150,8 @@ class TrainRoute(ComputeRoute):
 
     def run(self, scope: Scope, body: Body, read: Reader, gone: Flag) -> Run:
         """The run that a body asks for; the body is not needed any more."""
-        asked, load = self.decode(body, read)
+        asked, load = self.decode(body, read, last=True)
         account(scope, load)
-        release(body)
         return Run(asked, gone)
 
     def result(self, scope: Scope, body: Body, read: Reader, write: Writer, gone: Flag) -> bytes:

@@ -1,10 +1,11 @@
 """What the server's processes take together: with small requests, and with the largest bodies, one and two at once."""
 
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread
+from threading import Thread
 from time import sleep
 
 import orjson
@@ -19,42 +20,57 @@ ROW_BYTES = 66
 """A row of inputs and its target, as text."""
 
 
-def processes(pid: int) -> list[int]:
-    """The process and all that it started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(found for child in children for found in processes(int(child)))]
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    with suppress(FileNotFoundError):
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [pid, *(found for child in text.split() for found in family(int(child)))]
+    return []
 
 
-def resident(pid: int) -> int:
-    """MiB of memory of a process and all that it started."""
-    total = 0
-    with suppress(OSError, TypeError):
-        for process in processes(pid):
-            total += int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process}/status").read_text())[1])  # type: ignore[index]
-    return total // 1024
+def files_in_memory() -> int:
+    """Bytes of files in memory, of the whole system: nobody else may be at work."""
+    return 1024 * int(re.search(r"^Shmem:\s+(\d+)", Path("/proc/meminfo").read_text(), re.MULTILINE)[1])  # type: ignore[index]
 
 
-class Peak:
-    """The most memory within a `with`."""
+def memory(pid: int) -> int:
+    """Bytes that a process and its descendants have for themselves, their part of what they share, and the files in
+    memory, which belong to no process, as far as they have grown since the start."""
+    total = files_in_memory() - FILES_AT_FIRST
+    for each in family(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            text = Path(f"/proc/{each}/smaps_rollup").read_text()
+            found = dict(re.findall(r"^(Pss|Pss_Shmem):\s+(\d+)", text, re.MULTILINE))
+            total += (int(found.get("Pss", 0)) - int(found.get("Pss_Shmem", 0))) * 1024
+    return total
+
+
+FILES_AT_FIRST = files_in_memory()
+
+
+class Peak(Thread):
+    """The most memory that was seen."""
 
     def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self.mebibytes = 0
-        self.over = Event()
-        self.watcher = Thread(target=self.watch)
+        super().__init__(daemon=True)
+        self.pid, self.bytes, self.ended = pid, 0, False
 
-    def watch(self) -> None:
-        while not self.over.is_set():
-            self.mebibytes = max(self.mebibytes, resident(self.pid))
+    def run(self) -> None:
+        while not self.ended:
+            self.bytes = max(self.bytes, memory(self.pid))
             sleep(0.01)
 
-    def __enter__(self) -> "Peak":
-        self.watcher.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.watcher.join()
+@contextmanager
+def peak(pid: int) -> Iterator[Peak]:
+    """Watches the memory of a process and its descendants within this."""
+    watch = Peak(pid)
+    watch.start()
+    try:
+        yield watch
+    finally:
+        watch.ended = True
+        watch.join()
 
 
 def backward_request(mebibytes: int) -> bytes:
@@ -74,13 +90,13 @@ def measured(server: Server, body: bytes, path: str, clients: int, posts: int) -
             client.post()
         client.socket.close()
 
-    with Peak(server.process.pid) as peak, ThreadPoolExecutor(clients) as together:
+    with peak(server.process.pid) as most, ThreadPoolExecutor(clients) as together:
         list(together.map(work, range(clients)))
-    return peak.mebibytes
+    return most.bytes // MIB
 
 
 def main() -> None:
-    print("## Memory\n\nResident memory of one worker and its children, at its highest, in MiB.\n")
+    print("## Memory\n\nMemory of one worker, its children and its files in memory, at its highest, in MiB.\n")
     print("| posted | one client | two clients at once |\n|---|---|---|")
     step = orjson.dumps(EXAMPLES["textbook"]["request"])
     with Server("app") as server:

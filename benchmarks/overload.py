@@ -1,6 +1,7 @@
 """`make overload`: what the service does at and far beyond its limits. Prints the figures of docs/operations.md.
 
-Everything runs on the loopback of one machine: the load takes its share of the processor from the server.
+Everything runs on the loopback of one machine. Under ten times the load, the server has half of its cores and the
+callers the other half, as if they were elsewhere; in the other parts the load takes its share from the server.
 """
 
 import asyncio
@@ -8,13 +9,11 @@ import base64
 import json
 import os
 import platform
-import re
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import numpy as np
 import orjson
@@ -22,6 +21,7 @@ import orjson
 from app.examples import EXAMPLES
 from benchmarks.http import Server
 from benchmarks.load import Caller, Tally, closed_loop, open_loop, request
+from benchmarks.memory import memory, peak
 
 MIB = 2**20
 LIVEZ = request("/livez", method="GET")
@@ -52,48 +52,6 @@ def largest_base64() -> bytes:
     return json.dumps({**encoded(network(2500)), "encoding": "base64"}).encode()  # type: ignore[dict-item]
 
 
-def family(pid: int) -> list[int]:
-    """A process and its descendants."""
-    with suppress(FileNotFoundError):
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        return [pid, *(found for child in text.split() for found in family(int(child)))]
-    return []
-
-
-def memory(pid: int) -> int:
-    """Bytes that a process and its descendants have for themselves, and their part of what they share."""
-    total = 0
-    for each in family(pid):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{each}/smaps_rollup").read_text(), re.MULTILINE)
-            total += int(found[1]) * 1024 if found else 0
-    return total
-
-
-class Peak(threading.Thread):
-    """The most memory that was seen."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self.pid, self.bytes, self.ended = pid, 0, False
-
-    def run(self) -> None:
-        while not self.ended:
-            self.bytes = max(self.bytes, memory(self.pid))
-            time.sleep(0.02)
-
-
-@contextmanager
-def peak(pid: int) -> Iterator[Peak]:
-    watch = Peak(pid)
-    watch.start()
-    try:
-        yield watch
-    finally:
-        watch.ended = True
-        watch.join()
-
-
 async def ten_times(seconds: float) -> None:
     """Training runs, which take a slot each, at ten times the rate of which the server answers most; and small steps,
     which take none, over ten times the connections with which it answers most."""
@@ -101,7 +59,7 @@ async def ten_times(seconds: float) -> None:
     run.pop("target_loss", None)
     sent = request("/v1/train", json.dumps(run).encode())
     print(f"## Ten times the load, for {seconds:g} s\n")
-    with Server("app") as server:
+    with apart() as server:
         await closed_loop(server.port, sent, 4, 2)
         before = await best_rate(server.port, sent)
         flood = await open_loop(server.port, sent, 10 * before, seconds)
@@ -126,6 +84,20 @@ async def ten_times(seconds: float) -> None:
             )
             print(f"lost {len(tally.lost)}, 99th percentile {late:.0f} ms")
     print()
+
+
+@contextmanager
+def apart() -> Iterator[Server]:
+    """A server on one half of the cores, while this process has the other half."""
+    cores = sorted(os.sched_getaffinity(0))
+    half = len(cores) // 2
+    os.sched_setaffinity(0, cores[half:])  # What is started inherits it.
+    try:
+        with Server("app") as server:
+            os.sched_setaffinity(0, cores[:half] or cores)
+            yield server
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 async def best_rate(port: int, sent: bytes) -> float:
@@ -156,7 +128,7 @@ async def largest_bodies(seconds: float) -> None:
                 caller.close()
 
             with peak(server.process.pid) as most:
-                loads = await asyncio.to_thread(apart, server.port, sent, seconds, probe)
+                loads = await asyncio.to_thread(from_threads, server.port, sent, seconds, probe)
             slots = 2
             held = (most.bytes - idle) / slots / len(body)
             await asyncio.sleep(1)
@@ -175,7 +147,7 @@ async def largest_bodies(seconds: float) -> None:
     print()
 
 
-def apart(port: int, sent: bytes, seconds: float, probe: object) -> dict[int, int]:
+def from_threads(port: int, sent: bytes, seconds: float, probe: object) -> dict[int, int]:
     """The large load from threads of plain sockets, so that it holds up the probe's event loop as little as it can."""
     import socket
 
@@ -206,41 +178,6 @@ def apart(port: int, sent: bytes, seconds: float, probe: object) -> dict[int, in
     return dict(sorted(counts.items()))
 
 
-async def workers(seconds: float) -> None:
-    """Two workers against one, alternated."""
-    print("## Two workers against one\n")
-    kinds = {
-        "textbook step": request("/v1/step", json.dumps(EXAMPLES["textbook"]["request"]).encode()),
-        "step of 300 x 300 weights": request("/v1/step", orjson.dumps(network(300), option=orjson.OPT_SERIALIZE_NUMPY)),
-    }
-    for name, sent in kinds.items():
-        rates: dict[int, list[float]] = {1: [], 2: []}
-        for _ in range(3):
-            for count in (1, 2):
-                os.environ["CHAINRULE_WORKERS"] = str(count)
-                with Server("app") as server:
-                    await closed_loop(server.port, sent, 32, 1)
-                    tally = await asyncio.to_thread(from_processes, server.port, sent, seconds)
-                rates[count].append(tally / seconds)
-        os.environ.pop("CHAINRULE_WORKERS")
-        one, two = (sorted(rates[count])[1] for count in (1, 2))
-        print(f"- {name}: {one:.0f}/s with one worker, {two:.0f}/s with two: {two / one:.2f} times")
-    print()
-
-
-def from_processes(port: int, sent: bytes, seconds: float) -> int:
-    """Answers of a load that comes from outside this process."""
-    import subprocess
-
-    code = (
-        "import asyncio, sys; from benchmarks.load import closed_loop\n"
-        "sent = sys.stdin.buffer.read()\n"
-        f"print(asyncio.run(closed_loop({port}, sent, 32, {seconds})).statuses()[200])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
-    return int(done.stdout)
-
-
 def main() -> None:
     quick = "--quick" in sys.argv
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores\n")
@@ -248,7 +185,6 @@ def main() -> None:
     if "--load" in sys.argv:
         return
     asyncio.run(largest_bodies(10 if quick else 20))
-    asyncio.run(workers(3 if quick else 8))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from app.examples import EXAMPLES
 from benchmarks.http import Server
 from benchmarks.load import Caller, Tally, request
-from benchmarks.overload import family, memory
+from benchmarks.memory import family, memory
 
 MIB = 2**20
 MOST_GROWTH = 8 * MIB

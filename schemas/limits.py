@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, ValidationInfo
 
 from engine.errors import TooLarge
 
+Body = bytes | bytearray | memoryview
+"""A request as it came."""
 PIECE = 2**18
 COMMA, OPENING, CASE = 0x2C, 0x7B, 0x20
 """`[` and `{` differ in the bit of CASE."""
@@ -42,7 +44,7 @@ class Limits:
                 hint="Use a smaller batch or network, leave per_example out, or raise CHAINRULE_MAX_NUMBERS.",
             )
 
-    def require_values(self, body: bytes | bytearray) -> None:
+    def require_values(self, body: Body) -> None:
         """Refuses a body whose values would take more memory while they are read than `numbers` do.
 
         A value of JSON takes about four times the eight bytes of a number then, an array or an object ten times.

@@ -16,6 +16,7 @@ import orjson
 
 from engine.rules import Array
 from schemas.errors import InvalidValue, json_type
+from schemas.limits import Body
 
 METADATA, TEXT = "__metadata__", "json"
 LONGEST_HEADER = 2 * 2**20
@@ -42,7 +43,7 @@ class Entry(NamedTuple):
     end: int
 
 
-def read(body: bytes | bytearray) -> Any:
+def read(body: Body) -> Any:
     """What the JSON form of the request would be, with arrays in the place of lists, most of them views of `body`.
 
     Raises MalformedTensors where the body is no safetensors file, InvalidValue where it is one and cannot be a request:
@@ -58,7 +59,7 @@ def read(body: bytes | bytearray) -> Any:
     return tree
 
 
-def _header(body: bytes | bytearray) -> tuple[dict[str, Any], int]:
+def _header(body: Body) -> tuple[dict[str, Any], int]:
     """The header, and where the data begin."""
     length = int.from_bytes(body[:8], "little")
     if len(body) < 8:
@@ -67,13 +68,13 @@ def _header(body: bytes | bytearray) -> tuple[dict[str, Any], int]:
         raise MalformedTensors(f"its header is said to have {length} bytes, and at most {LONGEST_HEADER} are read")
     if 8 + length > len(body):
         raise MalformedTensors(f"its header is said to have {length} bytes, and {len(body) - 8} follow")
-    header = _decoded(body[8 : 8 + length])
+    header = _decoded(bytes(body[8 : 8 + length]))
     if type(header) is not dict:
         raise MalformedTensors("its header is no JSON object")
     return header, 8 + length
 
 
-def _decoded(text: bytes | bytearray) -> Any:
+def _decoded(text: bytes) -> Any:
     """A header's JSON. The standard library's reader is slower than orjson, and sees a name that stands twice."""
     try:
         header = json.loads(text.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
@@ -171,7 +172,7 @@ def _in_order(path: Path) -> list[tuple[int, str]]:
     return [(len(part) if part.isdecimal() else 0, part) for part in path]
 
 
-def _array(body: bytes | bytearray, start: int, entry: Entry, path: Path) -> Any:
+def _array(body: Body, start: int, entry: Entry, path: Path) -> Any:
     """The tensor as a view where its bytes can be used as they lie; a tensor without axes as a number.
 
     Half precision becomes float32 and small integers become int64, which hold all their values.

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from app.bodies import BodyBudget
 from app.errors import ProblemError
-from app.gate import BodyBudget, Gate
+from app.gate import Gate
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:

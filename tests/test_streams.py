@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.overload import family
+from benchmarks.memory import family
 from tests.conftest import Server
 from tests.test_bad_input import refused
 from tests.test_training import continued, request

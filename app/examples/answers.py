@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 from fastapi import Request
 
-from app.compute import ComputeRoute, too_large
+from app.bodies import too_large
+from app.compute import ComputeRoute
 from app.errors import InvalidRequest, ProblemError, answer_error
 from app.forms import chosen, read_json, reader
 from app.problems import PROBLEMS

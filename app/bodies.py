@@ -1,0 +1,161 @@
+"""The bodies of large requests: how they are read, where they lie, and how many bytes of them the server holds.
+
+What an annex will read is written into a file in memory as it comes. The annex gets that file, not a copy, so that a
+large body is in memory once.
+"""
+
+import contextlib
+import io
+import mmap
+import os
+import tempfile
+from functools import cache
+from typing import Any, Self
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive
+
+from app.errors import ProblemError
+from app.forms import Headers
+from app.gate import Gate
+from app.settings import settings
+from schemas.limits import Body
+
+AT_ONCE = 2**22
+"""How much of a body that was read already is written into its file at once."""
+
+
+def file_in_memory() -> io.FileIO:
+    """A file without a name: in memory where the system has such files, else a temporary one."""
+    if hasattr(os, "memfd_create"):
+        return io.FileIO(os.memfd_create("chainrule"), "r+")
+    with tempfile.TemporaryFile() as file:
+        return io.FileIO(os.dup(file.fileno()), "r+")
+
+
+class Spool:
+    """A body in a file in memory, which another process may have."""
+
+    def __init__(self) -> None:
+        self.file = file_in_memory()
+        self.size = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iadd__(self, piece: Body) -> Self:
+        with memoryview(piece) as view:
+            written = 0
+            while written < len(view):
+                written += self.file.write(view[written : written + AT_ONCE])
+        self.size += written
+        return self
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def opened(descriptor: int, size: int) -> memoryview:
+    """The body in a spool's file, which another process wrote; the descriptor is closed."""
+    try:
+        return memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_READ))
+    finally:
+        os.close(descriptor)
+
+
+def release(body: Body) -> None:
+    """Gives the memory of a large body back, unless arrays look into it."""
+    with contextlib.suppress(BufferError):
+        if isinstance(body, bytearray):
+            body.clear()
+        elif isinstance(body, memoryview):
+            content: Any = body.obj
+            body.release()
+            content.close()
+
+
+class BodyBudget:
+    """The bytes of all bodies that were read, or are being read, for a slot: together at most `most`."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+
+    def take(self, size: int) -> None:
+        """Raises the 503 where so much more would be too much."""
+        if self.held + size > self.most:
+            detail = f"The bodies that this server is reading fill {self.held} bytes; it holds at most {self.most}."
+            raise ProblemError("overloaded", detail, {"Retry-After": "1", "Connection": "close"})
+        self.held += size
+
+    def share(self) -> "contextlib.closing[BodyShare]":
+        """One request's part of it, which is free again at the end of a `with`."""
+        return contextlib.closing(BodyShare(self))
+
+
+class BodyShare:
+    """One request's part of the budget, and the file of its body where it has one."""
+
+    def __init__(self, budget: BodyBudget) -> None:
+        self.budget = budget
+        self.size = 0
+        self.file: Spool | None = None
+
+    def take(self, size: int) -> None:
+        self.budget.take(size)
+        self.size += size
+
+    def spool(self, body: Body) -> Spool:
+        """The body in a file, which lasts as long as this share."""
+        self.file = Spool()
+        self.file += body
+        return self.file
+
+    def close(self) -> None:
+        self.budget.held -= self.size
+        if self.file is not None:
+            self.file.close()
+
+
+@cache
+def body_budget() -> BodyBudget:
+    """Two of the largest bodies for each slot of the compute gate: one that is being computed, one that waits."""
+    return BodyBudget(2 * settings().max_threads * settings().max_body_bytes)
+
+
+async def read_body(
+    headers: Headers, message: Message, receive: Receive, gate: Gate, share: BodyShare, spooled_from: int
+) -> Body | Spool:
+    """The whole body, whose first message is there; in a file where it has `spooled_from` bytes or more.
+
+    Raises where it has too many bytes, or where it is refused anyway: a request that its gate would turn away is turned
+    away before it has been read.
+    """
+    most = settings().max_body_bytes
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > most:
+        raise too_large(most)
+    gate.require_place()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    first = message.get("body", b"")
+    share.take(len(first))
+    body: Body | Spool = first
+    if message.get("more_body", False):
+        body = bytearray(first)
+        while message.get("more_body", False) and len(body) <= most:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            piece = message.get("body", b"")
+            share.take(len(piece))
+            body += piece
+            if isinstance(body, bytearray) and len(body) >= spooled_from:
+                body = share.spool(body)
+    if len(body) > most:
+        raise too_large(most)
+    return body
+
+
+def too_large(most: int) -> ProblemError:
+    return ProblemError("payload-too-large", f"This server reads at most {most} bytes.", {"Connection": "close"})
