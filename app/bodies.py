@@ -138,23 +138,23 @@ async def read_body(
     gate.require_place()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
-    first = message.get("body", b"")
-    share.take(len(first))
-    body: Body | Spool = first
-    if message.get("more_body", False):
-        body = bytearray(first)
-        while message.get("more_body", False) and len(body) <= most:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            piece = message.get("body", b"")
-            share.take(len(piece))
-            body += piece
-            if isinstance(body, bytearray) and len(body) >= spooled_from:
-                body = share.spool(body)
-    if len(body) > most:
-        raise too_large(most)
-    return body
+    body: Body | Spool = message.get("body", b"")
+    share.take(len(body))
+    while True:
+        if len(body) > most:
+            raise too_large(most)
+        if not isinstance(body, Spool) and len(body) >= spooled_from:
+            body = share.spool(body)
+        if not message.get("more_body", False):
+            return body
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece = message.get("body", b"")
+        share.take(len(piece))
+        if isinstance(body, bytes):
+            body = bytearray(body)
+        body += piece
 
 
 def too_large(most: int) -> ProblemError:

@@ -127,7 +127,8 @@ class TrainRoute(ComputeRoute):
             form = chosen(headers, (*self.answer_forms, *self.stream_forms))
             read = reader(headers, self.request_forms)
             with body_budget().share() as share, memory.lent():
-                body = await read_body(headers, await receive(), receive, gate, share, LOOP_BYTES + 1)
+                most_here = settings().max_body_bytes if "annex" in scope else LOOP_BYTES
+                body = await read_body(headers, await receive(), receive, gate, share, most_here + 1)
                 if isinstance(body, Spool) or ("annex" not in scope and self.is_long(body, read)):
                     await in_annex(gate, scope, body, share, receive, send)
                 elif form in self.answer_forms:
@@ -146,7 +147,7 @@ class TrainRoute(ComputeRoute):
 
         Raises what is wrong with a small request.
         """
-        return len(body) > LOOP_BYTES or self.decode(body, read)[0].steps() > THREAD_STEPS
+        return self.decode(body, read)[0].steps() > THREAD_STEPS
 
     def run(self, scope: Scope, body: Body, read: Reader, gone: Flag) -> Run:
         """The run that a body asks for; the body is not needed any more."""
