@@ -17,7 +17,6 @@ from starlette.types import Message, Receive
 
 from app.errors import ProblemError
 from app.forms import Headers
-from app.gate import Gate
 from app.settings import settings
 from schemas.limits import Body
 
@@ -124,18 +123,16 @@ def body_budget() -> BodyBudget:
 
 
 async def read_body(
-    headers: Headers, message: Message, receive: Receive, gate: Gate, share: BodyShare, spooled_from: int
+    headers: Headers, message: Message, receive: Receive, share: BodyShare, spooled_from: int
 ) -> Body | Spool:
     """The whole body, whose first message is there; in a file where it has `spooled_from` bytes or more.
 
-    Raises where it has too many bytes, or where it is refused anyway: a request that its gate would turn away is turned
-    away before it has been read.
+    Raises where it has too many bytes, or where all bodies together have.
     """
     most = settings().max_body_bytes
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > most:
         raise too_large(most)
-    gate.require_place()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     body: Body | Spool = message.get("body", b"")

@@ -122,12 +122,13 @@ class ComputeRoute(APIRoute):
     ) -> None:
         """Answers a request whose body goes on after its first message, or that is too much for the event loop."""
         gate = gates()["compute"]
+        gate.require_place()
         with body_budget().share() as share, memory.lent():
             form, read = chosen(headers, self.answer_forms), reader(headers, self.request_forms)
             write = self.answer_forms[form]
             text = read is not read_safetensors or form != SAFETENSORS
             most_in_a_thread = THREAD_BYTES if text and "annex" not in scope else settings().max_body_bytes
-            body = await read_body(headers, message, receive, gate, share, most_in_a_thread + 1)
+            body = await read_body(headers, message, receive, share, most_in_a_thread + 1)
             if not isinstance(body, Spool):
                 content = await unless_gone(
                     gate.in_thread(partial(self.large_answer, body, read, write, text, scope)), receive

@@ -120,15 +120,22 @@ class TrainRoute(ComputeRoute):
     stream_forms = STREAMS
 
     async def handle_post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope)
-        gate, gone = gates()["training"], Flag()
+        gate = gates()["training"]
         try:
-            headers = headers_of(scope["headers"])
-            form = chosen(headers, (*self.answer_forms, *self.stream_forms))
-            read = reader(headers, self.request_forms)
+            # First of all: a refusal under load is not to cost what an answer does.
+            gate.require_place()
+            await self.handle_run(gate, scope, receive, send)
+        except REFUSALS as error:
+            await answer_error(Request(scope), error)(scope, receive, send)
+
+    async def handle_run(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, gone = headers_of(scope["headers"]), Flag()
+        form = chosen(headers, (*self.answer_forms, *self.stream_forms))
+        read = reader(headers, self.request_forms)
+        try:
             with body_budget().share() as share, memory.lent():
                 most_here = settings().max_body_bytes if "annex" in scope else LOOP_BYTES
-                body = await read_body(headers, await receive(), receive, gate, share, most_here + 1)
+                body = await read_body(headers, await receive(), receive, share, most_here + 1)
                 if isinstance(body, Spool) or ("annex" not in scope and self.is_long(body, read)):
                     await in_annex(gate, scope, body, share, receive, send)
                 elif form in self.answer_forms:
@@ -136,9 +143,7 @@ class TrainRoute(ComputeRoute):
                     await respond(send, await unless_gone(gate.in_thread(work), receive), form)
                 else:
                     stream = Stream(partial(self.run, scope, body, read, gone), form, gone)
-                    await unless_gone(stream.send(gate, request, send), receive)
-        except REFUSALS as error:
-            await answer_error(request, error)(scope, receive, send)
+                    await unless_gone(stream.send(gate, Request(scope), send), receive)
         finally:
             gone.set()
 
