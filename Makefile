@@ -43,7 +43,7 @@ fuzz: $(TEST_READY) ## search long for requests that break something
 faults: $(TEST_READY) ## kill, stop and reset servers under load, twenty times
 	FAULT_ROUNDS=20 $(BIN)/python -m pytest tests/test_faults.py
 
-overload: $(TEST_READY) ## ten times the load that one server can answer, largest bodies, memory, workers (8 minutes)
+overload: $(TEST_READY) ## ten times the load that one server can answer, and the largest bodies with the memory they take (8 minutes)
 	$(BIN)/python -m benchmarks.overload
 
 slow: $(TEST_READY) ## two hundred slow clients of slowhttptest (Debian's package) beside a good one
