@@ -182,7 +182,9 @@ def _processes(alive: list[Cells]) -> Iterator[Metric]:
     """What /proc tells of each worker: memory, processor time, descriptors."""
     written: dict[str, Metric] = {}
     for cells in alive:
-        role = next(role for cell, role in enumerate(ROLES, FIRST[PROCESSES]) if cells.values[cell])
+        role = next((role for cell, role in enumerate(ROLES, FIRST[PROCESSES]) if cells.values[cell]), None)
+        if role is None:
+            continue  # It has taken its cells, and is yet to say what it is.
         labels = {"role": role, "process": str(cells.process)}
         for metric in ProcessCollector(pid=partial(int, cells.values[PID]), registry=None).collect():
             kept = written.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))

@@ -139,6 +139,20 @@ def test_workers_are_added_up_and_the_counts_of_the_dead_stay() -> None:
     assert not directory.exists()
 
 
+def test_a_process_that_has_not_said_yet_what_it_is() -> None:
+    with shared_directory() as directory:
+        assert directory is not None
+        one, newcomer = Metrics(SharedCells(directory, SIZE)), SharedCells(directory, SIZE)
+        assert total(one, "chainrule_processes") == 1
+        assert {sample.labels["process"] for sample in process_samples(one)} == {"0"}
+        del newcomer
+
+
+def process_samples(metrics: Metrics) -> list[Any]:
+    """What /proc tells of each process."""
+    return [s for family in metrics.collect() if family.name.startswith("process_") for s in family.samples]
+
+
 def total(metrics: Metrics, name: str) -> float:
     family = next(family for family in metrics.collect() if family.name == name)
     return sum(sample.value for sample in family.samples)
