@@ -20,9 +20,6 @@ from app.forms import Headers
 from app.settings import settings
 from schemas.limits import Body
 
-AT_ONCE = 2**22
-"""How much of a body that was read already is written into its file at once."""
-
 
 def file_in_memory() -> io.FileIO:
     """A file without a name: in memory where the system has such files, else a temporary one."""
@@ -46,7 +43,7 @@ class Spool:
         with memoryview(piece) as view:
             written = 0
             while written < len(view):
-                written += self.file.write(view[written : written + AT_ONCE])
+                written += self.file.write(view[written:])
         self.size += written
         return self
 
@@ -123,9 +120,9 @@ def body_budget() -> BodyBudget:
 
 
 async def read_body(
-    headers: Headers, message: Message, receive: Receive, share: BodyShare, spooled_from: int
+    headers: Headers, message: Message, receive: Receive, share: BodyShare, most_here: int
 ) -> Body | Spool:
-    """The whole body, whose first message is there; in a file where it has `spooled_from` bytes or more.
+    """The whole body, whose first message is there; in a file where it has more than `most_here` bytes.
 
     Raises where it has too many bytes, or where all bodies together have.
     """
@@ -140,7 +137,7 @@ async def read_body(
     while True:
         if len(body) > most:
             raise too_large(most)
-        if not isinstance(body, Spool) and len(body) >= spooled_from:
+        if not isinstance(body, Spool) and len(body) > most_here:
             body = share.spool(body)
         if not message.get("more_body", False):
             return body

@@ -127,8 +127,8 @@ class ComputeRoute(APIRoute):
             form, read = chosen(headers, self.answer_forms), reader(headers, self.request_forms)
             write = self.answer_forms[form]
             text = read is not read_safetensors or form != SAFETENSORS
-            most_in_a_thread = THREAD_BYTES if text and "annex" not in scope else settings().max_body_bytes
-            body = await read_body(headers, message, receive, share, most_in_a_thread + 1)
+            most_here = THREAD_BYTES if text and "annex" not in scope else settings().max_body_bytes
+            body = await read_body(headers, message, receive, share, most_here)
             if not isinstance(body, Spool):
                 content = await unless_gone(
                     gate.in_thread(partial(self.large_answer, body, read, write, text, scope)), receive

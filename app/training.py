@@ -135,7 +135,7 @@ class TrainRoute(ComputeRoute):
         try:
             with body_budget().share() as share, memory.lent():
                 most_here = settings().max_body_bytes if "annex" in scope else LOOP_BYTES
-                body = await read_body(headers, await receive(), receive, share, most_here + 1)
+                body = await read_body(headers, await receive(), receive, share, most_here)
                 if isinstance(body, Spool) or ("annex" not in scope and self.is_long(body, read)):
                     await in_annex(gate, scope, body, share, receive, send)
                 elif form in self.answer_forms:

@@ -28,8 +28,12 @@ def uniform(shape: Shape, bound: float, random: np.random.Generator) -> Array:
     """Uniform within +-bound; infinite where that range has no length in floats."""
     if not math.isfinite(2 * bound):
         return np.full(shape, math.inf)
-    # NumPy refuses a range or a deviation of -0.0.
-    return random.uniform(-bound, bound + 0.0, shape)
+    return random.uniform(-bound, bound + 0.0, shape)  # NumPy refuses a range of -0.0.
+
+
+def normal(shape: Shape, mean: float, std: float, random: np.random.Generator) -> Array:
+    """Normal with mean and standard deviation."""
+    return random.normal(mean, std + 0.0, shape)  # NumPy refuses a deviation of -0.0.
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class Uniform:
             raise ValueError("a must not be above b, and their difference must be finite")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
-        return random.uniform(self.a, self.b + 0.0, shape)
+        return random.uniform(self.a, self.b + 0.0, shape)  # NumPy refuses a range of -0.0.
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ class Normal:
     about: ClassVar = About("Normal", r"N(\mu, \sigma^2)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
-        return random.normal(self.mean, self.std + 0.0, shape)
+        return normal(shape, self.mean, self.std, random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +141,14 @@ class TruncatedNormal:
             raise ValueError("a must be below b, with at least a thousandth of the normal distribution between them")
 
     def _share(self) -> float:
-        normal = NormalDist(self.mean, self.std)
-        return normal.cdf(self.b) - normal.cdf(self.a)
+        distribution = NormalDist(self.mean, self.std)
+        return distribution.cdf(self.b) - distribution.cdf(self.a)
 
     def _by_inverse(self, count: int, random: np.random.Generator) -> Array:
         """Numbers by the inverse of the cumulative distribution: no draw is lost, however far out a and b are."""
-        normal = NormalDist(self.mean, self.std)
-        levels = random.uniform(normal.cdf(self.a), normal.cdf(self.b), count).clip(1e-300, 1 - 2**-53)
-        return np.fromiter(map(normal.inv_cdf, levels.tolist()), np.float64, count).clip(self.a, self.b)
+        distribution = NormalDist(self.mean, self.std)
+        levels = random.uniform(distribution.cdf(self.a), distribution.cdf(self.b), count).clip(1e-300, 1 - 2**-53)
+        return np.fromiter(map(distribution.inv_cdf, levels.tolist()), np.float64, count).clip(self.a, self.b)
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
         if self._share() < 0.1:
@@ -184,7 +188,7 @@ class GlorotNormal:
     about: ClassVar = About("Glorot (Xavier) normal", r"N\left(0, g^2 \cdot 2 / (n_{in} + n_{out})\right)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
-        return random.normal(0, abs(self.gain) * math.sqrt(2 / (fan_in + fan_out)), shape)
+        return normal(shape, 0, self.gain * math.sqrt(2 / (fan_in + fan_out)), random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +222,7 @@ class HeNormal:
     about: ClassVar = About("He (Kaiming) normal", r"N(0, g^2 / n)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
-        return random.normal(0, abs(self.gain) / math.sqrt(fan_in if self.mode == "fan_in" else fan_out), shape)
+        return normal(shape, 0, self.gain / math.sqrt(fan_in if self.mode == "fan_in" else fan_out), random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +252,7 @@ class LecunNormal:
     about: ClassVar = About("LeCun normal", r"N(0, 1 / n_{in})")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
-        return random.normal(0, 1 / math.sqrt(fan_in), shape)
+        return normal(shape, 0, 1 / math.sqrt(fan_in), random)
 
 
 @dataclass(frozen=True, slots=True)

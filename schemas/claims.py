@@ -34,7 +34,7 @@ def decode_claim(value: Any, depth: int = 0) -> Array:
     if type(value) in NUMBERS:
         return np.array(value, np.float64)
     if type(value) is not list or not value or type(value[0]) is not list or not value[0]:
-        return decode(value, (0, 1, 2, 3, 4))
+        return decode(value, tuple(range(DEEPEST + 1)))
     refuse_mixture(value)
     if type(value[0][0]) is not list:
         return decode(value, (1, 2))

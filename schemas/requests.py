@@ -201,15 +201,25 @@ class StepRequest(BackwardRequest, UpdateFields):
         return state_to_engine(self.optimizer_state, self.optimizer, network, self.layout)
 
 
-def draw(rule: Initializer, shape: tuple[int, ...], fans: tuple[int, int], dtype: DType, *seed: int) -> Array:
-    """Numbers of an initializer; `seed` and a parameter's place in the network (its layer, and 0 for weights or 1 for a
-    bias) give each its own stream. Raises NonFinite where the numbers are too large for the dtype."""
+def draw(
+    rule: Initializer,
+    shape: tuple[int, ...],
+    fans: tuple[int, int],
+    dtype: DType,
+    seed: int,
+    layer: int,
+    name: Literal["weights", "bias"],
+) -> Array:
+    """Numbers of an initializer; `seed` and a parameter's place in the network give each its own stream.
+
+    Raises NonFinite where the numbers are too large for the dtype.
+    """
+    stream = generator(seed, layer, ("weights", "bias").index(name))
     with np.errstate(over="ignore", invalid="ignore"):
-        numbers: Array = rule.sample(shape, *fans, generator(*seed)).astype(dtype)
+        numbers: Array = rule.sample(shape, *fans, stream).astype(dtype)
     if not is_finite(numbers):
-        _, layer, parameter = seed
         raise NonFinite(
-            ("layers", layer, ("weights_initializer", "bias_initializer")[parameter]),
+            ("layers", layer, f"{name}_initializer"),
             f"{rule.kind} draws numbers here that are too large for {dtype}.",
             expected="finite numbers",
             received="Infinity",
@@ -265,10 +275,10 @@ class InitializeRequest(Model):
                     expected="zeros, for instance",
                 )
             shape = (sizes[i], layer.units)
-            weights = draw(layer.weights_initializer, shape, shape, self.dtype, self.seed, i, 0)
+            weights = draw(layer.weights_initializer, shape, shape, self.dtype, self.seed, i, "weights")
             bias = None
             if layer.bias_initializer is not None:
-                bias = draw(layer.bias_initializer, shape[1:], shape, self.dtype, self.seed, i, 1)
+                bias = draw(layer.bias_initializer, shape[1:], shape, self.dtype, self.seed, i, "bias")
             layers.append(Dense(weights, bias, layer.activation, layer.name))
         return Network(tuple(layers))
 

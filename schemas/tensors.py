@@ -18,7 +18,7 @@ DTYPES = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "int32": "<i4"}
 LITTLE_ENDIAN = {name: np.dtype(code) for name, code in DTYPES.items()}
 NAME_OF = {dtype.newbyteorder("="): name for name, dtype in LITTLE_ENDIAN.items()}
 """A dtype's own `name` is made anew each time it is asked for, which takes longer than a small array does."""
-DIMENSIONS = {0: "a number", 1: "[n]", 2: "[rows, columns]", 3: "[n, rows, columns]"}
+DIMENSIONS = {0: "a number", 1: "[n]", 2: "[rows, columns]", 3: "[n, rows, columns]", 4: "[m, n, rows, columns]"}
 NOT_A_NUMBER = "An array holds numbers only, and here is something else."
 
 
@@ -224,7 +224,7 @@ def _checked(array: Array, dimensions: tuple[int, ...]) -> Array:
 
 
 def _in_words(dimensions: tuple[int, ...]) -> str:
-    return " or ".join(DIMENSIONS.get(n, f"{n} dimensions") for n in dimensions)
+    return " or ".join(DIMENSIONS[n] for n in dimensions)
 
 
 def _first_not_finite(array: Array) -> int | None:
