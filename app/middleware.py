@@ -1,8 +1,5 @@
 """Plain ASGI middlewares: HEAD wherever there is GET, a short way for the POSTs."""
 
-from contextlib import suppress
-
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -38,6 +35,4 @@ class ShortWay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self.routes.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        # A client that went away in the middle of its body is nobody's mistake, and there is nobody to answer.
-        with suppress(ClientDisconnect):
-            await (app or self.app)(scope, receive, send)
+        await (app or self.app)(scope, receive, send)

@@ -80,7 +80,7 @@ class Observe:
         try:
             await self.app(scope, receive_counted, send_counted)
         except ClientDisconnect:
-            pass
+            pass  # in the middle of its body: nobody's mistake, and nobody to answer
         except Exception as error:
             log.error("a request failed by a mistake of the server's", request_id=state["request_id"], exc_info=error)
             if status:

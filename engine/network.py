@@ -1,7 +1,6 @@
 """Networks: the forward pass and backpropagation, as two plain loops over the layers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from engine.blocks import by_rows
@@ -9,8 +8,7 @@ from engine.layers import Layer
 from engine.rules import Array
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
+class Network(NamedTuple):
     """Layers in order; the outputs of one are the inputs of the next."""
 
     layers: tuple[Layer, ...]

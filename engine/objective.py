@@ -1,6 +1,5 @@
 """What is differentiated: a loss of the outputs, or the product of the outputs with a given vector."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -34,8 +33,7 @@ def combination(loss: Loss, activation: str) -> tuple[LossOfProbabilities | None
     return None, 1
 
 
-@dataclass(frozen=True, slots=True)
-class LossObjective:
+class LossObjective(NamedTuple):
     """A loss of the outputs against targets: `[batch, outputs]`, or `[batch]` class labels."""
 
     loss: Loss
@@ -81,8 +79,7 @@ class LossObjective:
         return scales / outputs.shape[1] if elementwise and loss.reduction == "mean" else scales
 
 
-@dataclass(frozen=True, slots=True)
-class VectorObjective:
+class VectorObjective(NamedTuple):
     """The product of the outputs with a constant `[batch, outputs]`: its gradients are vector-Jacobian products."""
 
     output_gradients: Array

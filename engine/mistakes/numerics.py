@@ -144,9 +144,9 @@ def in_dtype(case: Case, dtype: Any) -> Case:
     )
     objective: Any = case.objective
     if isinstance(objective, LossObjective):
-        objective = replace(objective, targets=cast(objective.targets), sample_weights=cast(objective.sample_weights))
+        objective = objective._replace(targets=cast(objective.targets), sample_weights=cast(objective.sample_weights))
     else:
-        objective = replace(objective, output_gradients=cast(objective.output_gradients))
+        objective = objective._replace(output_gradients=cast(objective.output_gradients))
     state = case.optimizer_state
     if state is not None:
         state = [{name: {k: cast(v) for k, v in s.items()} for name, s in layer.items()} for layer in state]
