@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from app.annex import annexes
-from app.bodies import BodyShare, Spool, body_budget, read_body, release
+from app.bodies import BodyShare, Spool, body_budget, read_body, release, taken
 from app.errors import InvalidRequest, ProblemError, answer_error
 from app.forms import (
     ANSWER_FORMS,
@@ -36,6 +36,8 @@ from app.memory import memory
 from app.metrics import metrics
 from app.settings import settings
 from engine.errors import EngineError
+from schemas.answers import hand_over
+from schemas.answers import write as write_json
 from schemas.limits import Body
 
 T = TypeVar("T")
@@ -151,6 +153,8 @@ class ComputeRoute(APIRoute):
         account(scope, load)
         answer, encoding = self.content(asked, write), asked.encoding
         del asked  # The request's arrays would be there while the answer is written.
+        if write is write_json:
+            hand_over(answer)
         return write(answer, encoding)
 
     def decode(self, body: Body, read: Reader, text: bool = True, last: bool = False) -> tuple[Any, Load]:
@@ -161,9 +165,10 @@ class ComputeRoute(APIRoute):
         limits, size = settings().limits, len(body)
         if size > LOOP_BYTES and read is not read_safetensors:
             limits.require_values(body)
-        data = read(body)
         if last:
-            release(body)
+            body = taken(body)
+        data = read(body)
+        del body
         try:
             asked = self.model.model_validate(data, context=limits)
         except ValidationError as error:

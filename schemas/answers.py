@@ -154,8 +154,34 @@ def write(answer: dict[str, Any], encoding: str = "json") -> bytes:
     return orjson.dumps(answer, _in_c_order, orjson.OPT_SERIALIZE_NUMPY)
 
 
+class _Last:
+    """An array that is needed once more."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Array) -> None:
+        self.array: Array | None = array
+
+
+def hand_over(answer: Any) -> None:
+    """Leaves the arrays of a large answer to `write` alone, which lets go of each when it has been written."""
+    for key, value in answer.items() if isinstance(answer, dict) else enumerate(answer):
+        if isinstance(value, np.ndarray):
+            answer[key] = _Last(value)
+        elif isinstance(value, dict | list):
+            hand_over(value)
+
+
+def _array(value: Any) -> Any:
+    """The array that was handed over, or the value as it is."""
+    if isinstance(value, _Last):
+        value.array, value = None, value.array
+    return value
+
+
 def _in_c_order(value: Any) -> Any:
-    """What orjson cannot write by itself: arrays that are not in C order."""
+    """What orjson cannot write by itself: arrays that are not in C order, or that were handed over."""
+    value = _array(value)
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value)
     raise TypeError(type(value).__name__)
@@ -163,6 +189,7 @@ def _in_c_order(value: Any) -> Any:
 
 def _in_base64(value: Any) -> Any:
     """An array is encoded when its turn comes, and let go of: all texts at once would be as large as the answer."""
+    value = _array(value)
     if isinstance(value, np.ndarray):
         return encode_base64(value)
     return orjson.Fragment(write(value))
