@@ -21,6 +21,7 @@ from app.bodies import BodyShare, Spool, body_budget, read_body, release, taken
 from app.errors import InvalidRequest, ProblemError, answer_error
 from app.forms import (
     ANSWER_FORMS,
+    LARGE_JSON,
     REQUEST_FORMS,
     SAFETENSORS,
     Headers,
@@ -160,14 +161,17 @@ class ComputeRoute(APIRoute):
     def decode(self, body: Body, read: Reader, text: bool = True, last: bool = False) -> tuple[Any, Load]:
         """The validated request and what it asks of the server; raises what is wrong with it.
 
-        `last`: nobody needs the body after this, so that its memory can go to what is made of it.
+        `last`: nobody needs the body after this, so that its memory can go to what is made of it. A very large one lies
+        in a file, and the parser that takes least memory wants it in one of Python's objects instead.
         """
         limits, size = settings().limits, len(body)
         if size > LOOP_BYTES and read is not read_safetensors:
             limits.require_values(body)
-        if last:
+        if last and size >= LARGE_JSON:
             body = taken(body)
         data = read(body)
+        if last:
+            release(body)
         del body
         try:
             asked = self.model.model_validate(data, context=limits)

@@ -29,7 +29,7 @@ Writer = Callable[[Any, str], bytes]
 QUALITY = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
-LARGE = 2**23
+LARGE_JSON = 2**24
 """From so many bytes on, JSON is read by the parser that takes less memory."""
 PIECE = 2**18
 LONGEST_WHOLE, LONGEST_EXPONENT = 18, 2
@@ -45,7 +45,7 @@ def read_json(body: Body) -> Any:
     That one lets infinities (`1e400`) and integers beyond 64 bits through, and is asked only where there are none. What
     it refuses is orjson's to judge, so that the same text has the same fate at every size.
     """
-    if isinstance(body, bytes) and len(body) >= LARGE and has_common_numbers(body):
+    if isinstance(body, bytes) and len(body) >= LARGE_JSON and has_common_numbers(body):
         with suppress(ValueError):
             return from_json(body, allow_inf_nan=False)
     try:

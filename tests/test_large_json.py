@@ -51,7 +51,7 @@ def test_the_same_text_has_the_same_fate_at_every_size(text: str) -> None:
     content = f"[{text}]".encode()
     small = read(content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forms, "LARGE", 0)
+        patch.setattr(forms, "LARGE_JSON", 0)
         assert read(content) == small
 
 
@@ -70,7 +70,7 @@ def test_a_large_body_with_an_uncommon_number_is_judged_as_a_small_one(
 ) -> None:
     text = json.dumps(textbook).replace("0.1", number, 1)
     answers = []
-    for content in (text, text + " " * forms.LARGE):
+    for content in (text, text + " " * forms.LARGE_JSON):
         answers.append(client.post("/v1/step", content=content, headers={"Content-Type": "application/json"}))
     if number == "18446744073709551616":
         assert {answer.status_code for answer in answers} == {200} and answers[0].content == answers[1].content
