@@ -61,6 +61,11 @@ class Server:
         self.log.seek(0)
         return self.log.read()[-2000:].decode("utf-8", "replace")
 
+    def errors(self) -> list[str]:
+        """The lines that tell of mistakes of the server's own."""
+        self.log.seek(0)
+        return [line.decode("utf-8", "replace") for line in self.log if b'"level":"error"' in line]
+
 
 class Client:
     """One keep-alive connection that sends the same request again and again."""

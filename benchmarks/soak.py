@@ -110,6 +110,7 @@ def main() -> None:
         print(f"- {name}: {shown[0]} in the first third after the warm-up, {shown[1]} in the last")
     expected = {200, 400, 404, 415, 422}
     if set(tally.seconds) != expected or tally.lost:
+        print(*server.errors(), sep="\n")
         sys.exit(f"other answers than {sorted(expected)}, or lost ones: {tally.lost[:3]}")
     grown = State(*(after - before for before, after in zip(early, late, strict=True)))
     if grown.memory > MOST_GROWTH or grown.threads > POOLED or grown.descriptors > 0 or grown.processes > 0:
