@@ -16,7 +16,7 @@ RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --no-compile --only-binary :all: -c constraints.txt -r requirements.txt \
     && /opt/venv/bin/pip uninstall --yes watchfiles websockets PyYAML pip \
     && find /opt/venv/lib -type d \( -name tests -o -name f2py -o -path '*/numpy/_core/include' -o -path '*/pydantic/v1' \) -prune -exec rm -rf {} + \
-    && find /opt/venv/lib -type f \( -name '*.pyi' -o -name '*.px[di]' -o -name '*.pyx' -o -name '*.a' -o -name '*_tests.*.so' -o -name '_simd.*.so' \) -delete \
+    && find /opt/venv/lib -type f \( -name '*.pyi' -o -name '*.px[di]' -o -name '*.pyx' -o -name '*.a' -o -path '*/simdjson/*.cpp' -o -path '*/simdjson/*.h' -o -name '*_tests.*.so' -o -name '_simd.*.so' \) -delete \
     && find /opt/venv/lib -type f -name '*.so*' -exec strip --strip-unneeded {} + \
     && python -m compileall -q -b -o 2 --invalidation-mode unchecked-hash /opt/venv/lib/python3.13/site-packages/numpy \
     && find /opt/venv/lib/python3.13/site-packages/numpy -name '*.py' -delete \

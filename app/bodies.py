@@ -59,13 +59,6 @@ def opened(descriptor: int, size: int) -> memoryview:
         os.close(descriptor)
 
 
-def taken(body: Body) -> bytes:
-    """The body for a caller who is the only one to need it: its memory goes back with the caller's last reference."""
-    content = bytes(body)
-    release(body)
-    return content
-
-
 def release(body: Body) -> None:
     """Gives the memory of a large body back, unless arrays look into it."""
     with contextlib.suppress(BufferError):

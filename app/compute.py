@@ -17,11 +17,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from app.annex import annexes
-from app.bodies import BodyShare, Spool, body_budget, read_body, release, taken
+from app.bodies import BodyShare, Spool, body_budget, read_body, release
 from app.errors import InvalidRequest, ProblemError, answer_error
 from app.forms import (
     ANSWER_FORMS,
-    LARGE_JSON,
     REQUEST_FORMS,
     SAFETENSORS,
     Headers,
@@ -29,6 +28,8 @@ from app.forms import (
     Writer,
     chosen,
     headers_of,
+    read_json,
+    read_json_plainly,
     read_safetensors,
     reader,
 )
@@ -37,9 +38,10 @@ from app.memory import memory
 from app.metrics import metrics
 from app.settings import settings
 from engine.errors import EngineError
+from schemas import large_json
 from schemas.answers import hand_over
 from schemas.answers import write as write_json
-from schemas.limits import Body
+from schemas.limits import Body, Limits
 
 T = TypeVar("T")
 REFUSALS = (EngineError, InvalidRequest, ProblemError)
@@ -161,26 +163,32 @@ class ComputeRoute(APIRoute):
     def decode(self, body: Body, read: Reader, text: bool = True, last: bool = False) -> tuple[Any, Load]:
         """The validated request and what it asks of the server; raises what is wrong with it.
 
-        `last`: nobody needs the body after this, so that its memory can go to what is made of it. A very large one lies
-        in a file, and the parser that takes least memory wants it in one of Python's objects instead.
+        `last`: nobody needs the body after this, so that its memory can go to what is made of it.
         """
         limits, size = settings().limits, len(body)
         if size > LOOP_BYTES and read is not read_safetensors:
             limits.require_values(body)
-        if last and size >= LARGE_JSON:
-            body = taken(body)
-        data = read(body)
+        try:
+            asked = self.validated(read(body), limits)
+        except InvalidRequest:
+            if read is not read_json or size < large_json.LARGE:
+                raise
+            asked = None
+        if asked is None:
+            # What is said of a mistake does not depend on how large the body is.
+            asked = self.validated(read_json_plainly(body), limits)
         if last:
             release(body)
-        del body
-        try:
-            asked = self.model.model_validate(data, context=limits)
-        except ValidationError as error:
-            raise InvalidRequest(error, data, self.model) from None
         numbers, work = asked.numbers(), asked.work()
         limits.require_numbers(numbers, ())
         limits.require_work(work, asked.work_field)
         return asked, Load(numbers, work, place(size, numbers, work, text))
+
+    def validated(self, data: Any, limits: Limits) -> Any:
+        try:
+            return self.model.model_validate(data, context=limits)
+        except ValidationError as error:
+            raise InvalidRequest(error, data, self.model) from None
 
     def content(self, asked: Any, write: Writer) -> Any:
         """What `write` is to write."""

@@ -6,15 +6,12 @@ a wish sends and gets. A key of the answers' table is sent as the Content-Type, 
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
-import numpy as np
 import orjson
-from pydantic_core import from_json
 
 from app.errors import ProblemError
-from schemas import safetensors
+from schemas import large_json, safetensors
 from schemas.answers import write
 from schemas.limits import Body
 
@@ -29,54 +26,21 @@ Writer = Callable[[Any, str], bytes]
 QUALITY = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
-LARGE_JSON = 2**24
-"""From so many bytes on, JSON is read by the parser that takes less memory."""
-PIECE = 2**18
-LONGEST_WHOLE, LONGEST_EXPONENT = 18, 2
-"""Numbers with so many digits before the point, and in the exponent, fit into 64 bits and into floats."""
-ZERO, POINT, PLUS, E, CASE = 0x30, 0x2E, 0x2B, 0x65, 0x20
-"""`e` and `E` differ in the bit of CASE."""
-
-
 def read_json(body: Body) -> Any:
-    """The decoded body; raises the problem that says where it stops being JSON.
+    """The decoded body, with arrays in the place of large matrices; raises the problem that says where it stops being
+    JSON."""
+    found = large_json.read(body)
+    return read_json_plainly(body) if found is None else found
 
-    orjson copies the text and makes a tree of its own before it makes objects: two bodies more than Pydantic's parser.
-    That one lets infinities (`1e400`) and integers beyond 64 bits through, and is asked only where there are none. What
-    it refuses is orjson's to judge, so that the same text has the same fate at every size.
-    """
-    if isinstance(body, bytes) and len(body) >= LARGE_JSON and has_common_numbers(body):
-        with suppress(ValueError):
-            return from_json(body, allow_inf_nan=False)
+
+def read_json_plainly(body: Body) -> Any:
+    """The same with lists throughout."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         detail = f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
     # Raised out here, since an error keeps the one in whose handling it was raised, and that one has the whole body.
     raise ProblemError("malformed-json", detail)
-
-
-def has_common_numbers(text: bytes) -> bool:
-    """Whether certainly no number of a JSON text is beyond 64 bits or beyond floats, by the digits it is written with.
-
-    What looks like a number in a string counts too, so that False is not certain.
-    """
-    codes = np.frombuffer(text, np.uint8)
-    for start in range(0, len(codes), PIECE):
-        # A piece has the character before it, and enough after it to see the end of a common number.
-        piece = codes[max(start - 1, 0) : start + PIECE + 2 * LONGEST_WHOLE]
-        digits = piece - ZERO < 10
-        if start == 0 and digits[0]:
-            return False
-        digits[[0, -1]] = False
-        edges = np.flatnonzero(digits[1:] != digits[:-1])
-        befores, lengths = piece[edges[::2]], edges[1::2] - edges[::2]
-        # A digit before the first run says that it belongs to the piece before.
-        whole = (befores != POINT) & (befores - ZERO >= 10) & (lengths > LONGEST_WHOLE)
-        exponent = ((befores | CASE == E) | (befores == PLUS)) & (lengths > LONGEST_EXPONENT)
-        if (whole | exponent).any():
-            return False
-    return True
 
 
 def read_safetensors(body: Body) -> Any:

@@ -1,8 +1,8 @@
 """A large JSON body is read by another parser than a small one, to the same end; a large answer is let go of as it is
 written."""
 
+import copy
 import json
-import re
 import weakref
 from typing import Any
 
@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import forms
 from app.errors import ProblemError
-from app.forms import has_common_numbers, read_json
+from app.forms import read_json, read_json_plainly
+from schemas import large_json
 from schemas.answers import hand_over, write
 from tests.test_bad_input import refused
 
-UNCOMMON = re.compile(rb"(?<![.\d])\d{19}|[eE]\+?\d{3}")
 digits = st.text("0123456789", min_size=1, max_size=24)
 numbers = st.tuples(
     st.sampled_from(["", "-"]),
@@ -38,45 +37,139 @@ texts = st.recursive(
 )
 
 
-def read(text: bytes) -> tuple[str, Any]:
-    """What a text is read to, with the types of its numbers, or what is said against it."""
+def fate(read: Any, text: bytes) -> tuple[str, Any]:
+    """What a text is read to, or what is said against it."""
     try:
-        return "value", repr(read_json(text))
+        return "value", read(text)
     except ProblemError as error:
         return "problem", error.detail
 
 
+def in_lists(value: Any, like: Any) -> Any:
+    """The value with lists in the place of arrays; there `like` has the same numbers, which need not be floats."""
+    if isinstance(value, np.ndarray):
+        assert value.dtype == np.float64 and np.array(like, np.float64).tobytes() == value.tobytes()
+        return like
+    if isinstance(value, dict):
+        assert list(value) == list(like)
+        return {key: in_lists(item, like[key]) for key, item in value.items()}
+    if isinstance(value, list):
+        return [in_lists(item, twin) for item, twin in zip(value, like, strict=True)]
+    return value
+
+
+@pytest.fixture(scope="module")
+def every_size() -> Any:
+    """All bodies are read as large ones, and all matrices as large ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"LARGE": 1, "MATRIX": 1, "SPACING": large_json.SAMPLE + 1}.items():
+            patch.setattr(large_json, name, value)
+        yield
+
+
+def require_the_same_fate(text: bytes) -> Any:
+    expected = fate(read_json_plainly, text)
+    name, value = fate(read_json, text)
+    assert (name, repr(in_lists(value, expected[1]))) == (expected[0], repr(expected[1]))
+    return value
+
+
 @given(text=texts)
-def test_the_same_text_has_the_same_fate_at_every_size(text: str) -> None:
-    content = f"[{text}]".encode()
-    small = read(content)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forms, "LARGE_JSON", 0)
-        assert read(content) == small
+def test_the_same_text_has_the_same_fate_at_every_size(every_size: None, text: str) -> None:
+    require_the_same_fate(f"[{text}]".encode())
+    require_the_same_fate(f'{{"a": {text}}}'.encode())
 
 
-@given(parts=st.lists(numbers), piece=st.integers(40, 100))
-def test_no_number_that_may_be_too_large_is_missed(parts: list[str], piece: int) -> None:
-    content = f"[{','.join(parts)}]".encode()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forms, "PIECE", piece)
-        assert not (has_common_numbers(content) and UNCOMMON.search(content))
-    assert has_common_numbers(content) == (UNCOMMON.search(content) is None)
+@given(rows=st.lists(st.lists(numbers, min_size=1, max_size=3).map(",".join), min_size=1, max_size=4))
+def test_matrices_of_all_numbers_are_the_same(every_size: None, rows: list[str]) -> None:
+    matrix = "],[".join(rows)
+    require_the_same_fate(f'{{"a": [[{matrix}]]}}'.encode())
+
+
+@pytest.mark.parametrize("matrix", ["[[1, 2], [3, 4]]", "[[1.5], [2], [-0.0], [-0], [18446744073709551615]]"])
+def test_a_matrix_becomes_an_array(every_size: None, matrix: str) -> None:
+    assert isinstance(require_the_same_fate(f'{{"a": {matrix}, "b": [{{"c": 1}}]}}'.encode())["a"], np.ndarray)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[1, [2]], [3, 4]]",
+        "[[[1], 2], [3, 4]]",
+        "[[1, 2], [3]]",
+        "[[1, 2], [[3], []]]",
+        "[[1, 2], 3, [4]]",
+        "[[1, 2], [true, 4]]",
+        "[[1, 2], [null, 4]]",
+        '[[1, 2], ["3", 4]]',
+        "[[1, 2], {}]",
+        "[[1, 2], [{}, 1]]",
+        "[[], []]",
+        "[[1, 2], [1e400, 4]]",
+        "[[[1, 2], [3, 4]], [[5, 6], [7, 8]]]",
+        '[[1, 2], [3, 4]], "a": [[5, 6]]',
+        '[[1, 2]], "b": "[", "c": [[1, [2]]]',
+        '[[1, 2]], "\\u0000": 1, "": 2',
+        '[[1, 2]], "x\\u0000y": 1, "x": 2',
+        '"\\ud800"',
+    ],
+)
+def test_what_only_looks_like_a_matrix_stays_what_it_is(every_size: None, text: str) -> None:
+    require_the_same_fate(f'{{"a": {text}}}'.encode())
+
+
+def test_a_byte_order_mark_is_refused_at_every_size(every_size: None) -> None:
+    assert fate(read_json, b"\xef\xbb\xbf[[1, 2]]")[0] == "problem"
 
 
 @pytest.mark.parametrize("number", ["1e400", "1.7976931348623159e308", "1" * 400, "18446744073709551616", "NaN"])
-def test_a_large_body_with_an_uncommon_number_is_judged_as_a_small_one(
-    client: httpx.Client, textbook: dict[str, Any], number: str
-) -> None:
-    text = json.dumps(textbook).replace("0.1", number, 1)
+def test_a_large_body_with_an_uncommon_number_is_judged_as_a_small_one(client: httpx.Client, number: str) -> None:
     answers = []
-    for content in (text, text + " " * forms.LARGE_JSON):
-        answers.append(client.post("/v1/step", content=content, headers={"Content-Type": "application/json"}))
+    for rows in (1, 5000):
+        text = json.dumps(wide(rows)).replace("0.75", number)
+        assert (len(text) > 2**16) == (rows > 1)
+        answers.append(client.post("/v1/forward", content=text, headers={"Content-Type": "application/json"}))
     if number == "18446744073709551616":
-        assert {answer.status_code for answer in answers} == {200} and answers[0].content == answers[1].content
+        assert {answer.status_code for answer in answers} == {200}
+        small, large = (answer.json()["outputs"][-1] for answer in answers)
     else:
-        small, large = (refused(answer, 400, "malformed-json")["detail"] for answer in answers)
-        assert small == large
+        small, large = (refused(answer, 400, "malformed-json")["detail"].partition(" (")[0] for answer in answers)
+    assert small == large
+
+
+def wide(rows: int) -> dict[str, Any]:
+    """A request whose inputs have this many rows, the last with 0.75."""
+    layer = {"weights": [[0.5, 1], [0.25, 2], [0.125, 3]], "bias": None, "activation": "tanh"}
+    return {"network": {"layers": [layer]}, "inputs": [[1, 0.5, -0.25]] * (rows - 1) + [[1, 0.75, -0.25]]}
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "where"),
+    [
+        ({"inputs": [[[1.0, 2.0, 3.0]]]}, "wrong-dimensions", "/inputs/0/0"),
+        ({"inputs": [[1.0, 2.0], [1.0]]}, "ragged-array", "/inputs/1"),
+        ({"inputs": [[1.0, 2.0, 3.0], [1.0, "2", 3.0]]}, "not-a-number", "/inputs/1/1"),
+        ({"inputs": [[1.0, 2.0, 3.0], [1.0, [2], 3.0]]}, "wrong-dimensions", "/inputs/1/1"),
+        ({"sample_weights": [[1.0, 2.0, 3.0]]}, "wrong-dimensions", "/sample_weights"),
+        ({"loss": [[1.0, 2.0, 3.0]]}, "wrong-type", "/loss"),
+        ({"dtype": [[1.0, 2.0, 3.0]]}, "wrong-type", "/dtype"),
+        ({"unknown": [[1.0, 2.0, 3.0]]}, "unknown-field", "/unknown"),
+    ],
+)
+def test_mistakes_are_told_as_of_a_small_body(
+    client: httpx.Client, change: dict[str, Any], name: str, where: str
+) -> None:
+    """The array with the mistake is repeated until it is large, but for what makes the mistake."""
+    problems = []
+    for times in (1, 5000):
+        asked = copy.deepcopy(wide(1)) | {"targets": [[1.0, 0.0]]}
+        for field, rows in change.items():
+            asked[field] = rows + rows[:1] * times
+        response = client.post("/v1/forward", json=asked)
+        problem = refused(response, 422, name)
+        assert problem["errors"][0]["pointer"] == where
+        problems.append([(e["code"], e["detail"], e.get("expected")) for e in problem["errors"]])
+    assert problems[0] == problems[1]
 
 
 @pytest.mark.parametrize("encoding", ["json", "base64"])
