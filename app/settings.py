@@ -4,19 +4,19 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.limits import Limits
 
 
 class Settings(BaseSettings):
-    """Every setting has the prefix CHAINRULE_; HOST and PORT are taken without it too."""
+    """Every setting has the prefix CHAINRULE_, but for HOST and PORT."""
 
     model_config = SettingsConfigDict(env_prefix="CHAINRULE_")
 
-    host: str = Field("127.0.0.1", validation_alias=AliasChoices("CHAINRULE_HOST", "HOST"))
-    port: int = Field(8000, ge=0, le=65535, validation_alias=AliasChoices("CHAINRULE_PORT", "PORT"))
+    host: str = Field("127.0.0.1", validation_alias="HOST")
+    port: int = Field(8000, ge=0, le=65535, validation_alias="PORT")
     workers: int = Field(1, ge=1, le=1024, description="How many processes serve.")
     drain_seconds: float = Field(1.0, ge=0, description="How long a server that was told to stop goes on accepting.")
     shutdown_seconds: float = Field(15.0, ge=1, description="How long it then finishes what it has accepted.")

@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "engine": {"engine", "numpy"},
-    "schemas": {"schemas", "engine", "latex2mathml", "numpy", "orjson", "pybase64", "pydantic", "pydantic_core", "simdjson"},
+    "schemas": {
+        "schemas",
+        "engine",
+        "latex2mathml",
+        "numpy",
+        "orjson",
+        "pybase64",
+        "pydantic",
+        "pydantic_core",
+        "simdjson",
+    },
 }
 PRODUCT = ("engine", "schemas", "app")
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "services"}

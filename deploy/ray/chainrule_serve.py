@@ -1,6 +1,6 @@
 """Chainrule on Ray Serve: the same application, in as many replicas as the load asks for.
 
-    pip install 'chainrule[ray]'
+    pip install '.[ray]'
     cd deploy/ray && serve run chainrule_serve:chainrule
 
 docs/deploy.md says when this is the right place for it.
