@@ -223,7 +223,11 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
     watcher = asyncio.ensure_future(disconnected(receive))
     try:
         await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
+        while not task.done():
+            # When this returns, nothing of the work may go on: an annex begins with the next.
+            task.cancel()
+            await asyncio.wait((task,), timeout=0.1)
+        if watcher.done() and task.cancelled():
             raise ClientDisconnect
         return task.result()
     finally:

@@ -75,9 +75,11 @@ class Run:
         plan = asked.plan()
         start = asked.start(network, plan)
         epochs = asked.completed_epochs + asked.epochs
-        told = 0.0
+        told, untold = 0.0, None
         for event in counted(train(start, data, plan, validation, self.stop), self.gone):
             if isinstance(event, Outcome):
+                if untold is not None:
+                    yield "progress", untold
                 answer = {
                     **asked.wire_checkpoint(event.checkpoint),
                     "stopped_because": event.reason,
@@ -88,9 +90,11 @@ class Run:
                 yield "result", only(answer, asked.include)
             elif isinstance(event, Checkpoint):
                 yield "checkpoint", asked.wire_checkpoint(event)
-            elif event["epoch"] == epochs or time.monotonic() - told >= PROGRESS_SECONDS:
-                told = time.monotonic()
-                yield "progress", {**event, "epochs": epochs}
+            else:
+                untold = {**event, "epochs": epochs}
+                if event["epoch"] == epochs or time.monotonic() - told >= PROGRESS_SECONDS:
+                    yield "progress", untold
+                    told, untold = time.monotonic(), None
 
     def result(self, write: Writer) -> bytes:
         """The answer, which is the content of the last event."""
@@ -227,7 +231,9 @@ class Stream:
 
     async def next(self) -> bytes | Exception | None:
         try:
-            item = await asyncio.wait_for(self.queue.get(), settings().keep_alive_seconds if self.form == SSE else None)
+            # asyncio.wait_for would let a cancellation go by that comes together with an item, until Python 3.12.
+            async with asyncio.timeout(settings().keep_alive_seconds if self.form == SSE else None):
+                item = await self.queue.get()
         except TimeoutError:
             return b": keep-alive\n\n"
         self.room.release()

@@ -178,8 +178,9 @@ def compare(
     if single is not None and (wrong.any() or rounding is None):
         single = np.asarray(single, np.float64)
         # Where the numbers agree anyway, float32 is only named where float64 would have come closer.
-        if _is_float32(claim, right, single) and (wrong.any() or (errors > 1e-13 * np.abs(right)).any()):
-            wrong, rounding = np.zeros_like(wrong), "float32"
+        near = _near_float32(claim, right, single)
+        if (claim.is_single or near.all()) and (near & (wrong | (errors > 1e-13 * np.abs(right)))).any():
+            wrong, rounding = wrong & ~near, "float32"
     relative_error = relative_errors(claimed, right)
     worst = None
     if errors.size:
@@ -205,15 +206,15 @@ def compare(
     )
 
 
-def _is_float32(claim: Claim, right: Array, single: Array) -> bool:
-    """Whether a claim is what float32 gives: no further from the right numbers than a few times float32's own errors,
-    as long as those are small, or as good as equal to `single`."""
+def _near_float32(claim: Claim, right: Array, single: Array) -> Array:
+    """Which claimed numbers are what float32 gives: no further from the right ones than a few times float32's own
+    errors, as long as those are small, or as good as equal to `single`."""
     if not claim.may_be_single:
-        return False
+        return np.zeros(right.shape, bool)
     size = float(np.abs(right).max(initial=0))
     allowed = 8 * float(np.abs(single - right).max(initial=0)) + 2.0**-21 * size
-    near = allowed < 1e-3 * size and bool((np.abs(claim.values - right) <= allowed).all())
-    return near or bool((np.abs(claim.values - single) <= 2.0**-21 * np.abs(single).max(initial=0)).all())
+    near: Array = np.abs(claim.values - single) <= 2.0**-21 * np.abs(single).max(initial=0)
+    return near | (np.abs(claim.values - right) <= allowed) if allowed < 1e-3 * size else near
 
 
 def _rounded(

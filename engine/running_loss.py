@@ -99,6 +99,13 @@ def total(numbers: Sequence[float]) -> float:
     return found if math.isfinite(found) else math.nan
 
 
+def counts_nothing(loss: Loss, batch: Data) -> bool:
+    """Whether the weights of a batch's examples and classes are all 0, so that there is no mean of them."""
+    if loss.reduction == "sum" or (batch.weights is None and getattr(loss, "class_weights", None) is None):
+        return False
+    return share(loss, batch) == 0
+
+
 def share(loss: Loss, batch: Data) -> float:
     """What a batch's mean loss counts in the mean of all: its number of examples, or the sum of their weights."""
     divisors = loss.row_weights(batch.targets)

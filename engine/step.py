@@ -90,6 +90,8 @@ def _differentiate(
             layer_gradients.parameters["weights"] += regularization.gradient(layer.weights)
     if loss is not None and not math.isfinite(loss):
         require_finite(("loss",), np.asarray(loss))
+    if not math.isfinite(penalty):
+        require_finite(("penalty",), np.asarray(penalty))
     places = trainable(network, gradients)
     gradient_norm = norm([g for _, _, g in places])
     frozen = any(layer.frozen for layer in network.layers)

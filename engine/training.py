@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -19,7 +20,7 @@ from engine.objective import LossObjective
 from engine.optimizers import Optimizer
 from engine.regularization import Regularization
 from engine.rules import Array
-from engine.running_loss import RunningLoss, total
+from engine.running_loss import RunningLoss, counts_nothing, total
 from engine.schedules import Schedule
 from engine.step import NetworkState
 from engine.stopping import EarlyStopping
@@ -176,7 +177,13 @@ class _Epoch:
                 return "deadline"
             part = slice(k * size, (k + 1) * size)
             self.schedule(self.epoch * batches + k)
-            made = self.step(data.take(part if rows is None else rows[part]))
+            try:
+                made = self.step(data.take(part if rows is None else rows[part]))
+            except EngineError as error:
+                if error.where[0] == "outputs":  # Of a row of the batch; the request numbers examples.
+                    row = k * size + int(error.where[1])
+                    error.where = ("outputs", row if rows is None else int(rows[row]), *error.where[2:])
+                raise
             if made is None:
                 continue
             if not math.isfinite(made.gradient_norm):
@@ -206,7 +213,7 @@ class _Epoch:
     def step(self, batch: Data) -> "_Step | None":
         """One update; None for a batch that counts nothing in a mean, which is passed over."""
         plan, workspace = self.plan, self.workspace
-        if batch.weights is not None and plan.loss.reduction != "sum" and not batch.weights.any():
+        if counts_nothing(plan.loss, batch):
             return None
         network, room = workspace.network, workspace.room(len(batch))
         trace = forward(network, batch.inputs, room.trace)
@@ -234,7 +241,8 @@ def with_momentum(optimizer: Optimizer, momentum: float) -> dict[str, Any]:
     if hasattr(optimizer, "betas"):
         return {"betas": (momentum, optimizer.betas[1])}
     if getattr(optimizer, "momentum", 0) > 0:
-        return {"momentum": momentum}
+        # Without any, an optimizer keeps no buffer; with the least there is, its update is the same.
+        return {"momentum": max(momentum, sys.float_info.min)}
     raise EngineError(
         ("learning_rate_schedule", "cycle_momentum"),
         f"The optimizer {optimizer.kind} has no momentum that could be cycled.",

@@ -96,6 +96,7 @@ class ClaimedLayer(Model):
     preactivations: Claimed | None = Field(None, description="`[batch, units]`: inputs @ weights + bias.")
     activations: Claimed | None = Field(None, description="`[batch, units]`: what the layer hands on.")
     gradients: ClaimedGradients | None = Field(None, description="Any of the layer's gradients.")
+    per_example_gradients: Any = Field(None, description=AS_IT_CAME)
 
 
 class ClaimedParameters(Model):

@@ -6,19 +6,22 @@ import numpy as np
 from pydantic import BaseModel, Field, StrictBool, StrictInt, field_validator, model_validator
 
 from engine.data import Data, split
-from engine.errors import InvalidState, ShapeMismatch
+from engine.errors import InvalidState, InvalidWeights, ShapeMismatch
 from engine.network import Network
+from engine.probability_losses import BinaryCrossEntropy
 from engine.reduction import prepare_targets
 from engine.rules import Array
+from engine.running_loss import counts_nothing
 from engine.stopping import EarlyStopping
 from engine.training import Checkpoint, Plan, begin
 from schemas.answers import Batch, BatchOutputs, Selectable
-from schemas.errors import InvalidValue, json_type
+from schemas.errors import InvalidValue
 from schemas.model import Model
 from schemas.network import NetworkModel, OptimizerState, network_to_wire, state_to_engine, state_to_wire
 from schemas.requests import ForwardRequest, Seed, UpdateFields
 from schemas.rules import Loss, Metric, Schedule
 from schemas.tensors import Matrix, Targets, Vector, as_dtype
+from schemas.training_state import schedule_state_of, stopping_state_of
 
 Count = Annotated[StrictInt, Field(ge=1, le=10**9)]
 Metrics = Annotated[list[Metric], Field(max_length=20)]
@@ -44,14 +47,16 @@ class Validation(Model):
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> "Validation":
-        own = self.inputs is not None and self.targets is not None
-        if own == (self.fraction is not None):
-            raise InvalidValue(
-                "conflict" if own else "missing",
-                ("fraction",),
-                "Validation takes data of its own, or a fraction of the training data.",
-                expected="inputs and targets, or fraction",
-            )
+        own = [name for name in ("inputs", "targets", "sample_weights") if getattr(self, name) is not None]
+        detail = "Validation takes data of its own, or a fraction of the training data."
+        expected = "inputs and targets, or fraction"
+        if self.fraction is not None and own:
+            raise InvalidValue("conflict", ("fraction",), detail, expected=expected)
+        if self.fraction is None and self.stratify:
+            raise InvalidValue("conflict", ("stratify",), "Only a fraction is drawn by classes.", expected=expected)
+        if self.fraction is None and not {"inputs", "targets"} <= set(own):
+            absent = "fraction" if not own else "targets" if "inputs" in own else "inputs"
+            raise InvalidValue("missing", (absent,), detail, expected=expected)
         return self
 
 
@@ -121,6 +126,8 @@ class EvaluateRequest(ForwardRequest):
         shape = (len(inputs), network.layers[-1].weights.shape[1])
         try:
             prepared = prepare_targets(self.loss, targets, shape, inputs.dtype)
+            # Here, where the rows have the numbers of the request; outputs of 1/2 are right for every loss.
+            self.loss.check(np.full_like(prepared, 0.5), prepared)
         except ValueError as error:
             error.where = (*where, *error.where)  # type: ignore[attr-defined]
             raise
@@ -178,7 +185,15 @@ class TrainRequest(EvaluateRequest, UpdateFields):
                 raise InvalidValue(
                     "out_of_range", ("inputs",), "A split takes at least two examples.", expected=2, received=len(data)
                 )
-            return split(data, asked.fraction, asked.stratify, self.seed)
+            parts = split(data, asked.fraction, asked.stratify, self.seed)
+            if counts_nothing(self.loss, parts[1]):
+                raise InvalidWeights(
+                    ("validation", "fraction"),
+                    "The examples that are drawn for validation have only weights of 0, so there is no mean of them.",
+                    expected="an example with a weight above 0",
+                    hint="Take a larger fraction or another seed, or stratify.",
+                )
+            return parts
         assert asked.inputs is not None and asked.targets is not None
         where = ("validation",)
         if asked.inputs.shape[1] != self.inputs.shape[1]:
@@ -191,7 +206,14 @@ class TrainRequest(EvaluateRequest, UpdateFields):
         weights = asked.sample_weights
         if weights is not None:
             weights = self.checked_weights(weights, len(asked.inputs), (*where, "sample_weights"))
-        return data, self._data(network, asked.inputs, asked.targets, weights, where)
+        validation = self._data(network, asked.inputs, asked.targets, weights, where)
+        if counts_nothing(self.loss, validation):
+            raise InvalidWeights(
+                (*where, "targets" if weights is None else "sample_weights"),
+                "These examples have only weights of 0, so there is no mean of them.",
+                expected="an example with a weight above 0",
+            )
+        return data, validation
 
     def start(self, network: Network, plan: Plan) -> Checkpoint:
         """Where the last answer left off; raises InvalidState where its state is not one of this request's."""
@@ -200,31 +222,15 @@ class TrainRequest(EvaluateRequest, UpdateFields):
         posted = self.optimizer_state or {}
         schedule_state, stopping_state = fresh.schedule_state, fresh.stopping_state
         if plan.schedule is not None and "schedule" in posted:
-            schedule_state = _object(posted["schedule"], "schedule")
+            schedule_state = schedule_state_of(posted["schedule"])
             try:
                 plan.schedule.check(schedule_state)
             except InvalidState as error:
                 error.where = ("optimizer_state", "schedule", *error.where[1:])
                 raise
         if plan.early_stopping is not None and "early_stopping" in posted:
-            stopping_state = self._stopping_state(_object(posted["early_stopping"], "early_stopping"), network)
+            stopping_state = stopping_state_of(posted["early_stopping"], network, self.dtype)
         return fresh._replace(schedule_state=schedule_state, stopping_state=stopping_state)
-
-    def _stopping_state(self, posted: dict[str, Any], network: Network) -> dict[str, Any]:
-        here = ("optimizer_state", "early_stopping")
-        best, bad_epochs = posted.get("best"), posted.get("bad_epochs")
-        if type(best) not in (int, float, type(None)) or type(bad_epochs) is not int or bad_epochs < 0:
-            raise InvalidState(here, "This is not a state of early stopping.", expected=["best", "bad_epochs"])
-        state: dict[str, Any] = {"best": best, "bad_epochs": bad_epochs}
-        if "network" in posted:
-            restored = NetworkModel.model_validate(posted["network"]).to_engine(self.dtype, self.inputs.shape[1])
-            shapes = [
-                [{n: p.shape for n, p in layer.items()} for layer in net.parameters] for net in (restored, network)
-            ]
-            if shapes[0] != shapes[1]:
-                raise InvalidState((*here, "network"), "The best network so far has not the shapes of this one.")
-            state["network"] = network.with_parameters(restored.parameters)
-        return state
 
     def wire_checkpoint(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """A checkpoint as the fields that continue from it."""
@@ -255,17 +261,11 @@ class TrainRequest(EvaluateRequest, UpdateFields):
         return passes * len(self.inputs) * parameters * self.epochs
 
 
-def _object(value: Any, name: str) -> dict[str, Any]:
-    if type(value) is not dict:
-        where = ("optimizer_state", name)
-        raise InvalidState(where, "An object was expected here.", expected="object", received=json_type(value))
-    return value
-
-
-def predictions(outputs: Array, takes_labels: bool, kind: str) -> Array | None:
-    """The class of each row for a loss of classes: its largest output, or for a single probability, above 1/2."""
-    if takes_labels and outputs.shape[1] > 1:
+def predictions(outputs: Array, loss: Loss) -> Array | None:
+    """The class of each row for a loss of classes: its largest output, or whether a single probability is above 1/2,
+    its logit above 0."""
+    if loss.takes_labels and outputs.shape[1] > 1:
         return outputs.argmax(axis=1)
-    if kind == "binary_cross_entropy" and outputs.shape[1] == 1:
-        return (outputs[:, 0] > 0.5).astype(np.int64)
+    if isinstance(loss, BinaryCrossEntropy) and outputs.shape[1] == 1:
+        return (outputs[:, 0] > (0 if loss.from_logits else 0.5)).astype(np.int64)
     return None

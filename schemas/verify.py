@@ -17,7 +17,7 @@ from schemas.answers import Selectable
 from schemas.certificate import CertificateModel, certificate_of
 from schemas.claims import Claims
 from schemas.errors import InvalidValue
-from schemas.network import Layout, OptimizerState, state_to_engine
+from schemas.network import LAYOUTS, Layout, OptimizerState, state_to_engine
 from schemas.requests import BackwardRequest
 from schemas.rules import Clipping, Optimizer
 
@@ -178,7 +178,9 @@ class VerifyRequest(BackwardRequest):
         found = verify(case, claims, self.relative_tolerance, self.absolute_tolerance)
         certificate = certificate_of(self, self.regularization)
         by_key = {claim.key: claim for claim in claims}
-        return {**verification_to_wire(found, by_key, self.layout), "certificate": certificate}
+        stepped = None if self.claimed is None or self.claimed.network is None else self.claimed.network.weights_layout
+        layouts = (self.layout, self.layout if stepped is None else LAYOUTS[stepped])
+        return {**verification_to_wire(found, by_key, *layouts), "certificate": certificate}
 
     def _case(self) -> Case:
         """What is computed; raises what a step, or its gradients, would."""
@@ -192,8 +194,11 @@ class VerifyRequest(BackwardRequest):
         return Case(network, inputs, objective, *rules, None if self.optimizer_state is None else state)
 
 
-def verification_to_wire(found: Verification, claims: dict[Key, Claim], layout: Layout) -> dict[str, Any]:
-    wire = _Wire(found, claims, layout)
+def verification_to_wire(
+    found: Verification, claims: dict[Key, Claim], layout: Layout, stepped: Layout
+) -> dict[str, Any]:
+    """`layout` is that of the request's weights and gradients, `stepped` that of the claimed network."""
+    wire = _Wire(found, claims, layout, stepped)
     return {
         "verdict": "match" if found.matches else "mismatch",
         "comparisons": [wire.comparison(c) for c in found.comparisons],
@@ -205,14 +210,15 @@ def verification_to_wire(found: Verification, claims: dict[Key, Claim], layout: 
 
 
 class _Wire:
-    """Pointers, indices and shapes in the layout of the request, and sentences."""
+    """Pointers, indices and shapes in the layouts of the claims, and sentences."""
 
-    def __init__(self, found: Verification, claims: dict[Key, Claim], layout: Layout) -> None:
-        self.found, self.claims, self.layout = found, claims, layout
+    def __init__(self, found: Verification, claims: dict[Key, Claim], layout: Layout, stepped: Layout) -> None:
+        self.found, self.claims, self.layout, self.stepped = found, claims, layout, stepped
 
     def turned(self, key: Key, places: tuple[int, ...]) -> list[int]:
-        """An index into an array, or its shape, as the request writes it."""
-        return self.layout.swap(places) if key[-1] == "weights" and len(places) == 2 else list(places)
+        """An index into an array, or its shape, as the claim writes it."""
+        layout = self.stepped if key[0] == "network" else self.layout
+        return layout.swap(places) if key[-1] == "weights" and len(places) == 2 else list(places)
 
     def pointer(self, key: Key, index: tuple[int, ...] = ()) -> str:
         return "".join(f"/{part}" for part in (*key, *self.turned(key, index)))

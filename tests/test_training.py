@@ -303,7 +303,7 @@ def test_validation_data_of_its_own(post: Any) -> None:
         ("/metrics", ["f1", "f1"], "conflict", "/metrics/1"),
         ("/learning_rate_schedule", "cosin", "unknown-name", "/learning_rate_schedule"),
         ("/validation", {"fraction": 1.5}, "out-of-range", "/validation/fraction"),
-        ("/validation", {"inputs": [[1, 2, 3]]}, "missing", "/validation/fraction"),
+        ("/validation", {"inputs": [[1, 2, 3]]}, "missing", "/validation/targets"),
         ("/validation", {"inputs": [[1, 2]], "targets": [0]}, "shape-mismatch", "/validation/inputs"),
         ("/validation", {"inputs": [[1, 2, 3]], "targets": [7]}, "invalid-target", "/validation/targets/0"),
         ("/early_stopping", {"monitor": "accuracy"}, "invalid-value", "/early_stopping/monitor"),

@@ -6,7 +6,7 @@ key, the path of the answer that holds it: `("layers", 1, "gradients", "weights"
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -174,9 +174,13 @@ def loss_values(n: Numbers) -> Array:
 
 
 def own_losses(n: Numbers) -> Array:
+    """Each example's own loss, without the weights of classes."""
     loss = n.computation.loss
     assert loss is not None
-    return example_losses(loss, n.values)
+    plain = loss.unweighted()
+    if plain is loss:
+        return example_losses(loss, n.values)
+    return example_losses(loss, n.computation.loss_values(replace(n, computation=replace(n.computation, loss=plain))))
 
 
 def scales(n: Numbers) -> Array:
@@ -341,12 +345,12 @@ def _walk(
         yield OUTPUTS, n.a[-1]
         if OUTPUTS in given:
             n.a[-1], n.given_outputs = given[OUTPUTS], True
+    rest = c.penalty(n)
     if c.loss is not None:
         n.values = c.loss_values(n)
         yield EXAMPLE_LOSSES, own_losses(n)
-        rest = c.penalty(n)
         yield LOSS, reduce(n.values, c.loss_scales(n)) + rest
-        yield PENALTY, rest
+    yield PENALTY, rest
     n.scales = c.scales(n)
     yield from _backward(c, n, given, implied)
     if case.optimizer is not None:
