@@ -159,10 +159,16 @@ def relative_errors(claimed: Array, right: Array) -> Array:
 
 
 def compare(
-    claim: Claim, right: Any, relative: float, absolute: float, recomputed: Any = None, single: Any = None
+    claim: Claim,
+    right: Any,
+    relative: float,
+    absolute: float,
+    recomputed: Any = None,
+    single: Any = None,
+    lenient: bool = True,
 ) -> Comparison:
     """A number matches within `absolute + relative * |right|`, or within the place that it was printed to, or where it
-    follows within that place from claimed numbers that match themselves (`recomputed`).
+    follows within that place from claimed numbers that match themselves (`recomputed`): the latter two where `lenient`.
 
     `single` is what float32 gives; numbers that are float32 may be as far off as a few times its own errors.
     """
@@ -173,7 +179,7 @@ def compare(
     errors = np.abs(claimed - right)
     wrong = errors > absolute + relative * np.abs(right)
     rounding = None
-    if claim.unit is not None:
+    if lenient and claim.unit is not None:
         wrong, rounding = _rounded(claim, claim.unit, right, errors, wrong, recomputed)
     if single is not None and (wrong.any() or rounding is None):
         single = np.asarray(single, np.float64)

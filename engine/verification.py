@@ -12,6 +12,7 @@ from engine.mistakes.numerics import Float32InPlaceOfFloat64, WrongFromHere, in_
 from engine.mistakes.search import Diagnosis, Search, branch, differs, layer_of
 from engine.mistakes.walk import Walk
 
+RELATIVE = 1e-6
 FOLLOWS = "These numbers follow from the claimed numbers before them: the error came in earlier."
 
 
@@ -33,13 +34,14 @@ class Verification:
 
 
 @np.errstate(all="ignore")
-def verify(case: Case, claims: Iterable[Claim], relative: float = 1e-6, absolute: float = 1e-9) -> Verification:
+def verify(case: Case, claims: Iterable[Claim], relative: float = RELATIVE, absolute: float = 1e-9) -> Verification:
     """Compares all claims, and looks for the mistakes behind those that are wrong.
 
     The case is one that `engine.step.step` (or `differentiate`) computes without an error. In float32 it is compared
-    in float64, with float32's own errors allowed.
+    in float64, with float32's own errors allowed. Where `relative` is below its default, somebody means it: then no
+    claim is taken as rounded.
     """
-    single = case.inputs.dtype == np.float32
+    float32 = single = case.inputs.dtype == np.float32
     if single:
         case = in_dtype(case, np.float64)
     claims = list(claims)
@@ -50,7 +52,7 @@ def verify(case: Case, claims: Iterable[Claim], relative: float = 1e-6, absolute
     single = single or any(claim.is_single for claim in claims)
     by_key = {claim.key: Claim(claim.key, claim.values, single, zeros_to) for claim in claims}
     truth = dict(run(right(case), case))
-    comparisons = _compare(case, by_key, truth, relative, absolute)
+    comparisons = _compare(case, by_key, truth, relative, absolute, float32)
     wrong = [c.key for c in comparisons if not c.matches and c.key in truth]
     if not wrong:
         return Verification(truth, comparisons, _precision(comparisons), [], 0)
@@ -62,21 +64,23 @@ def verify(case: Case, claims: Iterable[Claim], relative: float = 1e-6, absolute
 
 
 def _compare(
-    case: Case, claims: dict[Key, Claim], truth: dict[Key, Any], relative: float, absolute: float
+    case: Case, claims: dict[Key, Claim], truth: dict[Key, Any], relative: float, absolute: float, float32: bool
 ) -> list[Comparison]:
-    """Each claim against the truth; of rounded ones, against what follows from the claims that match too."""
+    """Each claim against the truth; of rounded ones, against what follows from the claims that match too. `float32`
+    says that the request computes in float32."""
+    lenient = relative >= RELATIVE
     single: dict[Key, Any] = {}
-    if any(claim.may_be_single for claim in claims.values()):
+    if float32 or (lenient and any(claim.may_be_single for claim in claims.values())):
         narrow = in_dtype(case, np.float32)
         single = dict(run(right(narrow), narrow))
     given: dict[Key, Any] = {}
-    rounded = any(claim.unit is not None for claim in claims.values())
+    rounded = lenient and any(claim.unit is not None for claim in claims.values())
     comparisons = []
     for key, numbers in run(right(case), case, given) if rounded else truth.items():
         if key not in claims:
             continue
         recomputed = numbers if rounded and given else None
-        found = compare(claims[key], truth[key], relative, absolute, recomputed, single.get(key))
+        found = compare(claims[key], truth[key], relative, absolute, recomputed, single.get(key), lenient)
         comparisons.append(found)
         if found.matches:
             given[key] = claims[key].values

@@ -86,7 +86,7 @@ class ForwardRequest(Model):
                 (absent,),
                 "Targets and loss belong together.",
                 expected="a loss" if self.loss is None else "targets",
-                hint=f"Add {absent}, or leave both out.",
+                hint=f"Add {absent}.",
             )
         targets = self.targets
         if targets.ndim == 2 or targets.dtype.kind == "f":

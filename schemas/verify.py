@@ -12,7 +12,7 @@ from engine.mistakes.computation import Case, Key
 from engine.mistakes.search import Diagnosis
 from engine.regularization import Regularization
 from engine.step import differentiate, step
-from engine.verification import Verification, verify
+from engine.verification import RELATIVE, Verification, verify
 from schemas.answers import Selectable
 from schemas.certificate import CertificateModel, certificate_of
 from schemas.claims import Claims
@@ -144,7 +144,12 @@ class VerifyRequest(BackwardRequest):
     per_example: StrictBool = Field(False, description="Makes no difference: examples' own gradients are not compared.")
     claimed: Claims | None = Field(None, description="Any part of what somebody else computed.")
     relative_tolerance: float = Field(
-        1e-6, ge=0, le=1, strict=True, description="How far off a claim may be, as a share of the right number."
+        RELATIVE,
+        ge=0,
+        le=1,
+        strict=True,
+        description="How far off a claim may be, as a share of the right number. Below the default, no claim is taken "
+        "as rounded.",
     )
     absolute_tolerance: float = Field(
         1e-9, ge=0, le=1e300, strict=True, description="How far off it may be beside that, as a number."

@@ -281,6 +281,22 @@ def test_tolerances_decide(post: Any, request_of: Any, step: dict[str, Any]) -> 
     assert post("/v1/verify", request_of(claimed))["verdict"] == "match"
     strict = {"relative_tolerance": 1e-9, "absolute_tolerance": 0.0}
     assert post("/v1/verify", request_of(claimed, **strict))["verdict"] == "mismatch"
+    assert post("/v1/verify", request_of(step, **strict))["verdict"] == "match"
+
+
+def test_a_number_is_not_taken_as_rounded_where_a_small_tolerance_is_meant(post: Any, request_of: Any) -> None:
+    rounded = request_of({"loss": 1.62, "outputs": [[0.2, 0.29, 0.52]]})
+    for tolerance in (1e-7, 0):
+        assert post("/v1/verify", {**rounded, "relative_tolerance": tolerance})["verdict"] == "mismatch"
+
+
+@pytest.mark.parametrize("tolerance", [1e-6, 0])
+def test_an_answer_in_float32_is_a_match_at_any_tolerance(post: Any, request_of: Any, tolerance: float) -> None:
+    asked = {**request_of(None), "dtype": "float32"}
+    asked.pop("claimed")
+    claimed = post("/v1/step", asked)
+    verified = post("/v1/verify", {**asked, "claimed": claimed, "relative_tolerance": tolerance})
+    assert verified["verdict"] == "match"
 
 
 def test_the_catalog_lists_the_mistakes(client: httpx.Client) -> None:
