@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
+from select import PIPE_BUF
+from stat import S_ISFIFO
 from threading import Event, Thread
 from typing import Any
 
@@ -29,8 +31,8 @@ MOST_WAITING = 5000
 GATHER_SECONDS = 0.05
 LAST_SECONDS = 1.0
 """So long a process that ends waits for its last lines."""
-TOGETHER = 4096
-"""So many bytes a pipe takes in one piece (PIPE_BUF), even where several processes write into it."""
+TOGETHER = 2**16
+"""So many bytes are written in one piece; into a pipe, as many as it takes whole even where several processes write."""
 
 
 class LineWriter:
@@ -42,6 +44,7 @@ class LineWriter:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self.together = PIPE_BUF if S_ISFIFO(os.fstat(descriptor).st_mode) else TOGETHER
         self.lines: deque[bytes] = deque()
         self.something = Event()
         self.writing = False
@@ -71,7 +74,7 @@ class LineWriter:
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
         if any(event & select.POLLOUT for _, event in poll.poll(0)):
-            self._write([line[:TOGETHER]])
+            self._write([line[: self.together]])
 
     def _work(self) -> None:
         while self.something.wait():
@@ -85,7 +88,7 @@ class LineWriter:
     def _together(self) -> list[bytes]:
         lines = [self.lines.popleft()]
         size = len(lines[0])
-        while self.lines and size + len(self.lines[0]) <= TOGETHER:
+        while self.lines and size + len(self.lines[0]) <= self.together:
             lines.append(self.lines.popleft())
             size += len(lines[-1])
         return lines

@@ -245,7 +245,7 @@ class Sigmoid:
         return sigmoid(z)
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
-        return grad * a * (1 - a)
+        return grad * a * (1.0 - a)
 
 
 @dataclass(frozen=True, slots=True)

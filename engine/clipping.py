@@ -44,10 +44,11 @@ class ClipByValue:
 Clipping = ClipByNorm | ClipByValue
 
 
+@np.errstate(over="ignore")
 def norm(arrays: Iterable[Array]) -> float:
     """The Euclidean norm of all numbers of all arrays together."""
     arrays = list(arrays)
-    squares = float(sum([np.vdot(a, a) for a in arrays]))
+    squares = float(sum([flat.dot(flat) for flat in [a.ravel() for a in arrays]]))
     if 1e-30 < squares < 1e30:
         return math.sqrt(squares)
     # Some squares may have overflowed or underflowed: scale by the largest number first.

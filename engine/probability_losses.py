@@ -107,7 +107,7 @@ class CrossEntropy:
         t = self._weighted(t)
         terms = t * log_softmax(y) if self.from_logits else product(t, log(y))
         # 0 minus it: a loss of 0 has no sign.
-        return 0 - np.add.reduce(terms, axis=1)
+        return 0.0 - np.add.reduce(terms, axis=1)
 
     def gradient(self, y: Array, t: Array) -> Array:
         return self.logit_gradient(y, softmax(y), t) if self.from_logits else self.probability_gradient(y, t)
@@ -118,7 +118,7 @@ class CrossEntropy:
 
     def probability_gradient(self, y: Array, t: Array) -> Array:
         # 0 minus it: a gradient of 0 has no sign.
-        return 0 - self._weighted(t) / floored(y)
+        return 0.0 - self._weighted(t) / floored(y)
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,10 +146,10 @@ def step(
     changes = []
     for (i, name, _), gradient in zip(before.trainable, gradients, strict=True):
         old = parameters[i][name]
-        new, new_state[i][name] = optimizer.update(gradient, state[i][name], old)
-        for key, value in new_state[i][name].items():
-            if isinstance(value, np.ndarray):
-                require_finite(("optimizer_state", "layers", i, name, key), value)
+        new, kept = optimizer.update(gradient, state[i][name], old)
+        if len(kept) > 1:
+            require_finite_state(kept, i, name)
+        new_state[i][name] = kept
         parameters[i][name] = new
         changes.append(new - old)
     update_norm = norm(changes)
@@ -157,6 +157,12 @@ def step(
         for i, name, _ in before.trainable:
             require_finite(("network", "layers", i, name), parameters[i][name])
     return Step(before, network.with_parameters(parameters), new_state, update_norm)
+
+
+def require_finite_state(state: State, layer: int, name: str) -> None:
+    for key, value in state.items():
+        if isinstance(value, np.ndarray):
+            require_finite(("optimizer_state", "layers", layer, name, key), value)
 
 
 def all_parameters(gradients: Gradients) -> list[Array]:
