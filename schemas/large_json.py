@@ -1,8 +1,8 @@
 """Large JSON bodies: the same as orjson makes of them, with arrays in the place of large matrices.
 
 orjson makes an object of each number (40 bytes) and a list of each row (100), beside a copy and a tree of the text.
-simdjson has a copy and a tree too, but its numbers go into an array at once: less than half the time, and at most four
-times the body where orjson needs up to eight. It is used for what it certainly reads as orjson does; all else, above
+simdjson has a copy and a tree too, but its numbers go into an array at once: less than half the time, and half the
+memory where rows are short. It is used for what it certainly reads as orjson does; all else, above
 all whatever it refuses, is orjson's to judge, so that the same text has the same fate at every size.
 """
 
