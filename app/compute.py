@@ -173,8 +173,6 @@ class ComputeRoute(APIRoute):
         except InvalidRequest:
             if read is not read_json or size < large_json.LARGE:
                 raise
-            asked = None
-        if asked is None:
             # What is said of a mistake does not depend on how large the body is.
             asked = self.validated(read_json_plainly(body), limits)
         if last:

@@ -75,8 +75,6 @@ COMPONENTS = {
     "Metric": "What is measured beside the loss: a name, or an object with its kind and hyperparameters.",
     "Optimizer": "How parameters are updated: a name, or an object with its kind and hyperparameters. Defaults are "
     "PyTorch's.",
-    "OptimizerState": "What an optimizer remembers between steps (momenta, averages, counts). Post back what the last "
-    "answer gave, unchanged; null or absent at first.",
     "Schedule": "How the learning rate changes: a name, or an object with its kind and hyperparameters.",
     "Targets": "What the outputs should be: `[batch, outputs]` numbers, or `[batch]` integer class labels.",
     "Tensor3": "A three-dimensional array: one matrix for each example, or the base64 form.",

@@ -20,10 +20,9 @@ from schemas.answers import (
     forward_answer,
     only,
 )
-from schemas.network import TRAINING_STATE, network_to_wire, state_to_wire
+from schemas.network import network_to_wire, state_to_wire
 from schemas.requests import BackwardRequest, ForwardRequest, InitializeRequest, StepRequest
 from schemas.training import EvaluateAnswer, EvaluateRequest, TrainAnswer, TrainRequest, predictions
-from schemas.training_state import require_training_state
 
 router = APIRouter(prefix="/v1", route_class=ComputeRoute, generate_unique_id_function=route_name)
 
@@ -109,9 +108,8 @@ def step(request: Annotated[StepRequest, Body(openapi_examples=openapi_examples(
     answer = backward_answer(network, result.before, request.layout, request.per_example)
     answer["penalty"] = result.before.penalty
     answer["network"] = network_to_wire(result.network, request.layout)
-    require_training_state(request.optimizer_state or {}, network, request.dtype)
-    kept = {key: value for key, value in (request.optimizer_state or {}).items() if key in TRAINING_STATE}
-    answer["optimizer_state"] = state_to_wire(result.state, request.optimizer, request.layout) | kept
+    state = state_to_wire(result.state, request.optimizer, request.layout)
+    answer["optimizer_state"] = state | request.training_state(network)
     answer["update_norm"] = result.update_norm
     return only(answer, request.include)
 

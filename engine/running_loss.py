@@ -101,9 +101,7 @@ def total(numbers: Sequence[float]) -> float:
 
 def counts_nothing(loss: Loss, batch: Data) -> bool:
     """Whether the weights of a batch's examples and classes are all 0, so that there is no mean of them."""
-    if loss.reduction == "sum" or (batch.weights is None and getattr(loss, "class_weights", None) is None):
-        return False
-    return share(loss, batch) == 0
+    return loss.reduction != "sum" and share(loss, batch) == 0
 
 
 def share(loss: Loss, batch: Data) -> float:

@@ -1,11 +1,14 @@
 """Networks and optimizer states on the wire, and the crossing to the engine's, both ways."""
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, StrictStr
+from pydantic import ConfigDict, Field, StrictInt, StrictStr, WithJsonSchema
+from typing_extensions import TypedDict
 
-from engine.errors import InvalidState, ShapeMismatch
+from engine.errors import EngineError, InvalidState, ShapeMismatch
 from engine.layers import Dense
 from engine.network import Network
 from engine.optimizers import Optimizer
@@ -20,7 +23,6 @@ from schemas.tensors import Matrix, Vector, as_dtype, decode
 
 WeightsLayout = Annotated[Literal["inputs_by_units", "units_by_inputs"], shape("WeightsLayout")]
 DType = Annotated[Literal["float64", "float32"], shape("DType")]
-OptimizerState = Annotated[dict[str, Any], shape("OptimizerState")]
 Name = Annotated[StrictStr, Field(min_length=1, max_length=64)]
 
 
@@ -97,6 +99,58 @@ class NetworkModel(Model):
         )
 
 
+UNCHANGED = "Post back the optimizer_state of the last answer as it was."
+
+
+class StoppingState(Model):
+    """Where early stopping is in a training run."""
+
+    best: float | None = Field(
+        strict=True, allow_inf_nan=False, description="The best value so far of what it watches."
+    )
+    bad_epochs: StrictInt = Field(ge=0, lt=2**53, description="For how many epochs there has been none better.")
+    network: NetworkModel | None = Field(None, description="The network of then, where that is to be restored.")
+
+    def to_engine(self, network: Network, dtype: DType) -> dict[str, Any]:
+        """The engine's state; raises where its network has not the shapes of this one."""
+        state: dict[str, Any] = {"best": self.best, "bad_epochs": self.bad_epochs}
+        if self.network is None:
+            return state
+        here = ("optimizer_state", "early_stopping")
+        try:
+            best = self.network.to_engine(dtype)
+        except EngineError as error:
+            error.where = (*here, *error.where)
+            raise
+        shapes = [[{n: p.shape for n, p in layer.items()} for layer in net.parameters] for net in (best, network)]
+        if shapes[0] != shapes[1]:
+            raise InvalidState((*here, "network"), "This network has not the shapes of the other.", hint=UNCHANGED)
+        return {**state, "network": network.with_parameters(best.parameters)}
+
+
+NUMBERS_OR_NULL = {"type": "object", "additionalProperties": {"anyOf": [{"type": "number"}, {"type": "null"}]}}
+
+
+class OptimizerState(TypedDict, total=False):
+    """What an optimizer remembers between steps (momenta, averages, counts), and what training keeps beside it.
+
+    Post back what the last answer gave, unchanged; null or absent at first.
+    """
+
+    # Each optimizer has fields of its own, which state_to_engine looks at.
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    schedule: Annotated[
+        Any,
+        WithJsonSchema(NUMBERS_OR_NULL),
+        Field(description="Training keeps it where the learning rate has a schedule."),
+    ]
+    early_stopping: Annotated[StoppingState, Field(description="Training keeps it where it may stop early.")]
+
+
+TRAINING_STATE = tuple(OptimizerState.__annotations__)
+
+
 class Layout:
     """The crossing of weights between their layout on the wire and the engine's `[inputs, units]`."""
 
@@ -125,12 +179,9 @@ LAYOUTS: dict[str, Layout] = {
     "units_by_inputs": Layout("units_by_inputs"),
 }
 
-TRAINING_STATE = ("schedule", "early_stopping")
-"""Beside an optimizer's own, what training keeps in its state; a single step hands it on as it is."""
-
 
 def state_to_engine(
-    value: dict[str, Any] | None, optimizer: Optimizer, network: Network, layout: Layout
+    value: Mapping[str, Any] | None, optimizer: Optimizer, network: Network, layout: Layout
 ) -> NetworkState:
     """The optimizer state that a request posts back; null is the state before the first step.
 
@@ -164,6 +215,24 @@ def state_to_engine(
         _require_keys(layer, expected, at)
         state.append({name: _parameter_state(layer[name], expected[name], (*at, name), layout) for name in expected})
     return state
+
+
+def schedule_state_to_engine(posted: Any) -> dict[str, Any]:
+    """The state of a schedule, which holds nothing but numbers; raises InvalidState where it is none."""
+    here = ("optimizer_state", "schedule")
+    if type(posted) is not dict:
+        raise InvalidState(here, "An object was expected here.", expected="object", received=json_type(posted))
+    for name, value in posted.items():
+        fits = abs(value) < 2**63 if type(value) is int else type(value) is float and math.isfinite(value)
+        if value is not None and not fits:
+            raise InvalidState(
+                (*here, name),
+                "This is one number, or null.",
+                expected="number",
+                received=json_type(value),
+                hint=UNCHANGED,
+            )
+    return posted
 
 
 def _parameter_state(value: Any, fresh: dict[str, Any], where: tuple[str | int, ...], layout: Layout) -> dict[str, Any]:
@@ -242,3 +311,15 @@ def state_to_wire(state: NetworkState, optimizer: Optimizer, layout: Layout) -> 
         for layer in state
     ]
     return {"kind": optimizer.kind, "layers": layers}
+
+
+def training_state_to_wire(
+    schedule_state: dict[str, Any], stopping_state: dict[str, Any], layout: Layout
+) -> dict[str, Any]:
+    """The wire form of what training keeps, of which either may be {}."""
+    state: dict[str, Any] = {"schedule": schedule_state} if schedule_state else {}
+    if stopping_state:
+        state["early_stopping"] = dict(stopping_state)
+        if "network" in stopping_state:
+            state["early_stopping"]["network"] = network_to_wire(stopping_state["network"], layout)
+    return state

@@ -1,7 +1,7 @@
 """The requests: what a client may post, and the crossing to the engine."""
 
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel as AnswerModel
@@ -20,7 +20,18 @@ from schemas.answers import BackwardAnswer, ForwardAnswer, InitializeAnswer, Ste
 from schemas.errors import InvalidValue, nearest
 from schemas.limits import WithinLimits
 from schemas.model import Model
-from schemas.network import LAYOUTS, DType, Layout, Name, NetworkModel, OptimizerState, WeightsLayout, state_to_engine
+from schemas.network import (
+    LAYOUTS,
+    DType,
+    Layout,
+    Name,
+    NetworkModel,
+    OptimizerState,
+    WeightsLayout,
+    schedule_state_to_engine,
+    state_to_engine,
+    training_state_to_wire,
+)
 from schemas.rules import Activation, Clipping, Initializer, Loss, Optimizer
 from schemas.shapes import shape
 from schemas.tensors import Matrix, Targets, Vector, as_dtype
@@ -199,6 +210,13 @@ class StepRequest(BackwardRequest, UpdateFields):
 
     def state(self, network: Network) -> NetworkState:
         return state_to_engine(self.optimizer_state, self.optimizer, network, self.layout)
+
+    def training_state(self, network: Network) -> dict[str, Any]:
+        """What training keeps in the state, to be handed on without a loss of digits."""
+        posted = self.optimizer_state or {}
+        stopping = posted["early_stopping"].to_engine(network, "float64") if "early_stopping" in posted else {}
+        schedule = schedule_state_to_engine(posted["schedule"]) if "schedule" in posted else {}
+        return training_state_to_wire(schedule, stopping, self.layout)
 
 
 def draw(

@@ -17,11 +17,18 @@ from engine.training import Checkpoint, Plan, begin
 from schemas.answers import Batch, BatchOutputs, Selectable
 from schemas.errors import InvalidValue
 from schemas.model import Model
-from schemas.network import NetworkModel, OptimizerState, network_to_wire, state_to_engine, state_to_wire
+from schemas.network import (
+    NetworkModel,
+    OptimizerState,
+    network_to_wire,
+    schedule_state_to_engine,
+    state_to_engine,
+    state_to_wire,
+    training_state_to_wire,
+)
 from schemas.requests import ForwardRequest, Seed, UpdateFields
 from schemas.rules import Loss, Metric, Schedule
 from schemas.tensors import Matrix, Targets, Vector, as_dtype
-from schemas.training_state import schedule_state_of, stopping_state_of
 
 Count = Annotated[StrictInt, Field(ge=1, le=10**9)]
 Metrics = Annotated[list[Metric], Field(max_length=20)]
@@ -186,13 +193,7 @@ class TrainRequest(EvaluateRequest, UpdateFields):
                     "out_of_range", ("inputs",), "A split takes at least two examples.", expected=2, received=len(data)
                 )
             parts = split(data, asked.fraction, asked.stratify, self.seed)
-            if counts_nothing(self.loss, parts[1]):
-                raise InvalidWeights(
-                    ("validation", "fraction"),
-                    "The examples that are drawn for validation have only weights of 0, so there is no mean of them.",
-                    expected="an example with a weight above 0",
-                    hint="Take a larger fraction or another seed, or stratify.",
-                )
+            self._require_weight(parts[1], "fraction", "Take a larger fraction or another seed, or stratify.")
             return parts
         assert asked.inputs is not None and asked.targets is not None
         where = ("validation",)
@@ -207,13 +208,17 @@ class TrainRequest(EvaluateRequest, UpdateFields):
         if weights is not None:
             weights = self.checked_weights(weights, len(asked.inputs), (*where, "sample_weights"))
         validation = self._data(network, asked.inputs, asked.targets, weights, where)
+        self._require_weight(validation, "targets" if weights is None else "sample_weights")
+        return data, validation
+
+    def _require_weight(self, validation: Data, field: str, hint: str | None = None) -> None:
         if counts_nothing(self.loss, validation):
             raise InvalidWeights(
-                (*where, "targets" if weights is None else "sample_weights"),
-                "These examples have only weights of 0, so there is no mean of them.",
+                ("validation", field),
+                "The examples for validation have only weights of 0, so there is no mean of them.",
                 expected="an example with a weight above 0",
+                hint=hint,
             )
-        return data, validation
 
     def start(self, network: Network, plan: Plan) -> Checkpoint:
         """Where the last answer left off; raises InvalidState where its state is not one of this request's."""
@@ -222,29 +227,22 @@ class TrainRequest(EvaluateRequest, UpdateFields):
         posted = self.optimizer_state or {}
         schedule_state, stopping_state = fresh.schedule_state, fresh.stopping_state
         if plan.schedule is not None and "schedule" in posted:
-            schedule_state = schedule_state_of(posted["schedule"])
+            schedule_state = schedule_state_to_engine(posted["schedule"])
             try:
                 plan.schedule.check(schedule_state)
             except InvalidState as error:
                 error.where = ("optimizer_state", "schedule", *error.where[1:])
                 raise
         if plan.early_stopping is not None and "early_stopping" in posted:
-            stopping_state = stopping_state_of(posted["early_stopping"], network, self.dtype)
+            stopping_state = posted["early_stopping"].to_engine(network, self.dtype)
         return fresh._replace(schedule_state=schedule_state, stopping_state=stopping_state)
 
     def wire_checkpoint(self, checkpoint: Checkpoint) -> dict[str, Any]:
         """A checkpoint as the fields that continue from it."""
-        state = state_to_wire(checkpoint.state, self.optimizer, self.layout)
-        if checkpoint.schedule_state:
-            state["schedule"] = checkpoint.schedule_state
-        if checkpoint.stopping_state:
-            state["early_stopping"] = dict(checkpoint.stopping_state)
-            if "network" in checkpoint.stopping_state:
-                best = network_to_wire(checkpoint.stopping_state["network"], self.layout)
-                state["early_stopping"]["network"] = best
+        kept = training_state_to_wire(checkpoint.schedule_state, checkpoint.stopping_state, self.layout)
         return {
             "network": network_to_wire(checkpoint.network, self.layout),
-            "optimizer_state": state,
+            "optimizer_state": state_to_wire(checkpoint.state, self.optimizer, self.layout) | kept,
             "completed_epochs": checkpoint.completed_epochs,
         }
 

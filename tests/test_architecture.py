@@ -20,6 +20,7 @@ FLOORS = {
         "pybase64",
         "pydantic",
         "pydantic_core",
+        "typing_extensions",
         "simdjson",
     },
 }
