@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.claims import Claim
+from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, variants
 from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, forward_numbers, right, run
 from engine.mistakes.numerics import FiniteDifferences, estimated_step
+from engine.rules import Array
 
 WORK = 4 * 10**9
 """The multiplications, some seconds of them, that one search may take; a pass costs those of the network and as
@@ -20,6 +21,9 @@ much as 20,000 for the handling of each layer. What is left out for want of it i
 PAIRS = 4000
 """The most pairs of mistakes that are tried."""
 LAYER_WORK = 20_000
+CHANCE, PAIR_CHANCE = 2.0, 5.0
+"""The evidence, see `Search.evidence`, that chance would have to bring: where a step was chosen to fit, and where some
+thousands of pairs are tried."""
 EXACT = 1e-11
 """Residuals below this are those of rounding errors: two mistakes that both have one explain equally well."""
 
@@ -63,6 +67,17 @@ class Search:
         self.altered: dict[Any, Computation] = {}
         self.variants: dict[tuple[int, ...], list[Alteration]] = {}
         self.first = {branch(key): key for key in reversed(wrong)}
+
+    def evidence(self, keys: Iterable[Key]) -> Array:
+        """How unlikely it is that the wrong numbers of these arrays are explained by chance: of each, the logarithm to
+        base 10 of how many times its tolerance it is off by."""
+        digits = []
+        for key in keys:
+            claim, true = self.claims[key], self.truth[key]
+            # Of an array of another shape all numbers are to be explained.
+            off = np.abs(claim.values - (true if claim.values.shape == np.shape(true) else 0.0))
+            digits.append(np.log10(np.maximum(off / np.maximum(claim.tolerance, SMALLEST), 1.0)).ravel())
+        return np.concatenate(digits)
 
     def afford(self, passes: float = 1) -> bool:
         """Takes the work of some passes; where there is too little left, counts what is left out."""
@@ -164,8 +179,11 @@ class Search:
     def pairs(self) -> list[Diagnosis]:
         """Pairs that explain everything, of mistakes that change the wrong numbers and contradict no right one.
 
-        The first wrong numbers of each branch must come from one of the two alone, or from both together.
+        The first wrong numbers of each branch must come from one of the two alone, or from both together. Few numbers
+        of few digits would be explained by some pair whatever they are.
         """
+        if self.evidence(self.wrong).sum() < PAIR_CHANCE:
+            return []
         effects = [
             (m, effect) for m in self.near(self.wrong) if self.afford() and (effect := self._effect(m)) is not None
         ]
@@ -226,9 +244,16 @@ class Search:
                 if abs(rounded / step - 1) < 1e-2:
                     whole = FiniteDifferences(scheme=scheme, of="inputs_too", step=rounded)
                     tried = [self.attempt((m,)) for m in (replace(whole, of="parameters"), whole)]
-                    if found := [d for d in tried if d is not None]:
+                    found = [d for d in tried if d is not None and self._outweighs(d, key, entry, digits)]
+                    if found:
                         return max(found, key=lambda d: len(d.explains))
         return None
+
+    def _outweighs(self, d: Diagnosis, key: Key, entry: int, digits: int) -> bool:
+        """Whether a step of so many digits, chosen to fit one entry, explains more than that."""
+        chosen = float(self.evidence([key])[entry])
+        others = float(self.evidence(d.explains).sum()) - chosen
+        return others + max(chosen - digits, 0.0) >= CHANCE
 
 
 def branch(key: Key) -> int:

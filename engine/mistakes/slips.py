@@ -59,7 +59,7 @@ class DigitsTransposed:
 
     def made(self, right: float, claimed: float, unit: float) -> float | None:
         a, b = digits(right, unit), digits(claimed, unit)
-        wrong = [k for k in range(len(a)) if a[k] != b[k]] if len(a) == len(b) else []
+        wrong = wrong_digits(a, b)
         neighbors = len(wrong) == 2 and wrong[1] == wrong[0] + 1
         return claimed if neighbors and a[wrong[0]] == b[wrong[1]] and a[wrong[1]] == b[wrong[0]] else None
 
@@ -78,9 +78,8 @@ class DigitWrong:
 
     def made(self, right: float, claimed: float, unit: float) -> float | None:
         a, b = digits(right, unit), digits(claimed, unit)
-        # "+" and three digits: of fewer, one is too often wrong by accident.
-        enough = len(a) == len(b) >= 4 and a[0] == b[0]
-        return claimed if enough and sum(x != y for x, y in zip(a, b, strict=True)) == 1 else None
+        # The sign and three digits: of fewer, one is too often wrong by accident.
+        return claimed if len(a) == len(b) >= 4 and a[0] == b[0] and len(wrong_digits(a, b)) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +105,10 @@ class EntryCopied:
 def digits(number: float, unit: float) -> str:
     """The number's sign and digits down to the unit: 4.04 to 0.01 is "+404"; "" where it has more than a double has."""
     return f"{round(number / unit):+d}" if abs(number) < 1e15 * unit else ""
+
+
+def wrong_digits(right: str, claimed: str) -> list[int]:
+    """The places of the digits that differ; none where one has more digits, or where a digit is wrong that
+    may not have been printed: the last 0 of 0.390, which is 0.39 in JSON."""
+    wrong = [k for k, digit in enumerate(right) if digit != claimed[k]] if len(right) == len(claimed) else []
+    return wrong if wrong and wrong[-1] < len(claimed.rstrip("0")) else []

@@ -14,8 +14,8 @@ import numpy as np
 from engine.claims import Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Slip
-from engine.mistakes.computation import Key, Numbers, forward_numbers, layer_keys, run
-from engine.mistakes.search import Diagnosis, Search, branch, differs, layer_of
+from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, forward_numbers, layer_keys, run
+from engine.mistakes.search import PAIR_CHANCE, Diagnosis, Search, branch, differs, layer_of
 from engine.mistakes.slips import EntryCopied
 from engine.rules import Array
 
@@ -57,6 +57,7 @@ class Walk:
         self.open = [key for key in search.wrong if not self._follows(key)]
         self._imply()
         self.predictions: dict[Key, list[Prediction]] = {}
+        self.known: set[str] = set()
 
     def _run(
         self, computation: Any, given: Given, forward: Numbers | None = None, until: Key | None = None
@@ -182,6 +183,7 @@ class Walk:
                 scored += self._local(mistake, overlay)
         least = {key: min(misses for misses, d in scored if key in d.explains) for _, e in scored for key in e.explains}
         found = _simplest([d for misses, d in scored if any(misses == least[key] for key in d.explains)])
+        self.known = {mistake.kind for d in found for mistake in d.mistakes}
         return self.in_order(found)
 
     def in_order(self, found: list[Diagnosis]) -> list[Diagnosis]:
@@ -239,10 +241,13 @@ class Walk:
             yield misses, Diagnosis((mistake,), tuple(fits), residual, from_claims=True)
 
     def _pairs(self, key: Key, predictions: list[Prediction]) -> list[Prediction]:
-        """What two mistakes that both act on this array give of it."""
+        """What two mistakes that both act on this array give of it. Few numbers of few digits would be those of some
+        pair whatever they are, so that one of the two must then have been found elsewhere."""
         search = self.search
         singles = list({id(mistakes[0]): mistakes[0] for mistakes, _ in predictions}.values())
         pairs = [pair for pair in combinations(singles, 2) if pair[0].kind != pair[1].kind]
+        if search.evidence([key]).sum() < PAIR_CHANCE:
+            pairs = [pair for pair in pairs if not self.known.isdisjoint(mistake.kind for mistake in pair)]
         search.left_out += max(len(pairs) - LOCAL_PAIRS, 0)
         found = []
         for overlay in self.overlays():
@@ -278,10 +283,15 @@ class Walk:
             fine = fine | new
             base = np.where(new, numbers, base)
         slips = self._slips(key, fine, base, ())
-        if not slips and not fine.ndim:
+        if not slips and key == LOSS and self._outputs_are_given():
             by_mistake = (self._slips(key, fine, np.asarray(numbers), mistakes) for mistakes, numbers in predictions)
             slips = next((made for made in by_mistake if made), [])
         return found + slips, int(fine.sum()) + sum(len(d.entries) for d in slips) < fine.size
+
+    def _outputs_are_given(self) -> bool:
+        """Whether what the loss is computed from is claimed too. Otherwise a mistake anywhere before it, together with
+        a slip, explains any loss."""
+        return OUTPUTS in self.given or layer_keys(self.search.case.depth - 1).activations in self.given
 
     def _slips(self, key: Key, fine: Array, right: Array, mistakes: tuple[Any, ...]) -> list[Diagnosis]:
         """Slips that make the remaining numbers of `right`; none unless at least half of the array is then right."""

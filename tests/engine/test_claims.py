@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.activations import Identity, Tanh
-from engine.claims import Claim
+from engine.claims import Claim, compare
 from engine.layers import Dense
 from engine.losses import HalfSquaredError
 from engine.mistakes.computation import Case, Key
@@ -91,6 +91,12 @@ def test_the_place_that_numbers_are_printed_to(printed: list[float], units: list
         assert unit is None
     else:
         assert unit == pytest.approx(np.array(units), rel=1e-12)
+
+
+@pytest.mark.parametrize(("printed", "told"), [([0.39, -1.2], True), ([0.38, -1.2], False), ([0.394, -1.3], False)])
+def test_right_numbers_of_too_few_digits_are_told_from_wrong_ones(printed: list[float], told: bool) -> None:
+    found = compare(Claim(("outputs",), np.array(printed)), np.array([0.394, -1.234]), 1e-6, 1e-9)
+    assert not found.matches and ("fewer than three digits" in (found.message or "")) == told
 
 
 def test_zeros_match_what_rounds_to_zero_only_among_rounded_numbers() -> None:

@@ -15,6 +15,7 @@ from engine.layers import Dense
 from engine.mistakes import Alteration, FiniteDifferences, Mistake, Slip, variants
 from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Case, Key, layer_keys, right, run
 from engine.mistakes.numerics import in_dtype
+from engine.mistakes.slips import DigitWrong
 from engine.network import Network
 from engine.objective import LossObjective
 from engine.probability_losses import CrossEntropy
@@ -276,6 +277,39 @@ def test_a_number_copied_from_the_next_column_is_found() -> None:
         (first,) = verify(case, [Claim(key, claimed)]).diagnoses
         assert first.mistakes[0].kind == "entry_copied" and first.entries == ((0, 0),)
         found += 1
+
+
+@pytest.mark.parametrize("digits", [1, 3])
+def test_a_lone_number_that_is_wrong_at_random_is_not_explained_by_chance(digits: int) -> None:
+    """A mistake, a pair of them or a step of finite differences can be found for any one number of few digits."""
+    random = np.random.default_rng(10)
+    tried = explained = 0
+    while tried < PLANTED:
+        case = random_case(random)
+        numbers = numbers_of(case)
+        key = LOSS if random.random() < 0.5 else layer_keys(int(random.integers(case.depth))).by["bias"]
+        if numbers is None or key not in numbers or not np.asarray(numbers[key]).all():
+            continue
+        claimed = np.array(numbers[key], np.float64)
+        claimed.flat[int(random.integers(claimed.size))] *= np.exp(random.normal())
+        printed = np.array(np.vectorize(lambda v: float(f"{v:.{digits - 1}e}"))(claimed))
+        result = verify(case, [Claim(key, printed)])
+        tried += not result.matches
+        explained += bool(result.diagnoses)
+    assert explained <= 2
+
+
+@pytest.mark.parametrize(
+    ("right", "claimed", "fits"),
+    [
+        (0.394, 0.39, False),  # 0.390: its last digit may not have been printed
+        (0.394, 0.364, True),
+        (0.394, 0.894, True),
+        (0.394, 0.4, False),
+    ],
+)
+def test_a_digit_that_was_not_printed_is_not_wrong(right: float, claimed: float, fits: bool) -> None:
+    assert (DigitWrong().made(right, claimed, 0.001) is not None) == fits
 
 
 def test_a_search_in_a_large_network_ends_and_says_what_it_left_out() -> None:

@@ -85,14 +85,19 @@ def check(response: httpx.Response, mutation: Mutation) -> None:
 
 
 def post(client: httpx.Client, endpoint: str, mutation: Mutation) -> None:
-    """Posts a spoilt request, and checks its answer."""
+    """Posts a spoilt request, and checks its answer and that a refusal is quick.
+
+    A slow one is posted once more: the first may have waited for an annex to start.
+    """
     body = json.dumps(mutation.request).encode()
-    start = time.monotonic()
-    response = client.post(endpoint, content=body, headers={"Content-Type": "application/json"})
-    seconds = time.monotonic() - start
-    check(response, mutation)
-    if response.status_code != 200 and len(body) <= MIB:
-        assert seconds < 1, f"{len(body)} bytes were refused after {seconds:.1f} s"
+    for attempt in (1, 2):
+        start = time.monotonic()
+        response = client.post(endpoint, content=body, headers={"Content-Type": "application/json"})
+        seconds = time.monotonic() - start
+        check(response, mutation)
+        if response.status_code == 200 or len(body) > MIB or seconds < 1:
+            return
+        assert attempt == 1, f"{len(body)} bytes were refused after {seconds:.1f} s"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
