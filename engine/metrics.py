@@ -2,21 +2,27 @@
 
 Outputs and targets are `[batch, outputs]`, weights `[batch]` or None for all 1; a metric is computed in float64. For a
 classification the class of a row, of targets too, is its largest column (the first of equals); a network with a single
-output tells class 1 from class 0: an output above `threshold`, a target above 0.5. Callers silence NumPy's
-floating-point warnings and check that results are finite.
+output tells class 1 from class 0: an output above `threshold`, a target above 0.5. Where no threshold is given it is
+0.5, which suits a probability; `suited` sets that of a loss. Callers silence NumPy's floating-point warnings and check
+that results are finite.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from engine.errors import InvalidTarget, InvalidWeights, NotProbabilities, ShapeMismatch
+from engine.losses import Loss
 from engine.rules import About, Array, hyper
 
 Average = Literal["micro", "macro", "weighted"] | None
 HERE = ("metrics",)
-THRESHOLD = "Of a single output: above this the class is 1. 0.5 suits a probability, 0 a logit."
+THRESHOLD = (
+    "Of a single output: above this the class is 1. null: what suits the loss, 0 where it takes logits or is a hinge, "
+    "0.5 elsewhere."
+)
 AVERAGE = (
     "null: of class 1 for a single output, macro for several; macro: the mean over the classes that occur; weighted: "
     "the same, each class by how many targets it has; micro: over all classes together."
@@ -38,8 +44,10 @@ def mean(values: Array, weights: Array | None) -> Array:
     return np.asarray(weights @ values / total)
 
 
-def classes(rows: Array, threshold: float = 0.5) -> Array:
-    return rows.argmax(axis=1) if rows.shape[1] > 1 else (rows[:, 0] > threshold).astype(np.intp)
+def classes(rows: Array, threshold: float | None = None) -> Array:
+    if rows.shape[1] > 1:
+        return rows.argmax(axis=1)
+    return (rows[:, 0] > (0.5 if threshold is None else threshold)).astype(np.intp)
 
 
 def differences(outputs: Array, targets: Array) -> Array:
@@ -54,7 +62,7 @@ class Accuracy:
     """
 
     kind: Literal["accuracy"] = "accuracy"
-    threshold: float = hyper(0.5, description=THRESHOLD)
+    threshold: float | None = hyper(None, strict=True, allow_inf_nan=False, description=THRESHOLD)
     about: ClassVar = About("Accuracy", r"\frac1n \sum_i [\hat c_i = c_i]")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -101,7 +109,7 @@ class Counts(NamedTuple):
     average: Average
 
 
-def count(outputs: Array, targets: Array, weights: Array | None, threshold: float, average: Average) -> Counts:
+def count(outputs: Array, targets: Array, weights: Array | None, threshold: float | None, average: Average) -> Counts:
     p, t = classes(outputs, threshold), classes(targets)
     size = max(outputs.shape[1], 2)
     w = np.ones(len(p)) if weights is None else weights.astype(np.float64)
@@ -137,7 +145,7 @@ class Precision:
 
     kind: Literal["precision"] = "precision"
     average: Average = hyper(None, description=AVERAGE)
-    threshold: float = hyper(0.5, description=THRESHOLD)
+    threshold: float | None = hyper(None, strict=True, allow_inf_nan=False, description=THRESHOLD)
     about: ClassVar = About("Precision", r"\frac{TP}{TP + FP}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -154,7 +162,7 @@ class Recall:
 
     kind: Literal["recall"] = "recall"
     average: Average = hyper(None, description=AVERAGE)
-    threshold: float = hyper(0.5, description=THRESHOLD)
+    threshold: float | None = hyper(None, strict=True, allow_inf_nan=False, description=THRESHOLD)
     about: ClassVar = About("Recall", r"\frac{TP}{TP + FN}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -171,7 +179,7 @@ class F1:
 
     kind: Literal["f1"] = "f1"
     average: Average = hyper(None, description=AVERAGE)
-    threshold: float = hyper(0.5, description=THRESHOLD)
+    threshold: float | None = hyper(None, strict=True, allow_inf_nan=False, description=THRESHOLD)
     about: ClassVar = About("F1", r"\frac{2 TP}{2 TP + FP + FN}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -189,7 +197,7 @@ class ConfusionMatrix:
     """
 
     kind: Literal["confusion_matrix"] = "confusion_matrix"
-    threshold: float = hyper(0.5, description=THRESHOLD)
+    threshold: float | None = hyper(None, strict=True, allow_inf_nan=False, description=THRESHOLD)
     about: ClassVar = About("Confusion matrix", r"C_{ij} = |\{c = i, \hat c = j\}|")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> list[list[float]]:
@@ -368,3 +376,14 @@ Metric = (
     | R2
     | MeanAbsolutePercentageError
 )
+
+
+def boundary(loss: Loss) -> float:
+    """What a single output of this loss must exceed for class 1: 0 where it is a logit or a score, 0.5 elsewhere."""
+    return 0.0 if getattr(loss, "from_logits", False) or loss.kind in ("hinge", "squared_hinge") else 0.5
+
+
+def suited(metrics: Iterable[Metric], loss: Loss) -> tuple[Metric, ...]:
+    """The metrics, with the threshold of this loss where one has none of its own."""
+    change: dict[str, Any] = {"threshold": boundary(loss)}
+    return tuple(replace(metric, **change) if getattr(metric, "threshold", 0) is None else metric for metric in metrics)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt, field_validator, m
 
 from engine.data import Data, split
 from engine.errors import InvalidState, InvalidWeights, ShapeMismatch
+from engine.metrics import boundary, suited
 from engine.network import Network
 from engine.probability_losses import BinaryCrossEntropy
 from engine.reduction import prepare_targets
@@ -176,7 +177,7 @@ class TrainRequest(EvaluateRequest, UpdateFields):
             self.regularization,
             self.gradient_clipping,
             self.learning_rate_schedule,
-            tuple(self.metrics),
+            suited(self.metrics, self.loss),
             self.early_stopping,
             self.target_loss,
             self.checkpoint_every,
@@ -265,5 +266,5 @@ def predictions(outputs: Array, loss: Loss) -> Array | None:
     if loss.takes_labels and outputs.shape[1] > 1:
         return outputs.argmax(axis=1)
     if isinstance(loss, BinaryCrossEntropy) and outputs.shape[1] == 1:
-        return (outputs[:, 0] > (0 if loss.from_logits else 0.5)).astype(np.int64)
+        return (outputs[:, 0] > boundary(loss)).astype(np.int64)
     return None

@@ -159,7 +159,19 @@ def test_pointers_into_a_claimed_network_are_in_its_own_layout(post: Any) -> Non
 def test_the_class_of_a_logit_is_1_above_0(post: Any) -> None:
     loss = {"kind": "binary_cross_entropy", "from_logits": True}
     asked = {"network": ONE, "inputs": [[0.2], [2], [-1]], "targets": [[1], [1], [0]], "loss": loss}
-    assert post("/v1/evaluate", asked)["predictions"] == [1, 1, 0]
+    answer = post("/v1/evaluate", {**asked, "metrics": ["accuracy", "confusion_matrix"]})
+    assert answer["predictions"] == [1, 1, 0]
+    assert answer["metrics"] == {"accuracy": 1, "confusion_matrix": [[1, 0], [0, 2]]}
+    own = {"kind": "accuracy", "threshold": 0.5}
+    assert post("/v1/evaluate", {**asked, "metrics": [own]})["metrics"]["accuracy"] == 2 / 3
+    still = {"optimizer": {"kind": "sgd", "learning_rate": 0}, "epochs": 1}
+    trained = post("/v1/train", {**asked, **still, "metrics": ["accuracy"]})
+    assert trained["history"][0]["metrics"] == {"accuracy": 1}
+
+
+def test_the_class_of_a_hinges_score_is_1_above_0(post: Any) -> None:
+    asked = {"network": ONE, "inputs": [[0.2], [2], [-1]], "targets": [[1], [1], [-1]], "loss": "hinge"}
+    assert post("/v1/evaluate", {**asked, "metrics": ["accuracy"]})["metrics"] == {"accuracy": 1}
 
 
 @pytest.mark.parametrize(
