@@ -9,7 +9,6 @@ from app.examples import openapi_examples
 from app.openapi import route_name
 from app.training import Run, TrainRoute
 from engine import step as training_step
-from engine.metrics import suited
 from engine.objective import LossObjective
 from engine.training import measure_outputs
 from schemas.answers import (
@@ -133,7 +132,7 @@ def evaluate(
     answer = {
         "loss": evaluation.loss,
         "example_losses": evaluation.example_losses,
-        "metrics": measure_outputs(outputs, data, suited(request.metrics, request.loss)),
+        "metrics": measure_outputs(outputs, data, request.suited_metrics),
         "outputs": outputs,
     }
     classes = predictions(outputs, request.loss)

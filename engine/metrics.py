@@ -19,14 +19,20 @@ from engine.rules import About, Array, hyper
 
 Average = Literal["micro", "macro", "weighted"] | None
 HERE = ("metrics",)
-THRESHOLD = (
-    "Of a single output: above this the class is 1. null: what suits the loss, 0 where it takes logits or is a hinge, "
-    "0.5 elsewhere."
-)
 AVERAGE = (
     "null: of class 1 for a single output, macro for several; macro: the mean over the classes that occur; weighted: "
     "the same, each class by how many targets it has; micro: over all classes together."
 )
+
+
+def threshold_of_one_output() -> Any:
+    return hyper(
+        None,
+        strict=True,
+        allow_inf_nan=False,
+        description="Of a single output: above this the class is 1. null: what suits the loss, 0 where it takes logits "
+        "or is a hinge, 0.5 elsewhere.",
+    )
 
 
 def mean(values: Array, weights: Array | None) -> Array:
@@ -62,7 +68,7 @@ class Accuracy:
     """
 
     kind: Literal["accuracy"] = "accuracy"
-    threshold: float | None = hyper(None, strict=True, allow_inf_nan=False, description=THRESHOLD)
+    threshold: float | None = threshold_of_one_output()
     about: ClassVar = About("Accuracy", r"\frac1n \sum_i [\hat c_i = c_i]")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -145,7 +151,7 @@ class Precision:
 
     kind: Literal["precision"] = "precision"
     average: Average = hyper(None, description=AVERAGE)
-    threshold: float | None = hyper(None, strict=True, allow_inf_nan=False, description=THRESHOLD)
+    threshold: float | None = threshold_of_one_output()
     about: ClassVar = About("Precision", r"\frac{TP}{TP + FP}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -162,7 +168,7 @@ class Recall:
 
     kind: Literal["recall"] = "recall"
     average: Average = hyper(None, description=AVERAGE)
-    threshold: float | None = hyper(None, strict=True, allow_inf_nan=False, description=THRESHOLD)
+    threshold: float | None = threshold_of_one_output()
     about: ClassVar = About("Recall", r"\frac{TP}{TP + FN}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -179,7 +185,7 @@ class F1:
 
     kind: Literal["f1"] = "f1"
     average: Average = hyper(None, description=AVERAGE)
-    threshold: float | None = hyper(None, strict=True, allow_inf_nan=False, description=THRESHOLD)
+    threshold: float | None = threshold_of_one_output()
     about: ClassVar = About("F1", r"\frac{2 TP}{2 TP + FP + FN}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -197,7 +203,7 @@ class ConfusionMatrix:
     """
 
     kind: Literal["confusion_matrix"] = "confusion_matrix"
-    threshold: float | None = hyper(None, strict=True, allow_inf_nan=False, description=THRESHOLD)
+    threshold: float | None = threshold_of_one_output()
     about: ClassVar = About("Confusion matrix", r"C_{ij} = |\{c = i, \hat c = j\}|")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> list[list[float]]:

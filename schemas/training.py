@@ -121,6 +121,11 @@ class EvaluateRequest(ForwardRequest):
 
     _no_metric_twice = field_validator("metrics")(_distinct)
 
+    @property
+    def suited_metrics(self) -> tuple[Any, ...]:
+        """The metrics, with this loss's threshold where they name none."""
+        return suited(self.metrics, self.loss)
+
     def data(self, network: Network) -> Data:
         """The examples as the engine takes them: labels as one-hot rows, everything in the request's dtype."""
         return self._data(network, self.inputs, self.targets, self._weights(), ())
@@ -177,7 +182,7 @@ class TrainRequest(EvaluateRequest, UpdateFields):
             self.regularization,
             self.gradient_clipping,
             self.learning_rate_schedule,
-            suited(self.metrics, self.loss),
+            self.suited_metrics,
             self.early_stopping,
             self.target_loss,
             self.checkpoint_every,

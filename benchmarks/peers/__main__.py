@@ -251,11 +251,6 @@ def comparison(name: str, times: dict[str, Times]) -> str:
     said = ", ".join(f"{value:.1f} in {form}" for form, value in least.items())
     forms = {peer: [form for form in (*FORMS, *ALONE.values()) if form in found] for peer, found in times.items()}
     fastest = {peer: max(ratio(found[peer], found[form]) for form in forms[peer]) for peer, found in times.items()}
-    same = [
-        [peer, *(spread(found[peer], found[form]) for form in ALONE.values())]
-        for peer, found in times.items()
-        if answers[peer] != WHOLE
-    ]
     short_of = [
         f"- Against {peer} the fastest form of Chainrule has {times_as_fast:.1f} times the rate, less than {AIM}: "
         f"{REASONS[peer]}.\n"
@@ -265,11 +260,24 @@ def comparison(name: str, times: dict[str, Times]) -> str:
     plot = bars(f"peers_{name}", f"{SIZES[name]}: answers a second", "", rates)
     head = ["", "answers", "ms", *(f"Chainrule in {form}: times its rate" for form in FORMS)]
     lost = "".join(short_of)
-    alone = table(["", *(f"in {form}: times its rate" for form in ALONE)], same)
     return (
         f"{table(head, rows)}\nTimes the rate of the fastest of them (aim: at least {AIM}): {said}.\n\n"
-        "Chainrule asked for the gradients alone, the same numbers as these peers answer (`POST /v1/backward` with "
-        f'`"include": ["gradients"]`):\n\n{alone}\n{lost}\n{plot}\n'
+        f"{same_answer(times)}{lost}\n{plot}\n"
+    )
+
+
+def same_answer(times: dict[str, Times]) -> str:
+    """The peers that answer gradients alone against Chainrule asked for as much; nothing where none was measured."""
+    rows = [
+        [peer, *(spread(found[peer], found[form]) for form in ALONE.values())]
+        for peer, found in times.items()
+        if found.keys() >= set(ALONE.values())
+    ]
+    if not rows:
+        return ""
+    return (
+        "Chainrule asked for the gradients alone, the same numbers as these peers answer (`POST /v1/backward` with\n"
+        f'`"include": ["gradients"]`):\n\n{table(["", *(f"in {form}: times its rate" for form in ALONE)], rows)}\n'
     )
 
 
