@@ -9,6 +9,7 @@ import io
 import mmap
 import os
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Self
 
@@ -119,10 +120,15 @@ def body_budget() -> BodyBudget:
     return BodyBudget(2 * settings().max_threads * settings().max_body_bytes)
 
 
+def anything(body: Body) -> bool:
+    """Lets every body stay in this process."""
+    return True
+
+
 async def read_body(
-    headers: Headers, message: Message, receive: Receive, share: BodyShare, most_here: int
+    headers: Headers, message: Message, receive: Receive, share: BodyShare, stays: Callable[[Body], bool]
 ) -> Body | Spool:
-    """The whole body, whose first message is there; in a file where it has more than `most_here` bytes.
+    """The whole body, whose first message is there; in a file unless it `stays`, which is asked as it comes.
 
     Raises where it has too many bytes, or where all bodies together have.
     """
@@ -137,7 +143,7 @@ async def read_body(
     while True:
         if len(body) > most:
             raise too_large(most)
-        if not isinstance(body, Spool) and len(body) > most_here:
+        if not isinstance(body, Spool) and not stays(body):
             body = share.spool(body)
         if not message.get("more_body", False):
             return body

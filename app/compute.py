@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from app.annex import annexes
-from app.bodies import BodyShare, Spool, body_budget, read_body, release
+from app.bodies import BodyShare, Spool, anything, body_budget, read_body, release
 from app.errors import InvalidRequest, ProblemError, answer_error
 from app.forms import (
     ANSWER_FORMS,
@@ -68,20 +68,35 @@ LOOP_BYTES, LOOP_NUMBERS, LOOP_WORK = 16 * 2**10, 20_000, 2_000_000
 THREAD_BYTES, THREAD_NUMBERS, THREAD_WORK = 2 * 2**20, 1_000_000, 2_000_000_000
 
 
-def place(size: int, numbers: int, work: int, text: bool = True) -> Place:
+TEXT, BASE64, BINARY = 1.0, 0.25, 0.0
+"""What it costs to read and write arrays in a form, beside JSON's numbers. Binary ones come and go as they lie in
+memory."""
+
+
+def place(size: int, numbers: int, work: int, cost: float = TEXT) -> Place:
     """Where a request is answered, by an estimate of its work.
 
     `size`: bytes of the body, which are read at about 3 ns each. `numbers`: that it makes the server hold, read or
-    written at about 30 ns each. `work`: multiplications, some 10^9 a second and core for small matrices, 10^10 for
-    large ones. The event loop takes what keeps others waiting for no more than two milliseconds or so; a thread what
-    holds the interpreter's lock for no more than some ten milliseconds at a time, or can do without being stopped at
-    once when its client goes. Without `text`, arrays come and go as they lie in memory, and only the work counts there.
+    written at about 30 ns each. `cost`: what part of that its form takes. `work`: multiplications, some 10^9 a second
+    and core for small matrices, 10^10 for large ones. The event loop takes what keeps others waiting for no more than
+    two milliseconds or so; a thread what holds the interpreter's lock for no more than some ten milliseconds at a time,
+    or can do without being stopped at once when its client goes.
     """
     if size <= LOOP_BYTES and numbers <= LOOP_NUMBERS and work <= LOOP_WORK:
         return Place.LOOP
-    if (not text or (size <= THREAD_BYTES and numbers <= THREAD_NUMBERS)) and work <= THREAD_WORK:
+    if size * cost <= THREAD_BYTES and numbers * cost <= THREAD_NUMBERS and work <= THREAD_WORK:
         return Place.THREAD
     return Place.ANNEX
+
+
+def fits_loop(body: Body) -> bool:
+    """Whether a body, as far as it has come, may be read on the event loop."""
+    return len(body) <= LOOP_BYTES
+
+
+def fits_thread(body: Body) -> bool:
+    """Whether a body, as far as it has come, may be read in a thread."""
+    return len(body) <= THREAD_BYTES or (len(body) * BASE64 <= THREAD_BYTES and not large_json.holds_numbers(body))
 
 
 class ComputeRoute(APIRoute):
@@ -131,22 +146,22 @@ class ComputeRoute(APIRoute):
         with body_budget().share() as share, memory.lent():
             form, read = chosen(headers, self.answer_forms), reader(headers, self.request_forms)
             write = self.answer_forms[form]
-            text = read is not read_safetensors or form != SAFETENSORS
-            most_here = THREAD_BYTES if text and "annex" not in scope else settings().max_body_bytes
-            body = await read_body(headers, message, receive, share, most_here)
+            cost = BINARY if read is read_safetensors and form == SAFETENSORS else TEXT
+            stays = anything if "annex" in scope or cost == BINARY else fits_thread
+            body = await read_body(headers, message, receive, share, stays)
             if not isinstance(body, Spool):
                 content = await unless_gone(
-                    gate.in_thread(partial(self.large_answer, body, read, write, text, scope)), receive
+                    gate.in_thread(partial(self.large_answer, body, read, write, cost, scope)), receive
                 )
                 if content is not None:
                     await respond(send, content, form)
                     return
             await in_annex(gate, scope, body, share, receive, send)
 
-    def large_answer(self, body: Body, read: Reader, write: Writer, text: bool, scope: Scope) -> bytes | None:
+    def large_answer(self, body: Body, read: Reader, write: Writer, cost: float, scope: Scope) -> bytes | None:
         """The answer, or None where it is not to be computed in a thread of this process."""
         annexed = "annex" in scope
-        asked, load = self.decode(body, read, text, last=annexed)
+        asked, load = self.decode(body, read, cost, last=annexed)
         if annexed:
             memory.give_back()  # What reading took, so that it does not add to what computing and writing take.
         elif load.place is Place.ANNEX:
@@ -160,7 +175,7 @@ class ComputeRoute(APIRoute):
             hand_over(answer)
         return write(answer, encoding)
 
-    def decode(self, body: Body, read: Reader, text: bool = True, last: bool = False) -> tuple[Any, Load]:
+    def decode(self, body: Body, read: Reader, cost: float = TEXT, last: bool = False) -> tuple[Any, Load]:
         """The validated request and what it asks of the server; raises what is wrong with it.
 
         `last`: nobody needs the body after this, so that its memory can go to what is made of it.
@@ -175,12 +190,14 @@ class ComputeRoute(APIRoute):
                 raise
             # What is said of a mistake does not depend on how large the body is.
             asked = self.validated(read_json_plainly(body), limits)
-        if last:
-            release(body)
         numbers, work = asked.numbers(), asked.work()
         limits.require_numbers(numbers, ())
         limits.require_work(work, asked.work_field)
-        return asked, Load(numbers, work, place(size, numbers, work, text))
+        if cost == TEXT and asked.encoding == "base64" and not large_json.holds_numbers(body):
+            cost = BASE64
+        if last:
+            release(body)
+        return asked, Load(numbers, work, place(size, numbers, work, cost))
 
     def validated(self, data: Any, limits: Limits) -> Any:
         try:

@@ -12,12 +12,12 @@ import orjson
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
-from app.bodies import Spool, body_budget, read_body
+from app.bodies import Spool, anything, body_budget, read_body
 from app.compute import (
-    LOOP_BYTES,
     REFUSALS,
     ComputeRoute,
     account,
+    fits_loop,
     in_annex,
     respond,
     unless_gone,
@@ -138,8 +138,8 @@ class TrainRoute(ComputeRoute):
         read = reader(headers, self.request_forms)
         try:
             with body_budget().share() as share, memory.lent():
-                most_here = settings().max_body_bytes if "annex" in scope else LOOP_BYTES
-                body = await read_body(headers, await receive(), receive, share, most_here)
+                stays = anything if "annex" in scope else fits_loop
+                body = await read_body(headers, await receive(), receive, share, stays)
                 if isinstance(body, Spool) or ("annex" not in scope and self.is_long(body, read)):
                     await in_annex(gate, scope, body, share, receive, send)
                 elif form in self.answer_forms:

@@ -1,14 +1,18 @@
-"""Large JSON bodies: the same as orjson makes of them, with arrays in the place of large matrices.
+"""Large JSON bodies: the same as orjson makes of them, with arrays in the place of large matrices, and with the texts
+of base64 where they lie in the body.
 
 orjson makes an object of each number (40 bytes) and a list of each row (100), beside a copy and a tree of the text.
 simdjson has a copy and a tree too, but its numbers go into an array at once: less than half the time, and half the
-memory where rows are short. It is used for what it certainly reads as orjson does; all else, above
-all whatever it refuses, is orjson's to judge, so that the same text has the same fate at every size.
+memory where rows are short. A text of base64 needs no parser at all: where its quotation marks stand is enough.
+
+Both are done where the outcome is certainly that of orjson; all else, above all whatever is refused, is orjson's to
+judge, so that the same text has the same fate at every size.
 """
 
 from typing import Any
 
 import numpy as np
+import orjson
 from simdjson import Array as JsonArray
 from simdjson import Object as JsonObject
 from simdjson import Parser
@@ -23,20 +27,25 @@ MATRIX = 2**10
 """Numbers that an array must have to be worth it; smaller ones are lists, as everything else is."""
 PIECE, SAMPLE = 2**18, 2**12
 SPACING = 32
-"""Numbers stand closer than this many bytes; what holds fewer is text, base64 above all, and orjson's."""
+"""Numbers stand closer than this many bytes; what holds fewer is text, base64 above all."""
+LONG = 2**12
+"""Bytes of a text from which it is left where it is."""
 
 
 def read(body: Body) -> Any:
     """The decoded body, or None where orjson is to read it."""
     if len(body) < LARGE or body[0] not in b"{[":  # A byte order mark would pass there.
         return None
-    middle = len(body) // 2
-    if bytes(body[middle : middle + SAMPLE]).count(b",") < SAMPLE // SPACING:
-        return None
     try:
-        return _Reading(body).value
+        return _Reading(body).value if holds_numbers(body) else _texts_apart(body)
     except (ValueError, TypeError, RuntimeError):
         return None
+
+
+def holds_numbers(body: Body) -> bool:
+    """Whether a large body consists of numbers rather than of base64, by a look at its middle."""
+    middle = len(body) // 2
+    return bytes(body[middle : middle + SAMPLE]).count(b",") >= SAMPLE // SPACING
 
 
 class _Reading:
@@ -73,3 +82,50 @@ class _Reading:
             raise ValueError("these rows are not equally long")
         self.lists += len(rows)
         return np.frombuffer(rows.as_buffer(of_type="d")).reshape(-1, width)
+
+
+def _texts_apart(body: Body) -> Any:
+    """The decoded body, whose base64 is views of it; raises where that is not all that is long in it.
+
+    Without a backslash, every second quotation mark ends a string. Long ones are cut out and the rest decoded, with a
+    name in the place of each that begins with NUL, which cannot be written without a backslash.
+    """
+    whole: Any = body.obj if isinstance(body, memoryview) else body
+    if whole.find(b"\\") >= 0:
+        raise ValueError("a quotation mark may belong to a string")
+    view = memoryview(body)
+    rest: list[Body] = []
+    texts: list[memoryview] = []
+    strings, done, end = 0, 0, -1
+    while (begin := whole.find(b'"', end + 1)) >= 0:
+        end = whole.find(b'"', begin + 1)
+        strings += 1
+        if end < 0 or strings * SPACING > end + LARGE:
+            raise ValueError("a string does not end, or there are too many of them to look at each")
+        if end - begin > LONG:
+            codes = np.frombuffer(view[begin + 1 : end], np.uint8)
+            if codes.min() < 0x20 or codes.max() > 0x7F:
+                raise ValueError("this is no base64, and may be no JSON")
+            rest += view[done : begin + 1], b"\\u0000%d" % len(texts)
+            texts.append(view[begin + 1 : end])
+            done = end
+    if not texts:
+        raise ValueError("there is no base64")
+    value = orjson.loads(b"".join([*rest, view[done:]]))
+    if _put_back(value, texts) < len(texts):
+        raise ValueError("there are other long strings")
+    return value
+
+
+def _put_back(value: Any, texts: list[memoryview]) -> int:
+    """Puts the texts that were cut out to their places as base64, and says how many have found one."""
+    if isinstance(value, dict):
+        found = sum([_put_back(item, texts) for item in value.values()])
+        name = value.get("base64")
+        if isinstance(name, str) and name.startswith("\0"):
+            value["base64"] = texts[int(name[1:])]
+            found += 1
+        return found
+    if isinstance(value, list) and value and isinstance(value[0], dict | list):
+        return sum([_put_back(item, texts) for item in value])
+    return 0

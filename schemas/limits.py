@@ -53,7 +53,7 @@ class Limits:
         codes = np.frombuffer(body, np.uint8)
         for start in range(0, len(codes), PIECE):
             piece = codes[start : start + PIECE]
-            count += 4 * int((piece == COMMA).sum()) + 10 * int((piece | CASE == OPENING).sum())
+            count += int(4 * np.count_nonzero(piece == COMMA) + 10 * np.count_nonzero(piece | CASE == OPENING))
         if count > self.numbers:
             raise TooLarge(
                 (),

@@ -164,7 +164,7 @@ def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
         raise InvalidValue(
             "empty_array", ("shape",), "This array is empty.", expected="sizes of at least 1", received=shape
         )
-    if type(text) is not str:
+    if type(text) not in (str, memoryview):  # The latter from a large body.
         raise InvalidValue(
             "wrong_type", ("base64",), "The bytes are a string.", expected="string", received=json_type(text)
         )

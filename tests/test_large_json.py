@@ -58,7 +58,7 @@ def in_lists(value: Any, like: Any) -> Any:
     return value
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def every_size() -> Any:
     """All bodies are read as large ones, and all matrices as large ones."""
     with pytest.MonkeyPatch.context() as patch:
@@ -120,6 +120,77 @@ def test_what_only_looks_like_a_matrix_stays_what_it_is(every_size: None, text: 
 
 def test_a_byte_order_mark_is_refused_at_every_size(every_size: None) -> None:
     assert fate(read_json, b"\xef\xbb\xbf[[1, 2]]")[0] == "problem"
+
+
+tensors = st.recursive(
+    st.sampled_from(
+        [
+            "1",
+            '""',
+            '"AAAAAAAA"',
+            '"ééééééé"',
+            '"aaaaaaa\\"b"',
+            '"AAAAAAAA\\u00000"',
+            '"\taaaaaaaa"',
+            '"',
+            "NaN",
+            '"A" "B"',
+            "[]",
+        ]
+    ),
+    lambda items: (
+        st.lists(items, max_size=3).map(lambda parts: f"[{','.join(parts)}]")
+        | st.lists(st.tuples(st.sampled_from(["base64", "base64", "a"]), items), max_size=3).map(
+            lambda parts: "{" + ",".join(f'"{key}": {value}' for key, value in parts) + "}"
+        )
+    ),
+)
+
+
+@pytest.fixture(scope="class")
+def every_text() -> Any:
+    """All bodies are read as large ones that hold base64, and all texts as long ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"LARGE": 1, "LONG": len('"base64'), "SPACING": 1}.items():
+            patch.setattr(large_json, name, value)
+        yield
+
+
+@given(text=tensors)
+def test_base64_is_read_as_any_other_text(every_text: None, text: str) -> None:
+    body = f'{{"tensor": {text}, "b": 1}}'.encode()
+    for whole in (body, memoryview(body), bytearray(body)):
+        name, value = fate(read_json, whole)  # type: ignore[arg-type]
+        assert (name, in_strings(value)) == fate(read_json_plainly, body)
+
+
+def in_strings(value: Any) -> Any:
+    """The value with strings in the place of views."""
+    if isinstance(value, memoryview):
+        return bytes(value).decode("ascii")
+    if isinstance(value, dict):
+        return {key: in_strings(item) for key, item in value.items()}
+    return [in_strings(item) for item in value] if isinstance(value, list) else value
+
+
+def test_base64_stays_where_it_is_in_the_body(every_text: None) -> None:
+    body = b'{"a": [{"base64": "AAAAAAAA"}, {"base64": "BBBBBB=="}], "base64": 1}'
+    first, second = (item["base64"] for item in read_json(body)["a"])
+    assert (bytes(first), bytes(second)) == (b"AAAAAAAA", b"BBBBBB==")
+    assert first.obj is body
+
+
+@pytest.mark.parametrize(
+    "wrong", ['{"base64": "AAAAAAA\\u0041"}', '{"name": "AAAAAAAA"}', '{"base64": "AAAAAAAA", "base64": "AAAAAAAA"}']
+)
+def test_other_texts_are_no_views(every_text: None, wrong: str) -> None:
+    body = f'{{"a": {{"base64": "AAAAAAAA"}}, "b": {wrong}}}'.encode()
+    assert repr(read_json(body)) == repr(read_json_plainly(body))
+
+
+def test_short_strings_are_not_looked_at_one_by_one() -> None:
+    body = b'{"a": [' + b'"", ' * 10**5 + b'{"base64": "' + b"A" * 10**6 + b'"}]}'
+    assert large_json.read(body) is None
 
 
 @pytest.mark.parametrize("number", ["1e400", "1.7976931348623159e308", "1" * 400, "18446744073709551616", "NaN"])
