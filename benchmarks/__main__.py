@@ -5,7 +5,6 @@ Each runs in a process of its own, so that one that fails costs the report no mo
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -21,11 +20,8 @@ MOST_SECONDS = 600
 def run(section: str, quick: bool) -> str:
     """What a section prints, or why it could not."""
     command = [sys.executable, "-m", f"benchmarks.{section}", *(["--quick"] if quick else [])]
-    one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
-        finished = subprocess.run(
-            command, stdout=subprocess.PIPE, text=True, env=os.environ | one_thread, timeout=MOST_SECONDS, check=False
-        )
+        finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=MOST_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return f"## {section}\n\nNot measured: it took longer than {MOST_SECONDS} s.\n"
     if finished.returncode:
