@@ -30,7 +30,7 @@ class ExampleName(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from app.examples import EXAMPLES
-        from schemas.errors import nearest
+        from schemas.names import nearest
 
         if value not in EXAMPLES:
             self.fail(f"There is no example {value!r}. {nearest(value, list(EXAMPLES)) or ''}", param, ctx)

@@ -10,8 +10,9 @@ from starlette.exceptions import HTTPException
 
 from app.problems import PROBLEMS
 from engine.errors import EngineError
-from schemas.errors import json_type, nearest
+from schemas.errors import json_type
 from schemas.fields import known_fields
+from schemas.names import nearest
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20

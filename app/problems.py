@@ -100,7 +100,8 @@ PROBLEMS = {
         422,
         "A name is not known",
         "An activation, loss, optimizer, initializer or another name is not among those that exist.",
-        "See GET /v1/catalog for all names; the error lists them and the nearest one.",
+        "See GET /v1/catalog for all names. The error lists them, and hints at the one that is called so elsewhere, or "
+        "that looks most like it.",
     ),
     "wrong-type": Problem(
         422, "A value has the wrong type", "For instance a string where a number belongs.", "Send the expected type."

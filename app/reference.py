@@ -18,7 +18,7 @@ from app.openapi import route_name
 from app.problems import PROBLEMS
 from app.settings import settings
 from schemas.catalog import Catalog, catalog
-from schemas.errors import nearest
+from schemas.names import nearest
 
 router = APIRouter(generate_unique_id_function=route_name)
 LIBRARIES = ("fastapi", "pydantic", "numpy", "orjson", "uvicorn")

@@ -26,6 +26,18 @@ class EngineError(ValueError):
         self.hint = hint
 
 
+class OutOfRange(EngineError):
+    """A hyperparameter that is too small or too large, by itself or beside another one."""
+
+    code = "out_of_range"
+
+
+def require(fits: bool, where: Where, expected: str, received: float) -> None:
+    """Raises OutOfRange unless a hyperparameter fits."""
+    if not fits:
+        raise OutOfRange(where, "This number is outside its range.", expected=expected, received=received)
+
+
 class ShapeMismatch(EngineError):
     """Two arrays do not fit together."""
 

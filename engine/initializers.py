@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from engine.errors import require
 from engine.rules import About, Array, hyper
 
 Shape = tuple[int, ...]
@@ -96,8 +97,8 @@ class Uniform:
     about: ClassVar = About("Uniform", r"U(a, b)")
 
     def __post_init__(self) -> None:
-        if not self.a <= self.b or not math.isfinite(self.b - self.a):
-            raise ValueError("a must not be above b, and their difference must be finite")
+        fits = self.a <= self.b and math.isfinite(self.b - self.a)
+        require(fits, ("b",), f">= {self.a}, by a finite difference", self.b)
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
         return random.uniform(self.a, self.b + 0.0, shape)  # NumPy refuses a range of -0.0.
@@ -137,8 +138,8 @@ class TruncatedNormal:
 
     def __post_init__(self) -> None:
         # Farther out in a tail, the cumulative distribution has too few digits to draw from.
-        if not self.a < self.b or not self._share() >= 1e-3:
-            raise ValueError("a must be below b, with at least a thousandth of the normal distribution between them")
+        require(self.a < self.b, ("b",), f"> {self.a}", self.b)
+        require(self._share() >= 1e-3, ("b",), "at least a thousandth of the normal distribution from a to b", self.b)
 
     def _share(self) -> float:
         distribution = NormalDist(self.mean, self.std)

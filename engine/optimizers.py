@@ -14,11 +14,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from engine.errors import InvalidState
+from engine.errors import InvalidState, require
 from engine.rules import About, Array, hyper
 
 State = dict[str, Any]
-
 RATE = "How far a step goes."
 DECAY = "Decays weights by this much: added to the gradient as weight_decay * w."
 DECOUPLED = "Decays weights directly, by learning_rate * weight_decay * w, beside the gradient's step."
@@ -32,8 +31,8 @@ def rate(default: float) -> Any:
 
 
 def require_fractions(betas: tuple[float, float]) -> None:
-    if not all(0 <= beta < 1 for beta in betas):
-        raise ValueError("betas must be two numbers at least 0 and below 1")
+    for i, beta in enumerate(betas):
+        require(0 <= beta < 1, ("betas", i), ">= 0, < 1", beta)
 
 
 def zeros(parameters: Array, *names: str) -> State:
@@ -61,8 +60,8 @@ class Sgd:
     )
 
     def __post_init__(self) -> None:
-        if self.nesterov and (self.momentum <= 0 or self.dampening != 0):
-            raise ValueError("nesterov needs a momentum above 0 and a dampening of 0")
+        require(self.momentum > 0 or not self.nesterov, ("momentum",), "> 0 with nesterov", self.momentum)
+        require(self.dampening == 0 or not self.nesterov, ("dampening",), "0 with nesterov", self.dampening)
 
     def init(self, parameters: Array) -> State:
         return zeros(parameters, "momentum_buffer") if self.momentum else {"step": 0}
@@ -410,10 +409,11 @@ class Rprop:
     about: ClassVar = About("Rprop", r"w \leftarrow w - \operatorname{sign}(g) \, \Delta")
 
     def __post_init__(self) -> None:
-        if not 0 < self.etas[0] < 1 < self.etas[1] < math.inf:
-            raise ValueError("etas must be a number between 0 and 1 and a number above 1")
-        if not 0 <= self.step_sizes[0] <= self.step_sizes[1] < math.inf:
-            raise ValueError("step_sizes must be two numbers at least 0, the smaller one first")
+        (shrink, grow), (least, most) = self.etas, self.step_sizes
+        require(0 < shrink < 1, ("etas", 0), "> 0, < 1", shrink)
+        require(1 < grow < math.inf, ("etas", 1), "> 1", grow)
+        require(0 <= least < math.inf, ("step_sizes", 0), ">= 0", least)
+        require(least <= most < math.inf, ("step_sizes", 1), f">= {least}", most)
 
     def init(self, parameters: Array) -> State:
         return {"step_size": np.full_like(parameters, self.learning_rate), **zeros(parameters, "prev")}

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from engine.errors import require
 from engine.rules import About, Array, hyper
 
 
@@ -110,8 +111,7 @@ class HardTanh:
     max_val: float = hyper(1.0, description="The largest value.")
 
     def __post_init__(self) -> None:
-        if not self.min_val < self.max_val:
-            raise ValueError("min_val must be below max_val")
+        require(self.min_val < self.max_val, ("max_val",), f"> {self.min_val}", self.max_val)
 
     about: ClassVar = About(
         "Hard tanh",

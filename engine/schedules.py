@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from engine.errors import InvalidState, NonFinite
+from engine.errors import InvalidState, NonFinite, require
 from engine.rules import About, hyper
 
 State = dict[str, Any]
@@ -119,8 +119,8 @@ class MultiStep(_Schedule):
     about: ClassVar = About("Step decay at milestones", r"\eta_0 \gamma^{|\{m : m \le i\}|}")
 
     def __post_init__(self) -> None:
-        if not all(milestone >= 0 for milestone in self.milestones):
-            raise ValueError("milestones must be whole numbers at least 0: the indices where the rate changes")
+        for i, milestone in enumerate(self.milestones):
+            require(milestone >= 0, ("milestones", i), ">= 0", milestone)
 
     def scheduled(self, index: int, base: float, state: State) -> float:
         return float(base * self.gamma ** sum(milestone <= index for milestone in self.milestones))

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from engine.errors import InvalidTarget, NotProbabilities, ShapeMismatch
+from engine.errors import InvalidTarget, NotProbabilities, ShapeMismatch, require
 from engine.rules import Array
 
 Reduction = Literal["mean", "batch_mean", "sum"]
@@ -56,8 +56,8 @@ def require_class_weights(weights: ClassWeights, outputs: int) -> None:
 
 
 def require_weights_from_zero(weights: ClassWeights) -> None:
-    if weights is not None and not all(math.isfinite(w) and w >= 0 for w in weights):
-        raise ValueError("class_weights must be numbers at least 0")
+    for i, weight in enumerate(weights or ()):
+        require(0 <= weight < math.inf, ("class_weights", i), ">= 0", weight)
 
 
 def label_weights(weights: ClassWeights, t: Array) -> Array | None:

@@ -1,7 +1,5 @@
 """The one error of the wire that the engine does not know."""
 
-from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 from engine.errors import EngineError
@@ -32,9 +30,3 @@ def json_type(value: Any) -> str:
             return "object"
         case _:
             return "tensor"
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """A hint with the known name that looks most like `name`, where one does."""
-    close = get_close_matches(name[:64].lower(), names, n=1, cutoff=0.5)
-    return f"Did you mean '{close[0]}'?" if close else None

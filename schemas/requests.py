@@ -17,9 +17,10 @@ from engine.regularization import Regularization
 from engine.rules import Array
 from engine.step import NetworkState
 from schemas.answers import BackwardAnswer, ForwardAnswer, InitializeAnswer, StepAnswer, include_names
-from schemas.errors import InvalidValue, nearest
+from schemas.errors import InvalidValue
 from schemas.limits import WithinLimits
 from schemas.model import Model
+from schemas.names import nearest
 from schemas.network import (
     LAYOUTS,
     DType,

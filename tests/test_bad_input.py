@@ -99,6 +99,21 @@ CASES = {
     "short base64": (
         "/inputs", {"dtype": "float64", "shape": [1, 3], "base64": "AAAA"}, "shape-mismatch", "/inputs/base64", 24, 3,
     ),
+    "beta": (
+        "/optimizer", {"kind": "adam", "betas": [0.9, 2]}, "out-of-range", "/optimizer/betas/1", ">= 0, < 1", 2,
+    ),
+    "eta": ("/optimizer", {"kind": "rprop", "etas": [0.5, 1]}, "out-of-range", "/optimizer/etas/1", "> 1", 1),
+    "nesterov": (
+        "/optimizer", {"kind": "sgd", "nesterov": True}, "out-of-range", "/optimizer/momentum", "> 0 with nesterov", 0,
+    ),
+    "class weight": (
+        "/loss", {"kind": "cross_entropy", "class_weights": [1, -1, 1]}, "out-of-range", "/loss/class_weights/1",
+        ">= 0", -1,
+    ),
+    "limits": (
+        "/network/layers/0/activation", {"kind": "hard_tanh", "min_val": 2}, "out-of-range",
+        "/network/layers/0/activation/max_val", "> 2.0", 1,
+    ),
 }  # fmt: skip
 
 

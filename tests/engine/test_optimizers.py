@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engine import optimizers
-from engine.errors import InvalidState
+from engine.errors import InvalidState, OutOfRange
 from engine.optimizers import Optimizer, State
 from engine.rules import Array
 
@@ -292,27 +292,29 @@ def test_nadam_refuses_a_product_that_no_answer_holds(product: float) -> None:
 @pytest.mark.parametrize("rule", [r for r in RULES if "betas" in r.__dataclass_fields__], ids=kind_of)
 @pytest.mark.parametrize("betas", [(1.0, 0.9), (0.9, 1.0), (-0.1, 0.9), (0.9, 2.0), (math.nan, 0.9)])
 def test_betas_are_fractions(rule: Any, betas: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="at least 0 and below 1"):
+    with pytest.raises(OutOfRange) as refusal:
         rule(betas=betas)
+    assert refusal.value.where == ("betas", 0 if betas[1] == 0.9 else 1)
 
 
 @pytest.mark.parametrize(
-    ("parameters", "words"),
+    ("parameters", "where"),
     [
-        ({"etas": (1.5, 1.2)}, "etas"),
-        ({"etas": (0.0, 1.2)}, "etas"),
-        ({"etas": (0.5, 1.0)}, "etas"),
-        ({"etas": (0.5, math.inf)}, "etas"),
-        ({"step_sizes": (1.0, 0.5)}, "step_sizes"),
-        ({"step_sizes": (-1.0, 0.5)}, "step_sizes"),
+        ({"etas": (1.5, 1.2)}, ("etas", 0)),
+        ({"etas": (0.0, 1.2)}, ("etas", 0)),
+        ({"etas": (0.5, 1.0)}, ("etas", 1)),
+        ({"etas": (0.5, math.inf)}, ("etas", 1)),
+        ({"step_sizes": (1.0, 0.5)}, ("step_sizes", 1)),
+        ({"step_sizes": (-1.0, 0.5)}, ("step_sizes", 0)),
     ],
 )
-def test_rprop_bounds(parameters: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_rprop_bounds(parameters: dict[str, Any], where: tuple[str, int]) -> None:
+    with pytest.raises(OutOfRange) as refusal:
         optimizers.Rprop(**parameters)
+    assert refusal.value.where == where
 
 
 @pytest.mark.parametrize("parameters", [{}, {"momentum": 0.9, "dampening": 0.1}])
 def test_nesterov_needs_momentum_without_dampening(parameters: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="nesterov needs a momentum above 0"):
+    with pytest.raises(OutOfRange, match="outside its range"):
         optimizers.Sgd(nesterov=True, **parameters)

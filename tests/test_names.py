@@ -1,0 +1,84 @@
+"""What other libraries call a thing leads to our name of it."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from app.document import Application
+from app.main import create_app
+from schemas.names import SYNONYMS, nearest
+from tests.test_bad_input import changed, refused
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "ours"),
+    [
+        ("/loss", "categorical_crossentropy", "cross_entropy"),
+        ("/loss", "CrossEntropyLoss", "cross_entropy"),
+        ("/loss", "BCEWithLogitsLoss", "binary_cross_entropy"),
+        ("/loss", "mean_squared_error", "mse"),
+        ("/loss", "L1Loss", "mae"),
+        ("/loss", "log_loss", "cross_entropy"),
+        ("/loss", {"kind": "kld"}, "kl_divergence"),
+        ("/network/layers/0/activation", "swish", "silu"),
+        ("/network/layers/0/activation", "linear", "identity"),
+        ("/network/layers/0/activation", "LeakyReLU", "leaky_relu"),
+        ("/network/layers/0/activation", "logistic", "sigmoid"),
+        ("/optimizer", "gradient_descent", "sgd"),
+        ("/optimizer", "RMSprop", "rmsprop"),
+        ("/optimizer", "amsgrad", "adam"),
+    ],
+)
+def test_a_name_of_another_library_leads_to_ours(
+    client: httpx.Client, textbook: dict[str, Any], path: str, name: Any, ours: str
+) -> None:
+    problem = refused(client.post("/v1/step", json=changed(textbook, path, name)), 422, "unknown-name")
+    assert f"'{ours}'" in problem["errors"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "ours"),
+    [
+        ("/X", "inputs"),
+        ("/labels", "targets"),
+        ("/criterion", "loss"),
+        ("/optimizer/lr", "learning_rate"),
+        ("/network/layers/0/W", "weights"),
+        ("/network/layers/1/nonlinearity", "activation"),
+    ],
+)
+def test_a_field_of_another_library_leads_to_ours(
+    client: httpx.Client, textbook: dict[str, Any], path: str, ours: str
+) -> None:
+    asked = {**textbook, "optimizer": {"kind": "sgd"}}
+    problem = refused(client.post("/v1/step", json=changed(asked, path, 1)), 422, "unknown-field")
+    assert (problem["errors"][0]["pointer"], f"'{ours}'" in problem["detail"]) == (path, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("xavier_uniform", "glorot_uniform"), ("kaiming_normal_", "he_normal"), ("eye", "identity"), ("zero", "zeros")],
+)
+def test_initializers(client: httpx.Client, name: str, ours: str) -> None:
+    layer = {"units": 2, "activation": "relu", "weights_initializer": name}
+    problem = refused(client.post("/v1/initialize", json={"input_size": 2, "layers": [layer]}), 422, "unknown-name")
+    assert f"'{ours}'" in problem["detail"]
+
+
+def test_one_name_means_what_is_known_at_its_place() -> None:
+    assert nearest("logistic", ["binary_cross_entropy"]) == "Did you mean 'binary_cross_entropy'?"
+    assert nearest("log_loss", ["accuracy", "log_loss_"]) == "Did you mean 'log_loss_'?"
+    assert nearest("crossentropy", ["log_loss"]) == "Did you mean 'log_loss'?"
+    assert nearest("qwertz", ["relu", "tanh"]) is None
+    assert nearest("l" * 10**6, ["relu"]) is None
+
+
+def test_all_synonyms_are_of_names_that_exist(client: httpx.Client) -> None:
+    app = create_app()
+    assert isinstance(app, Application)
+    document = app.openapi()
+    fields = {name for shape in document["components"]["schemas"].values() for name in shape.get("properties", ())}
+    catalog = client.get("/v1/catalog").json()
+    kinds = {entry["kind"] for entries in catalog.values() if isinstance(entries, list) for entry in entries}
+    assert set(SYNONYMS) - fields - kinds == set()
