@@ -144,18 +144,21 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
         if isinstance(cause, EngineError):
             return _engine_error(cause, where)
         return _error(where, "invalid_value", f"{cause}.")
+    if kind == "missing" and isinstance(where[-1], int):
+        items = f"at least {where[-1] + 1} items"
+        return _error(where[:-1], "out_of_range", "This has the wrong length.", items, where[-1])
     if kind == "missing":
         return _error(where, "missing", f"The field {where[-1]} is missing.", expected=str(where[-1]))
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return _unknown_field(where, known_fields(model, where[:-1], body))
     if kind in ("union_tag_invalid", "literal_error"):
-        names = [
-            name.strip("'")
-            for name in context.get("expected_tags", context.get("expected", "")).replace(" or ", ", ").split(", ")
-        ]
+        parts = context.get("expected_tags", context.get("expected", "")).replace(" or ", ", ").split(", ")
+        names = [part.strip("'") for part in parts]
         if kind == "union_tag_invalid" and isinstance(value, dict):
             where, value = (*where, "kind"), value.get("kind")
         if not isinstance(value, str):
+            if all(part.isdecimal() for part in parts):
+                return _error(where, "out_of_range", "This is not one of the values there are.", list(map(int, parts)))
             return _error(where, "wrong_type", "A name was expected here.", names, json_type(value))
         hint = nearest(value, names)
         return _error(where, "unknown_name", f"This name is not known.{' ' + hint if hint else ''}", names)
@@ -171,6 +174,8 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
         return _error(where, code, "This has the wrong length.", f"{expected} {noun}", context.get("actual_length"))
     if kind == "finite_number":
         return _error(where, "out_of_range", "This number must be finite.", "a finite number")
+    if kind == "int_type" and isinstance(value, float) and abs(value) >= 2**63:
+        return _error(where, "out_of_range", "This number is outside its range.", "less than 2^63 in magnitude")
     expected = next((name for prefix, name in TYPES.items() if kind.startswith(prefix)), None)
     return _error(where, "wrong_type", "This value has the wrong type.", expected, json_type(value))
 

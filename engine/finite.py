@@ -31,8 +31,18 @@ def require_finite(where: Where, array: Array) -> None:
         f"{_words(where)} became {name}{place}, the first such number of the computation.",
         expected="a finite number",
         received=name,
-        hint="Scale inputs and weights down, lower the learning rate, or compute in float64.",
+        hint=_hint(where, array),
     )
+
+
+def _hint(where: Where, array: Array) -> str:
+    """What may help; after an update too, a number was too large or something was divided by 0."""
+    hints = ["Scale inputs and weights down"]
+    if where[0] in ("network", "optimizer_state"):
+        hints = ["Lower the learning rate", "give eps a value above 0", "look into the posted optimizer_state"]
+    if array.dtype == np.float32:
+        hints.append("compute in float64")
+    return f"{', or '.join(hints)}."
 
 
 def _words(where: Where) -> str:

@@ -408,6 +408,12 @@ class CosineSimilarity(_OfOutputs):
         """x over its length, the length, and whether eps left the length as it is."""
         squares = (x * x).sum(axis=1, keepdims=True)
         length = np.sqrt(np.maximum(squares, self.eps))
+        if np.isinf(squares).any():
+            largest = np.abs(x).max(axis=1, keepdims=True)
+            shares = x / np.maximum(largest, 1)
+            length = np.where(
+                np.isinf(squares), largest * np.sqrt((shares * shares).sum(axis=1, keepdims=True)), length
+            )
         return x / length, length, squares > self.eps
 
     def values(self, y: Array, t: Array) -> Array:

@@ -56,6 +56,27 @@ def classes(rows: Array, threshold: float | None = None) -> Array:
     return (rows[:, 0] > (0.5 if threshold is None else threshold)).astype(np.intp)
 
 
+def labels(targets: Array) -> Array:
+    """The class of each row of targets; raises InvalidTarget where one has several, or none."""
+    if targets.shape[1] > 1:
+        tied = (targets == targets.max(axis=1, keepdims=True)).sum(axis=1) > 1
+        wrong = tied & ((targets < 0).any(axis=1) | (np.abs(targets.sum(axis=1) - 1) > 1e-6))
+        expected = "one largest number, or probabilities"
+    else:
+        wrong = ((targets < 0) & (targets != -1) | (targets > 1))[:, 0]
+        expected = "a number from 0 to 1, or -1"
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise InvalidTarget(
+            ("targets", row),
+            "A metric of classes takes one class for each example, and this target tells none.",
+            expected=expected,
+            received=targets[row].tolist(),
+            hint="mse, mae and r2 take all targets.",
+        )
+    return classes(targets)
+
+
 def differences(outputs: Array, targets: Array) -> Array:
     return np.subtract(targets, outputs, dtype=np.float64)
 
@@ -72,7 +93,7 @@ class Accuracy:
     about: ClassVar = About("Accuracy", r"\frac1n \sum_i [\hat c_i = c_i]")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
-        return float(mean(classes(outputs, self.threshold) == classes(targets), sample_weights))
+        return float(mean(classes(outputs, self.threshold) == labels(targets), sample_weights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +120,9 @@ class TopKAccuracy:
                 received=units,
                 hint="Set a smaller k, or use accuracy.",
             )
-        labels = classes(targets)[:, np.newaxis]
-        own = np.take_along_axis(outputs, labels, axis=1)
-        before = (outputs > own) | ((outputs == own) & (np.arange(units) > labels))
+        own_class = labels(targets)[:, np.newaxis]
+        own = np.take_along_axis(outputs, own_class, axis=1)
+        before = (outputs > own) | ((outputs == own) & (np.arange(units) > own_class))
         return float(mean(before.sum(axis=1) < self.k, sample_weights))
 
 
@@ -116,7 +137,7 @@ class Counts(NamedTuple):
 
 
 def count(outputs: Array, targets: Array, weights: Array | None, threshold: float | None, average: Average) -> Counts:
-    p, t = classes(outputs, threshold), classes(targets)
+    p, t = classes(outputs, threshold), labels(targets)
     size = max(outputs.shape[1], 2)
     w = np.ones(len(p)) if weights is None else weights.astype(np.float64)
     hits, predicted, actual = (np.bincount(c, v, size) for c, v in ((t, w * (p == t)), (p, w), (t, w)))
@@ -208,7 +229,7 @@ class ConfusionMatrix:
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> list[list[float]]:
         size = max(outputs.shape[1], 2)
-        cells = classes(targets) * size + classes(outputs, self.threshold)
+        cells = labels(targets) * size + classes(outputs, self.threshold)
         matrix = np.bincount(cells, sample_weights, size * size).reshape(size, size)
         return [list(row) for row in matrix.tolist()]
 
@@ -227,11 +248,11 @@ class RocAuc:
     about: ClassVar = About("Area under the ROC curve", r"P(y^+ > y^-) + \tfrac12 P(y^+ = y^-)")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
-        labels = classes(targets)
-        w = np.ones(len(labels)) if sample_weights is None else sample_weights.astype(np.float64)
+        actual = labels(targets)
+        w = np.ones(len(actual)) if sample_weights is None else sample_weights.astype(np.float64)
         if outputs.shape[1] <= 2:
-            return one_against_rest(outputs[:, -1], labels == 1, w, 1)
-        areas = [one_against_rest(column, labels == c, w, c) for c, column in enumerate(outputs.T)]
+            return one_against_rest(outputs[:, -1], actual == 1, w, 1)
+        areas = [one_against_rest(column, actual == c, w, c) for c, column in enumerate(outputs.T)]
         return sum(areas) / len(areas)
 
 
@@ -240,7 +261,7 @@ def one_against_rest(scores: Array, positive: Array, weights: Array, label: int)
     inside, outside = np.bincount(ranks, weights * positive), np.bincount(ranks, weights * ~positive)
     if not (inside.any() and outside.any()):
         raise InvalidTarget(
-            HERE,
+            ("targets",),
             f"roc_auc is undefined: {'all' if inside.any() else 'none'} of the examples are of class {label}.",
             expected=f"targets of class {label}, and of another class",
             hint="Post more examples, or leave roc_auc out.",
@@ -265,7 +286,7 @@ class LogLoss:
         eps = float(np.finfo(outputs.dtype).eps)
         require_rows_of_probabilities(outputs, eps**0.5)
         rows = outputs if outputs.shape[1] > 1 else np.hstack([1 - outputs, outputs])
-        own = np.take_along_axis(rows, classes(targets)[:, np.newaxis], axis=1)[:, 0]
+        own = np.take_along_axis(rows, labels(targets)[:, np.newaxis], axis=1)[:, 0]
         return float(mean(-np.log(np.clip(own.astype(np.float64), eps, 1 - eps)), sample_weights))
 
 
@@ -357,7 +378,9 @@ class R2:
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
         if len(targets) < 2:
-            raise InvalidTarget(HERE, "r2 needs at least two examples.", expected="2 rows", received=len(targets))
+            raise InvalidTarget(
+                ("targets",), "r2 needs at least two examples.", expected="2 rows", received=len(targets)
+            )
         t = targets.astype(np.float64)
         errors = mean(differences(outputs, targets) ** 2, sample_weights)
         spread = mean((t - mean(t, sample_weights)) ** 2, sample_weights)

@@ -29,13 +29,14 @@ def prepare_targets(loss: Loss, targets: Array, shape: tuple[int, ...], dtype: A
                 f"This label is not one of the {outputs} classes.",
                 expected=f"an integer from 0 to {outputs - 1}",
                 received=targets[i].item(),
+                hint="A single output tells two classes apart with binary_cross_entropy." if outputs == 1 else None,
             )
         one_hot = np.zeros(shape, dtype)
         one_hot[np.arange(batch), targets.astype(np.int64)] = 1
         return one_hot
     if targets.shape != shape:
         hint = None
-        if targets.ndim == 1:
+        if targets.ndim == 1 and outputs == 1:
             hint = f"{loss.kind} takes one number for each output: [[0], [1]] in place of [0, 1]."
         raise ShapeMismatch(
             ("targets",),

@@ -14,7 +14,8 @@ class EarlyStopping:
 
     `monitor` is loss, validation_loss, or the name of a metric, with validation_ before it for the validation data.
 
-    Source: keras.callbacks.EarlyStopping, with scikit-learn's default patience.
+    Source: keras.callbacks.EarlyStopping for the names; scikit-learn's n_iter_no_change for the count and its default
+    (Keras stops an epoch sooner).
     """
 
     monitor: str = hyper("validation_loss", description="The quantity that should improve.", max_length=64)

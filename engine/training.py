@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.clipping import Clipping, norm
 from engine.data import Data, order
-from engine.errors import EngineError, NonFinite
+from engine.errors import EngineError, InvalidTarget, InvalidWeights, NonFinite, ShapeMismatch
 from engine.finite import require_finite
 from engine.losses import Loss
 from engine.metrics import Metric
@@ -94,6 +94,13 @@ def train(
     losses (before their updates) by the weight of their examples, their sum for the reduction sum; the penalty is part
     of it. The gradient norm is the mean over batches.
     """
+    if counts_nothing(plan.loss, data):
+        raise InvalidWeights(
+            ("sample_weights",) if data.weights is not None and not data.weights.any() else ("loss", "class_weights"),
+            "The weights of all examples are 0, so there is no mean.",
+            expected="a sum above 0",
+            received=0,
+        )
     loss = RunningLoss(plan.loss, start.network, data)
     history: list[Row] = []
     last = start
@@ -139,8 +146,13 @@ def _row(run: "_Epoch", network: Network, data: Data, validation: Data | None) -
     plan = run.plan
     row: Row = {"epoch": run.epoch + 1, "loss": run.loss, "metrics": measure(network, data, plan.metrics)}
     if validation is not None:
-        loss, outputs = evaluate(network, validation, plan.loss)
-        row["validation"] = {"loss": loss, "metrics": measure_outputs(outputs, validation, plan.metrics)}
+        try:
+            loss, outputs = evaluate(network, validation, plan.loss)
+            row["validation"] = {"loss": loss, "metrics": measure_outputs(outputs, validation, plan.metrics)}
+        except (InvalidTarget, InvalidWeights) as error:
+            # Where it was split off, its rows have other numbers than the request's.
+            error.where, error.detail = ("validation",), f"Of the validation data: {error.detail}"
+            raise
     return {**row, "learning_rate": run.optimizer.learning_rate, "gradient_norm": run.gradient_norm}
 
 
@@ -266,7 +278,10 @@ def monitor(row: Row, name: str, where: tuple[str, ...]) -> float:
     if not isinstance(value, float):
         known = [n for n, v in {"loss": row["loss"], **row["metrics"]}.items() if isinstance(v, float)]
         names = known + [f"validation_{n}" for n in known if "validation" in row]
-        raise EngineError(where, "There is no such quantity to watch.", expected=names, hint="Add it to metrics.")
+        hint = "Give validation data." if of_validation and "validation" not in row else "Add it to metrics."
+        if name.startswith("val_"):
+            hint = f"Did you mean 'validation_{name.removeprefix('val_')}'?"
+        raise EngineError(where, "There is no such quantity to watch.", expected=names, hint=hint)
     return value
 
 
@@ -294,7 +309,11 @@ def measure(network: Network, data: Data, metrics: tuple[Metric, ...]) -> dict[s
 def measure_outputs(outputs: Array, data: Data, metrics: tuple[Metric, ...]) -> dict[str, Any]:
     """The metrics of outputs against targets; raises NonFinite."""
     values: dict[str, Any] = {}
-    for metric in metrics:
-        values[metric.kind] = value = metric.value(outputs, data.targets, data.weights)
+    for i, metric in enumerate(metrics):
+        try:
+            values[metric.kind] = value = metric.value(outputs, data.targets, data.weights)
+        except ShapeMismatch as error:
+            error.where = (*error.where, i)
+            raise
         require_finite(("metrics", metric.kind), np.asarray(value))
     return values

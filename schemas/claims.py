@@ -33,6 +33,10 @@ def decode_claim(value: Any, depth: int = 0) -> Array:
     """An array of any shape, or one number; raises InvalidValue where it is neither."""
     if type(value) in NUMBERS:
         return np.array(value, np.float64)
+    if depth == 0 and type(value) not in (list, dict, np.ndarray):
+        raise InvalidValue(
+            "wrong_type", (), "A number or an array was expected here.", expected="number", received=json_type(value)
+        )
     if type(value) is not list or not value or type(value[0]) is not list or not value[0]:
         return decode(value, tuple(range(DEEPEST + 1)))
     refuse_mixture(value)
@@ -134,6 +138,14 @@ class Claims(Model):
     network: ClaimedNetwork | None = Field(None, description="The parameters after a step; needs an optimizer.")
     update_norm: Claimed | None = Field(None, description="One number: the norm of the step; needs an optimizer.")
     optimizer_state: Any = Field(None, description=AS_IT_CAME)
+
+    def not_compared(self) -> list[str]:
+        """JSON pointers to what is taken as it came although it holds numbers."""
+        found = [] if self.optimizer_state is None else ["/optimizer_state"]
+        for i, layer in enumerate(self.layers or ()):
+            if layer is not None and layer.per_example_gradients is not None:
+                found.append(f"/layers/{i}/per_example_gradients")
+        return found
 
     def to_engine(self, layout: Layout, depth: int) -> list[Claim]:
         """The claims by the keys of the engine, weights in its layout; raises ShapeMismatch where the count of layers

@@ -95,9 +95,17 @@ SYNONYMS = {
     "epochs": "nepochs numepochs maxiter iterations",
     "batch_size": "bs batchsize minibatchsize",
     "seed": "randomstate randomseed rngseed",
+    "weights_initializer": "kernelinitializer weightinitializer weightinit init initializer",
+    "bias_initializer": "biasinit usebias bias",
+    "frozen": "trainable requiresgrad",
+    "alpha": "rho decay smoothing",
+    "units_by_inputs": "pytorch torch outputsbyinputs",
+    "inputs_by_units": "keras tensorflow jax flax inputsbyoutputs",
     "validation": "validationdata valdata validationsplit",
     "negative_slope": "alpha slope leak",
 }
+ELSEWHERE = "msle meansquaredlogarithmicerror posweight hingeembedding tripletmargin ctc lbfgs ftrl noam heaviside glu"
+"""What no name of ours means, though some look like it."""
 _CALLED: dict[str, list[str]] = {}
 for _ours, _others in SYNONYMS.items():
     for _other in _others.split():
@@ -111,7 +119,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     forms = (whole, *(whole.removesuffix(ending) for ending in ENDINGS if whole.endswith(ending)))
     meant = [known[form] for form in forms if form in known]
     meant += [ours for form in forms for ours in _CALLED.get(form, ()) if ours in known.values()]
-    meant += [known[match] for match in get_close_matches(forms[-1], known, n=1)]
+    if not any(form in _CALLED or form in ELSEWHERE.split() for form in forms):
+        meant += [known[match] for match in get_close_matches(forms[-1], known, n=1)]
     return f"Did you mean '{meant[0]}'?" if meant else None
 
 

@@ -9,6 +9,7 @@ from pydantic_core import core_schema
 
 from engine import activations, clipping, initializers, losses, metrics, optimizers, schedules
 from schemas.errors import InvalidValue, json_type
+from schemas.tensors import decode
 
 
 def kind_of(rule: Any) -> str:
@@ -30,8 +31,15 @@ def _as_object(value: Any) -> Any:
         )
     if "kind" not in value:
         raise InvalidValue("missing", ("kind",), "This object needs a kind.", expected="a name")
+    value = dict(value)
     for key, items in value.items():
-        if type(items) is list:
+        if type(items) is dict:
+            try:
+                value[key] = decode(items, (1,)).tolist()
+            except InvalidValue as error:
+                error.where = (key, *error.where)
+                raise
+        elif type(items) is list:
             for i, item in enumerate(items):
                 if type(item) not in (int, float):
                     raise InvalidValue(

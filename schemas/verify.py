@@ -127,6 +127,10 @@ class VerifyAnswer(Selectable):
     unexplained: list[str] = Field(
         description="JSON pointers to wrong arrays that neither a known mistake nor the claims before account for."
     )
+    not_compared: list[str] = Field(
+        description="JSON pointers to claimed numbers that were not looked at: an optimizer's state, examples' own "
+        "gradients."
+    )
     not_tried: int = Field(
         description="How many mistakes, and pairs of them, were not tried, since a search ends at 4000 pairs and at a "
         "work that large networks reach sooner."
@@ -185,7 +189,8 @@ class VerifyRequest(BackwardRequest):
         by_key = {claim.key: claim for claim in claims}
         stepped = None if self.claimed is None or self.claimed.network is None else self.claimed.network.weights_layout
         layouts = (self.layout, self.layout if stepped is None else LAYOUTS[stepped])
-        return {**verification_to_wire(found, by_key, *layouts), "certificate": certificate}
+        left = [] if self.claimed is None else self.claimed.not_compared()
+        return {**verification_to_wire(found, by_key, *layouts), "not_compared": left, "certificate": certificate}
 
     def _case(self) -> Case:
         """What is computed; raises what a step, or its gradients, would."""

@@ -110,6 +110,12 @@ CASES = {
         "/loss", {"kind": "cross_entropy", "class_weights": [1, -1, 1]}, "out-of-range", "/loss/class_weights/1",
         ">= 0", -1,
     ),
+    "few betas": ("/optimizer", {"kind": "adam", "betas": [0.9]}, "out-of-range", "/optimizer/betas", None, 1),
+    "class weights in base64": (
+        "/loss", {"kind": "cross_entropy", "class_weights": {"dtype": "float64", "shape": [3], "base64": "AAAA"}},
+        "shape-mismatch", "/loss/class_weights/base64", 24, 3,
+    ),
+    "one of two numbers": ("/loss", {"kind": "multi_margin", "p": 3}, "out-of-range", "/loss/p", [1, 2], None),
     "limits": (
         "/network/layers/0/activation", {"kind": "hard_tanh", "min_val": 2}, "out-of-range",
         "/network/layers/0/activation/max_val", "> 2.0", 1,

@@ -70,6 +70,8 @@ def test_one_name_means_what_is_known_at_its_place() -> None:
     assert nearest("logistic", ["binary_cross_entropy"]) == "Did you mean 'binary_cross_entropy'?"
     assert nearest("log_loss", ["accuracy", "log_loss_"]) == "Did you mean 'log_loss_'?"
     assert nearest("crossentropy", ["log_loss"]) == "Did you mean 'log_loss'?"
+    assert nearest("mape", ["mae", "mse"]) is None
+    assert nearest("pos_weight", ["class_weights"]) is None
     assert nearest("qwertz", ["relu", "tanh"]) is None
     assert nearest("l" * 10**6, ["relu"]) is None
 
@@ -81,4 +83,5 @@ def test_all_synonyms_are_of_names_that_exist(client: httpx.Client) -> None:
     fields = {name for shape in document["components"]["schemas"].values() for name in shape.get("properties", ())}
     catalog = client.get("/v1/catalog").json()
     kinds = {entry["kind"] for entries in catalog.values() if isinstance(entries, list) for entry in entries}
-    assert set(SYNONYMS) - fields - kinds == set()
+    layouts = set(document["components"]["schemas"]["WeightsLayout"]["enum"])
+    assert set(SYNONYMS) - fields - kinds - layouts == set()

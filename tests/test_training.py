@@ -293,6 +293,37 @@ def test_validation_data_of_its_own(post: Any) -> None:
     assert answer["history"][-1]["validation"] == {"loss": own["loss"], "metrics": own["metrics"]}
 
 
+@pytest.mark.parametrize("validation", [{"fraction": 0.05}, {"inputs": [[1, 2, 3]], "targets": [0]}])
+def test_what_is_wrong_with_validation_data_is_said_of_them(
+    client: httpx.Client, post: Any, validation: dict[str, Any]
+) -> None:
+    asked = request(post, metrics=["roc_auc"], validation=validation)
+    problem = refused(client.post("/v1/train", json=asked), 422, "invalid-target")
+    assert problem["errors"][0]["pointer"] == "/validation" and "validation data" in problem["detail"]
+
+
+def test_weights_that_are_all_zero_are_refused(client: httpx.Client, post: Any) -> None:
+    asked = request(post, sample_weights=[0] * 23)
+    problem = refused(client.post("/v1/train", json=asked), 422, "invalid-weights")
+    assert problem["errors"][0]["pointer"] == "/sample_weights"
+    asked = request(post, loss={"kind": "cross_entropy", "class_weights": [0, 0, 0]})
+    problem = refused(client.post("/v1/train", json=asked), 422, "invalid-weights")
+    assert problem["errors"][0]["pointer"] == "/loss/class_weights"
+
+
+@pytest.mark.parametrize(
+    ("monitor", "hint"),
+    [
+        ("validation_loss", "Give validation data."),
+        ("val_accuracy", "Did you mean 'validation_accuracy'?"),
+        ("f1", "Add it to metrics."),
+    ],
+)
+def test_what_cannot_be_watched_has_a_hint(client: httpx.Client, post: Any, monitor: str, hint: str) -> None:
+    asked = request(post, early_stopping={"monitor": monitor})
+    assert hint in refused(client.post("/v1/train", json=asked), 422, "invalid-value")["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "value", "name", "pointer"),
     [

@@ -284,6 +284,13 @@ def test_tolerances_decide(post: Any, request_of: Any, step: dict[str, Any]) -> 
     assert post("/v1/verify", request_of(step, **strict))["verdict"] == "match"
 
 
+def test_what_is_not_compared_is_said(post: Any, request_of: Any) -> None:
+    claimed = {"optimizer_state": {"step": 7}, "layers": [None, {"per_example_gradients": {"weights": [[[1]]]}}, None]}
+    answer = post("/v1/verify", {**request_of("textbook"), "claimed": claimed})
+    assert answer["not_compared"] == ["/optimizer_state", "/layers/1/per_example_gradients"]
+    assert answer["comparisons"] == []
+
+
 def test_a_number_is_not_taken_as_rounded_where_a_small_tolerance_is_meant(post: Any, request_of: Any) -> None:
     rounded = request_of({"loss": 1.62, "outputs": [[0.2, 0.29, 0.52]]})
     for tolerance in (1e-7, 0):

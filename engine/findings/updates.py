@@ -37,7 +37,7 @@ class LargeLearningRate:
         rate = float(case.optimizer.learning_rate)
         if case.taken is None:
             message = f"With a learning rate of {rate:g} the step's numbers overflow."
-            evidence: dict[str, Any] = {"loss_before": before, "loss_after": None, "learning_rate": rate}
+            evidence: dict[str, Any] = {"loss_before": before, "learning_rate": rate}
             return [Finding(self.code, "warning", None, message, evidence, self.remedy)]
         after = case.loss_at(case.taken.network)
         if not after > before + RISE * abs(before):
@@ -47,7 +47,7 @@ class LargeLearningRate:
         best = losses.index(min(losses))
         evidence = {
             "loss_before": before,
-            "loss_after": after if math.isfinite(after) else None,
+            **({"loss_after": after} if math.isfinite(after) else {}),
             "learning_rate": rate,
             "best_factor": positions[best],
             "best_loss": losses[best],
@@ -75,7 +75,7 @@ class LargeUpdates:
                 self.code,
                 "warning",
                 i,
-                f"One step changes the weights of layer {i} by {ratio:.1%} of their size, where about 0.1% is usual.",
+                f"One step changes the weights of layer {i} by {100 * ratio:.4g}% of their size; about 0.1% is usual.",
                 {"update_ratio": ratio, "usual": USUAL},
                 self.remedy,
             )

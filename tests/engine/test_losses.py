@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engine.errors import EngineError, InvalidTarget, InvalidWeights, NotProbabilities, ShapeMismatch
-from engine.losses import Huber, Loss, MultiMargin, NegativeLogLikelihood, Poisson, SmoothL1
+from engine.losses import CosineSimilarity, Huber, Loss, MultiMargin, NegativeLogLikelihood, Poisson, SmoothL1
 from engine.probability_losses import BinaryCrossEntropy, CrossEntropy, Focal, KlDivergence
 from engine.reduction import example_losses, prepare_targets, reduce, row_scales
 from engine.rules import Array, column
@@ -349,6 +349,7 @@ ERRORS: list[Any] = [
     (CrossEntropy(), PROBABILITY, LABELS[:5], ShapeMismatch, ("targets",), [6], [5]),
     (LOSSES["mse"](), REAL, REAL[:, :3], ShapeMismatch, ("targets",), [6, 4], [6, 3]),
     (BinaryCrossEntropy(), PROBABILITY, LABELS, ShapeMismatch, ("targets",), [6, 4], [6]),
+    (BinaryCrossEntropy(), PROBABILITY[:, :1], LABELS, ShapeMismatch, ("targets",), [6, 1], [6]),
 ]  # fmt: skip
 
 
@@ -362,7 +363,7 @@ def test_errors_name_the_place(
     if error is NotProbabilities:
         assert "from_logits" in (caught.value.hint or "")
     if targets.ndim == 1 and not loss.takes_labels:
-        assert "[[0], [1]]" in (caught.value.hint or "")
+        assert ("[[0], [1]]" in (caught.value.hint or "")) == (y.shape[1] == 1)
 
 
 def test_rounding_above_one_passes() -> None:
@@ -387,3 +388,13 @@ def test_weights_without_a_mean(class_weights: Any, sample_weights: Any, where: 
             reduced(replace(loss, reduction=reduction), y, np.array([1, 1]), weights)
         assert caught.value.where == where
     reduced(replace(loss, reduction="sum"), y, np.array([1, 1]), weights)
+
+
+@pytest.mark.parametrize(("dtype", "large"), [(np.float64, 1e155), (np.float64, 1e300), (np.float32, 1e20)])
+def test_cosine_similarity_of_large_numbers(dtype: Any, large: float) -> None:
+    loss, y, t = CosineSimilarity(), np.array([[large, large], [3, 4]], dtype), np.eye(2, dtype=dtype)
+    with np.errstate(all="ignore"):
+        values, gradients = loss.values(y, t), loss.gradient(y, t)
+    assert values == pytest.approx([-(0.5**0.5), -0.8], rel=1e-6)
+    share = 8**-0.5 / large
+    assert gradients == pytest.approx(np.array([[-share, share], [0.096, -0.072]]), rel=1e-5, abs=0)

@@ -131,7 +131,7 @@ def test_roc_auc_of_a_missing_class_is_undefined() -> None:
     for label in (0, 1):
         with pytest.raises(InvalidTarget, match="undefined") as caught:
             metrics.RocAuc().value(y, np.eye(2)[[label, label]])
-        assert caught.value.where == ("metrics",)
+        assert caught.value.where == ("targets",)
     with pytest.raises(InvalidTarget, match="none of the examples are of class 2"):
         metrics.RocAuc().value(np.eye(3)[:2], np.eye(3)[:2])
     with pytest.raises(InvalidTarget):
@@ -222,3 +222,18 @@ def test_every_class_is_in_the_union_and_documented() -> None:
         assert len(paragraphs) > 1 and paragraphs[-1].startswith("Source: sklearn.metrics.")
         assert rule.about.title and rule.about.latex
         assert all(field.metadata.get("description") for field in fields(rule) if field.name != "kind")
+
+
+@pytest.mark.parametrize("rows", [[[1.0, 1.0, 0.0]], [[0.0, 0.0, 0.0]], [[1.0, 1.0, -1.0]], [[2.3]], [[-0.5]]])
+def test_metrics_of_classes_refuse_targets_that_tell_none(rows: list[list[float]]) -> None:
+    targets = np.array([[1.0] + [0.0] * (len(rows[0]) - 1), *rows])
+    for metric in (metrics.Accuracy(), metrics.F1(), metrics.ConfusionMatrix(), metrics.LogLoss(), metrics.RocAuc()):
+        with pytest.raises(InvalidTarget) as caught:
+            metric.value(np.full(targets.shape, 1 / targets.shape[1]), targets)
+        assert caught.value.where == ("targets", 1)
+
+
+@pytest.mark.parametrize("rows", [[[0.5, 0.5]], [[1.0, -1.0, -1.0]], [[0.3]], [[-1.0]], [[0.2, 0.4, 0.4]]])
+def test_metrics_of_classes_take_probabilities_and_signs(rows: list[list[float]]) -> None:
+    targets = np.array(rows)
+    assert metrics.Accuracy().value(targets, targets) == 1
