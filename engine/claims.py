@@ -21,6 +21,8 @@ NOISE = 1e-9
 """What a number may be off by, as a share of its array's largest: rounding errors where large terms cancel."""
 SINGLE_NOISE = 2e-6
 """The same where numbers were computed in float32."""
+SINGLE_CHANCE = 4.0
+"""How unlikely it must be, as a power of ten, that printed numbers are float32's by chance."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,15 @@ class Claim:
         """Whether the numbers are float32's: known to be, or each is one, and no short decimals account for it."""
         if self.single:
             return True
-        if self.printed is not None or self.magnitude > 3e38:
+        if not 0 < self.magnitude < 3e38:
             return False
-        return bool((self.values == self.values.astype(np.float32)).all())
+        off, size = np.abs(self.values - self.values.astype(np.float32)), np.abs(self.values)
+        if self.unit is None:  # Fifteen digits are a little less than a double has.
+            return bool((off <= 1e-14 * size).all())
+        # Other numbers come so near to one of float32's by chance.
+        chances = np.spacing(size.astype(np.float32)) / np.maximum(self.unit, SMALLEST)
+        evidence = np.log10(np.maximum(chances, 1))[size > 0].sum()
+        return bool((off <= 0.5000001 * self.unit).all()) and self.most_digits > 9 and evidence > SINGLE_CHANCE
 
     @cached_property
     def may_be_single(self) -> bool:
@@ -115,6 +123,14 @@ class Claim:
         """Whether these are the numbers, as far as they were printed."""
         numbers = np.asarray(numbers)
         return numbers.shape == self.values.shape and bool((np.abs(numbers - self.values) <= self.tolerance).all())
+
+    def is_made(self, numbers: Any, instead_of: Any) -> bool:
+        """Whether these are the numbers, and those `instead_of` which a mistake gives them are further off."""
+        numbers, others = np.asarray(numbers), np.asarray(instead_of)
+        if not self.agrees(numbers) or others.shape != self.values.shape:
+            return self.agrees(numbers)
+        off, other = (np.abs(array - self.values).max(initial=0) for array in (numbers, others))
+        return bool(2 * off <= other)
 
     def residual(self, numbers: Any) -> float:
         """The largest difference, relative to the largest number."""

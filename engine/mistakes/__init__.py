@@ -64,6 +64,7 @@ from engine.mistakes.update import (
     GradientsAfterClipping,
     LearningRateMissing,
     MomentumMixedUp,
+    NotUpdated,
     OptimizerStateNotKept,
     PlusInPlaceOfMinus,
     RegularizationDoubled,
@@ -120,6 +121,7 @@ Alteration = (
     | GradientsAfterClipping
     | PlusInPlaceOfMinus
     | LearningRateMissing
+    | NotUpdated
     | MomentumMixedUp
     | BiasCorrectionLeftOut
     | EpsilonPlacement

@@ -121,7 +121,7 @@ class Search:
             for key, numbers in run(computation, self.case, forward=self.forward):
                 if key in left:
                     left.remove(key)
-                    if self.claims[key].agrees(numbers):
+                    if self.claims[key].is_made(numbers, self.truth[key]):
                         given.add(branch(key))
                     elif branch(key) == 0:
                         break
@@ -138,11 +138,11 @@ class Search:
             claim = self.claims.get(key)
             if claim is None:
                 continue
-            if claim.agrees(numbers):
-                if key in self.wrong_keys and branch(key) not in failed:
+            if key in self.wrong_keys:
+                if branch(key) not in failed and claim.is_made(numbers, self.truth[key]):
                     explained.append(key)
                     residual = max(residual, claim.residual(numbers))
-            elif key not in self.wrong_keys:
+            elif not claim.agrees(numbers):
                 return None
         return Diagnosis(tuple(mistakes), tuple(explained), residual) if explained else None
 
@@ -214,7 +214,7 @@ class Search:
                         any_change = True
                         if key in self.first.values():
                             changes.add(key)
-                            if self.claims[key].agrees(numbers):
+                            if self.claims[key].is_made(numbers, self.truth[key]):
                                 explains.add(key)
                 elif key in self.claims and not self.claims[key].agrees(numbers):
                     return None

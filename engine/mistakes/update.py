@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from engine.clipping import ClipByNorm, norm
+from engine.mistakes.activation import LAYER
 from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys, places
 from engine.mistakes.loss import At
 from engine.optimizers import Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RmsProp, Sgd, State
-from engine.rules import About, Array
+from engine.rules import About, Array, hyper
 
 Adaptive = Adam | AdamW | RmsProp | Adagrad
 
@@ -215,6 +216,33 @@ class LearningRateMissing:
     def alter(self, c: Computation, case: Case) -> Computation:
         assert c.optimizer is not None
         return replace(c, optimizer=replace(c.optimizer, learning_rate=1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class NotUpdated:
+    """Parameters are left as they were: those before the step stand in place of those after it.
+
+    The loop goes over the weights and forgets the biases, stops a layer too early, or returns the old network.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 8, which is for every weight.
+    """
+
+    kind: Literal["not_updated"] = "not_updated"
+    of: Literal["all", "weights", "bias"] = "all"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Parameters not updated", r"w \text{ for } w - \eta g")
+
+    def applies(self, case: Case) -> bool:
+        return case.optimizer is not None
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.updated
+
+        def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+            left = self.layer in (None, i) and self.of in ("all", name)
+            return n.layer(i).parameters[name] if left else before(n, i, name, gradient)
+
+        return replace(c, updated=updated)
 
 
 @dataclass(frozen=True, slots=True)

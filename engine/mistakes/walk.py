@@ -26,8 +26,9 @@ MOST_SLIPS = 32
 """An array with more wrong numbers than this is not one of slips."""
 MOST_NUMBERS = 4096
 """Arrays of more numbers than this are explained as a whole, not in part."""
-BETWEEN = 5e-4
-"""What the rounding of numbers that are not claimed, to four digits or so, may do to those that are."""
+BETWEEN, BETWEEN_DIGITS = 5e-4, 6
+"""What the rounding of numbers that are not claimed, to four digits or so, may do to those that are; and with how many
+digits those are printed at most where somebody rounds so."""
 Given = dict[Key, Array]
 Prediction = tuple[tuple[Any, ...], Array]
 """Mistakes, and what they give of an array."""
@@ -229,7 +230,7 @@ class Walk:
             if key in numbers and differs(numbers[key], again[key]):
                 if np.size(numbers[key]) <= MOST_NUMBERS:
                     self.predictions[key].append(((mistake,), numbers[key]))
-                if search.claims[key].agrees(numbers[key]):
+                if search.claims[key].is_made(numbers[key], again[key]):
                     fits.append(key)
                 else:
                     misses += 1
@@ -262,7 +263,7 @@ class Walk:
         """Mistakes that explain whole columns of an array, or all but some slips; and whether any number is left."""
         claim, right = self.search.claims[key], np.asarray(self.recomputed[key])
         # Numbers in between that are not claimed may have been rounded too.
-        loose = claim.tolerance + (0.0 if claim.unit is None else BETWEEN * np.abs(claim.values))
+        loose = claim.tolerance + self._between(key, claim)
         fine = np.abs(claim.values - right) <= claim.tolerance
         found: list[Diagnosis] = []
         base = right
@@ -288,6 +289,18 @@ class Walk:
             slips = next((made for made in by_mistake if made), [])
         return found + slips, int(fine.sum()) + sum(len(d.entries) for d in slips) < fine.size
 
+    def _between(self, key: Key, claim: Claim) -> Any:
+        """What the rounding of numbers in between may do to these; to parameters after a step, by their change."""
+        if claim.unit is None or claim.most_digits > BETWEEN_DIGITS:
+            return 0.0
+        return BETWEEN * np.abs(claim.values - self._origin(key, claim.values))
+
+    def _origin(self, key: Key, array: Array) -> Array:
+        """What a step starts from: the parameters as they were, and 0 of everything else."""
+        if key[0] != "network":
+            return np.zeros_like(array)
+        return self.search.case.network.layers[int(key[2])].parameters[str(key[3])]
+
     def _outputs_are_given(self) -> bool:
         """Whether what the loss is computed from is claimed too. Otherwise a mistake anywhere before it, together with
         a slip, explains any loss."""
@@ -296,9 +309,7 @@ class Walk:
     def _slips(self, key: Key, fine: Array, right: Array, mistakes: tuple[Any, ...]) -> list[Diagnosis]:
         """Slips that make the remaining numbers of `right`; none unless at least half of the array is then right."""
         claim = self.search.claims[key]
-        origin = np.zeros_like(right)
-        if key[0] == "network":
-            origin = self.search.case.network.layers[int(key[2])].parameters[str(key[3])]
+        origin = self._origin(key, right)
         if fine.size - int(fine.sum()) > MOST_SLIPS:
             return []
         slips: dict[str, list[tuple[tuple[int, ...], Any, float]]] = {}
@@ -307,7 +318,7 @@ class Walk:
                 rule, residual = found
                 slips.setdefault(rule.kind, []).append((index, rule, residual))
         count = sum(len(made) for made in slips.values())
-        if fine.size > 1 and (2 * (int(fine.sum()) + count) < fine.size or count == fine.size):
+        if fine.size > 1 and (2 * int(fine.sum()) < fine.size or count == fine.size):
             return []
         return [
             Diagnosis(

@@ -16,8 +16,10 @@ from engine.mistakes import Alteration, FiniteDifferences, Mistake, Slip, varian
 from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Case, Key, layer_keys, right, run
 from engine.mistakes.numerics import in_dtype
 from engine.mistakes.slips import DigitWrong
+from engine.mistakes.update import NotUpdated
 from engine.network import Network
 from engine.objective import LossObjective
+from engine.optimizers import Sgd
 from engine.probability_losses import CrossEntropy
 from engine.step import differentiate, step
 from engine.verification import verify
@@ -200,6 +202,84 @@ def test_float32_is_a_match_and_named() -> None:
         assert result.matches and [m.kind for d in result.diagnoses for m in d.mistakes] == [
             "float32_in_place_of_float64"
         ]
+
+
+def printed(numbers: dict[Key, Any], digits: int) -> list[Claim]:
+    round_ = np.vectorize(lambda number: float(f"{number:.{digits}g}"))
+    return [Claim(key, np.array(round_(np.asarray(value, np.float64)))) for key, value in numbers.items()]
+
+
+@pytest.mark.parametrize("digits", [10, 12, 15])
+def test_float32_printed_with_many_digits_is_a_match_too(digits: int) -> None:
+    random = np.random.default_rng(15)
+    for _ in range(PLANTED):
+        narrow = numbers_of(in_dtype(case := random_case(random), np.float32))
+        assert narrow is not None
+        result = verify(case, printed(narrow, digits))
+        assert result.matches, [c for c in result.comparisons if not c.matches]
+
+
+def test_a_mistake_that_changes_nothing_explains_nothing() -> None:
+    """A number that is a little off is within what a mistake's numbers may be off by."""
+    random = np.random.default_rng(16)
+    tried = 0
+    while tried < PLANTED:
+        case = random_case(random)
+        key = layer_keys(0).by["weights"]
+        if (numbers := numbers_of(case)) is None or np.abs(numbers[key]).max() < 1e-3:
+            continue
+        numbers[key] = np.array(numbers[key])
+        numbers[key].flat[0] += 1.2e-6 * np.abs(numbers[key]).max()
+        result = verify(case, printed({k: n for k, n in numbers.items() if by_parameter(k)}, 8))
+        assert result.matches or result.diagnoses == []  # as float32's it may match
+        tried += not result.matches
+
+
+def stepped(random: np.random.Generator, learning_rate: float, decimals: int | None = None) -> Case:
+    """A case with plain gradient descent, its parameters rounded to so many decimals."""
+    case = random_case(random)
+    while case.batch == 1 or case.regularization is not None or case.clipping is not None:
+        case = random_case(random)
+    layers = case.network.layers
+    if decimals is not None:
+        layers = tuple(
+            layer.with_parameters({name: p.round(decimals) for name, p in layer.parameters.items()}) for layer in layers
+        )
+    rule = Sgd(learning_rate=learning_rate)
+    return dataclasses.replace(case, network=Network(layers), optimizer=rule, optimizer_state=None)
+
+
+def test_another_learning_rate_is_no_step_uphill() -> None:
+    random = np.random.default_rng(17)
+    for _ in range(PLANTED):
+        case = stepped(random, 0.001)
+        if (numbers := numbers_of(case)) is None:
+            continue
+        for i, layer in enumerate(case.network.parameters):
+            for name, old in layer.items():
+                key = layer_keys(i).new[name]
+                numbers[key] = old + random.uniform(0.2, 3, old.shape) * (numbers[key] - old)
+        claims = printed({k: n for k, n in numbers.items() if by_parameter(k) or k[0] == "network"}, 8)
+        # Where a single digit of a number changes, that is what is seen.
+        assert {m.kind for d in verify(case, claims).diagnoses for m in d.mistakes} <= {"digit_wrong"}
+
+
+@pytest.mark.parametrize("forgotten", ["weights", "bias"])
+def test_parameters_that_were_not_updated_are_no_rounded_ones(forgotten: str) -> None:
+    random = np.random.default_rng(18)
+    found = 0
+    while found < PLANTED:
+        case = stepped(random, 1e-4, decimals=1)
+        numbers, right_ones = numbers_of(case, NotUpdated(of=forgotten)), numbers_of(case)  # type: ignore[arg-type]
+        if numbers is None or right_ones is None or ("update_norm",) not in differing(numbers, right_ones):
+            continue
+        del numbers["update_norm",]
+        result = verify(case, claims_of(numbers))
+        wrong = differing({k: n for k, n in numbers.items() if np.abs(n - right_ones[k]).max() > 1e-5}, right_ones)
+        assert {c.key for c in result.comparisons if not c.matches} >= set(wrong)
+        if wrong:
+            assert [m.kind for m in result.diagnoses[0].mistakes] == ["not_updated"]
+            found += 1
 
 
 def test_an_unknown_error_is_located_and_the_rest_follows_from_it() -> None:
