@@ -98,7 +98,7 @@ SYNONYMS = {
     "weights_initializer": "kernelinitializer weightinitializer weightinit init initializer",
     "bias_initializer": "biasinit usebias bias",
     "frozen": "trainable requiresgrad",
-    "alpha": "rho decay smoothing",
+    "alpha": "rho",
     "units_by_inputs": "pytorch torch outputsbyinputs",
     "inputs_by_units": "keras tensorflow jax flax inputsbyoutputs",
     "validation": "validationdata valdata validationsplit",
