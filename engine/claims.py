@@ -21,6 +21,8 @@ NOISE = 1e-9
 """What a number may be off by, as a share of its array's largest: rounding errors where large terms cancel."""
 SINGLE_NOISE = 2e-6
 """The same where numbers were computed in float32."""
+FEWEST_OTHERS = 3
+"""So many numbers that are right tell one that was mistyped from the noise of float32."""
 SINGLE_CHANCE = 4.0
 """How unlikely it must be, as a power of ten, that printed numbers are float32's by chance."""
 
@@ -105,13 +107,14 @@ class Claim:
 
     @cached_property
     def may_be_single(self) -> bool:
-        """Whether the numbers are float32's, or are printed with as many digits as it has."""
-        return self.is_single or (self.printed is not None and 7 <= self.most_digits <= 9)
+        """Whether the numbers are float32's, or are printed with as many digits as it has, or as "%g" prints."""
+        return self.is_single or (self.printed is not None and 5 <= self.most_digits <= 9)
 
     @cached_property
     def noise(self) -> float:
         """What rounding errors may be off by in any of the numbers."""
-        return (SINGLE_NOISE if self.may_be_single else NOISE) * self.magnitude
+        single = self.is_single or (self.may_be_single and self.most_digits > 6)
+        return (SINGLE_NOISE if single else NOISE) * self.magnitude
 
     @cached_property
     def tolerance(self) -> Array:
@@ -200,7 +203,7 @@ def compare(
     if single is not None and (wrong.any() or rounding is None):
         single = np.asarray(single, np.float64)
         # Where the numbers agree anyway, float32 is only named where float64 would have come closer.
-        near = _near_float32(claim, right, single)
+        near = _near_float32(claim, right, single) & ~_mistyped(claim, right, single)
         if (claim.is_single or near.all()) and (near & (wrong | (errors > 1e-13 * np.abs(right)))).any():
             wrong, rounding = wrong & ~near, "float32"
     relative_error = relative_errors(claimed, right)
@@ -242,9 +245,24 @@ def _near_float32(claim: Claim, right: Array, single: Array) -> Array:
     if not claim.may_be_single:
         return np.zeros(right.shape, bool)
     size = float(np.abs(right).max(initial=0))
-    allowed = 8 * float(np.abs(single - right).max(initial=0)) + 2.0**-21 * size
+    # Of few digits a wrong one is told from noise only where little noise is allowed.
+    times, share = (8, 2.0**-21) if claim.is_single or claim.most_digits > 6 else (4, 2.0**-23)
+    printed = 0.0 if claim.is_single or claim.unit is None else claim.unit
+    allowed = times * float(np.abs(single - right).max(initial=0)) + share * size
     near: Array = np.abs(claim.values - single) <= 2.0**-21 * np.abs(single).max(initial=0)
-    return near | (np.abs(claim.values - right) <= allowed) if allowed < 1e-3 * size else near
+    return near | (np.abs(claim.values - right) <= allowed + printed) if allowed < 1e-3 * size else near
+
+
+def _mistyped(claim: Claim, right: Array, single: Array) -> Array:
+    """Which numbers are much further off than float32 carries them, among others, not larger, that are right as printed
+    and that float32 would have spoiled too."""
+    if claim.is_single or claim.unit is None:
+        return np.zeros(right.shape, bool)
+    errors, sizes, noise = np.abs(claim.values - right), np.abs(right), np.abs(single - right)
+    fine = np.sort(sizes[errors <= claim.unit])
+    others = np.searchsorted(fine, sizes, side="right") >= FEWEST_OTHERS
+    # Where float32 comes near by chance it says nothing; the median of its errors does.
+    return others & (errors > np.maximum(30 * noise, 3 * np.median(noise)) + claim.unit)
 
 
 def _rounded(

@@ -26,6 +26,8 @@ LARGE = 2**16
 MATRIX = 2**10
 """Numbers that an array must have to be worth it; smaller ones are lists, as everything else is."""
 PIECE, SAMPLE = 2**18, 2**12
+MOST_NAMES = 100
+"""An object with more of them is orjson's."""
 SPACING = 32
 """Numbers stand closer than this many bytes; what holds fewer is text, base64 above all."""
 LONG = 2**12
@@ -61,6 +63,9 @@ class _Reading:
     def plain(self, value: Any, matrices: bool) -> Any:
         """The value in Python's objects; arrays stand only where no other array is around them."""
         if isinstance(value, JsonObject):
+            # simdjson looks for each name from the beginning: a hundred thousand of them would take a minute.
+            if len(value) > MOST_NAMES:
+                raise ValueError("these names are too many to be looked up")
             keys = list(value)
             # simdjson finds the first of equal names, orjson the last, and a name only as far as its first NUL.
             if len(set(keys)) < len(keys) or any("\0" in key for key in keys):

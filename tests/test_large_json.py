@@ -188,6 +188,13 @@ def test_other_texts_are_no_views(every_text: None, wrong: str) -> None:
     assert repr(read_json(body)) == repr(read_json_plainly(body))
 
 
+def test_many_names_are_not_looked_up_one_by_one() -> None:
+    many = {f"name{i}": 0 for i in range(large_json.MOST_NAMES + 1)}
+    assert large_json.read(json.dumps({**many, "matrix": [[0.5] * 100] * 500}).encode()) is None
+    del many["name0"], many["name1"]
+    assert large_json.read(json.dumps({**many, "matrix": [[0.5] * 100] * 500}).encode()) is not None
+
+
 def test_short_strings_are_not_looked_at_one_by_one() -> None:
     body = b'{"a": [' + b'"", ' * 10**5 + b'{"base64": "' + b"A" * 10**6 + b'"}]}'
     assert large_json.read(body) is None
