@@ -252,7 +252,7 @@ def comparison(name: str, times: dict[str, Times]) -> str:
     forms = {peer: [form for form in (*FORMS, *ALONE.values()) if form in found] for peer, found in times.items()}
     fastest = {peer: max(ratio(found[peer], found[form]) for form in forms[peer]) for peer, found in times.items()}
     short_of = [
-        f"- Against {peer} the fastest form of Chainrule has {times_as_fast:.1f} times the rate, less than {AIM}: "
+        f"- Against {peer} the fastest form of Chainrule has {times_as_fast:.2f} times the rate, less than {AIM}: "
         f"{REASONS[peer]}.\n"
         for peer, times_as_fast in fastest.items()
         if times_as_fast < AIM
