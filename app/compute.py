@@ -96,7 +96,7 @@ def fits_loop(body: Body) -> bool:
 
 def fits_thread(body: Body) -> bool:
     """Whether a body, as far as it has come, may be read in a thread."""
-    return len(body) <= THREAD_BYTES or (len(body) * BASE64 <= THREAD_BYTES and not large_json.holds_numbers(body))
+    return len(body) * (TEXT if large_json.holds_numbers(body) else BASE64) <= THREAD_BYTES
 
 
 class ComputeRoute(APIRoute):

@@ -130,8 +130,10 @@ class Claim:
     def is_made(self, numbers: Any, instead_of: Any) -> bool:
         """Whether these are the numbers, and those `instead_of` which a mistake gives them are further off."""
         numbers, others = np.asarray(numbers), np.asarray(instead_of)
-        if not self.agrees(numbers) or others.shape != self.values.shape:
-            return self.agrees(numbers)
+        if not self.agrees(numbers):
+            return False
+        if others.shape != self.values.shape:
+            return True
         off, other = (np.abs(array - self.values).max(initial=0) for array in (numbers, others))
         return bool(2 * off <= other)
 

@@ -36,7 +36,7 @@ def require_finite(where: Where, array: Array) -> None:
 
 
 def _hint(where: Where, array: Array) -> str:
-    """What may help; after an update too, a number was too large or something was divided by 0."""
+    """What may help: against numbers that are too large, and after an update against a division by 0."""
     hints = ["Scale inputs and weights down"]
     if where[0] in ("network", "optimizer_state"):
         hints = ["Lower the learning rate", "give eps a value above 0", "look into the posted optimizer_state"]

@@ -1,10 +1,10 @@
 """The metrics: each a frozen dataclass whose `value(outputs, targets, sample_weights)` is scikit-learn's number.
 
 Outputs and targets are `[batch, outputs]`, weights `[batch]` or None for all 1; a metric is computed in float64. For a
-classification the class of a row, of targets too, is its largest column (the first of equals); a network with a single
-output tells class 1 from class 0: an output above `threshold`, a target above 0.5. Where no threshold is given it is
-0.5, which suits a probability; `suited` sets that of a loss. Callers silence NumPy's floating-point warnings and check
-that results are finite.
+classification the class of a row, of targets too, is its largest column (the first of equals, but targets with several
+labels in a row are refused); a network with a single output tells class 1 from class 0: an output above `threshold`, a
+target above 0.5. Where no threshold is given it is 0.5, which suits a probability; `suited` sets that of a loss.
+Callers silence NumPy's floating-point warnings and check that results are finite.
 """
 
 from collections.abc import Iterable

@@ -103,10 +103,8 @@ def _compare(
 def _stands_still(case: Case, claim: Claim, claims: dict[Key, Claim]) -> bool:
     """Whether these are the parameters from before the step, claimed by somebody who prints more digits of others: then
     they are not rounded, but were not updated."""
-    if claim.key[0] != "network":
-        return False
-    old = case.network.layers[int(claim.key[2])].parameters.get(str(claim.key[3]))
-    if old is None or not np.array_equal(claim.values, old):
+    before = case.before_step(claim.key)
+    if before is None or not np.array_equal(claim.values, before):
         return False
     others = [other for other in claims.values() if other.magnitude and other.key[0] != "network"]
     return any(other.unit is None or other.decimals > claim.decimals for other in others)

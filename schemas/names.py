@@ -25,15 +25,13 @@ SYNONYMS = {
     # Losses
     "cross_entropy": "ce xent categoricalcrossentropy sparsecategoricalcrossentropy softmaxcrossentropy "
     "softmaxcrossentropywithintegerlabels multinomial deviance log",
-    "binary_cross_entropy": "bce bcewithlogits sigmoidcrossentropy sigmoidbinarycrossentropy binarycrossentropy "
+    "binary_cross_entropy": "bce bcewithlogits sigmoidcrossentropy sigmoidbinarycrossentropy "
     "binarycrossentropywithlogits logistic binomial",
     "negative_log_likelihood": "nll",
     "mse": "meansquarederror squarederror l2 meansquared squared",
     "half_squared_error": "quadratic quadraticcost halfmse sse sumofsquares euclidean",
     "mae": "meanabsoluteerror absoluteerror l1 absolute meanabsolute",
     "rmse": "rootmeansquarederror",
-    "huber": "huberloss",
-    "log_cosh": "logcosh",
     "kl_divergence": "kl kld kldiv kullbackleibler kullbackleiblerdivergence relativeentropy",
     "poisson": "poissonnll",
     "categorical_hinge": "multiclasshinge crammersinger",
@@ -65,9 +63,9 @@ SYNONYMS = {
     # Metrics
     "accuracy": "acc categoricalaccuracy sparsecategoricalaccuracy binaryaccuracy zeroone",
     "top_k_accuracy": "topk topkcategoricalaccuracy top5 top5accuracy",
-    "roc_auc": "auc auroc rocauc",
+    "roc_auc": "auc auroc",
     "log_loss": "crossentropy",
-    "r2": "r2score rsquared coefficientofdetermination",
+    "r2": "rsquared coefficientofdetermination",
     "mean_absolute_percentage_error": "mape",
     "recall": "sensitivity tpr",
     # Fields
@@ -93,7 +91,7 @@ SYNONYMS = {
     "class_weights": "classweight weight",
     "from_logits": "logits",
     "epochs": "nepochs numepochs maxiter iterations",
-    "batch_size": "bs batchsize minibatchsize",
+    "batch_size": "bs minibatchsize",
     "seed": "randomstate randomseed rngseed",
     "weights_initializer": "kernelinitializer weightinitializer weightinit init initializer",
     "bias_initializer": "biasinit usebias bias",
@@ -104,7 +102,7 @@ SYNONYMS = {
     "validation": "validationdata valdata validationsplit",
     "negative_slope": "alpha slope leak",
 }
-ELSEWHERE = "msle meansquaredlogarithmicerror posweight hingeembedding tripletmargin ctc lbfgs ftrl noam heaviside glu"
+OTHERS = "msle meansquaredlogarithmicerror posweight hingeembedding tripletmargin ctc lbfgs ftrl noam heaviside glu"
 """What no name of ours means, though some look like it."""
 _CALLED: dict[str, list[str]] = {}
 for _ours, _others in SYNONYMS.items():
@@ -119,7 +117,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     forms = (whole, *(whole.removesuffix(ending) for ending in ENDINGS if whole.endswith(ending)))
     meant = [known[form] for form in forms if form in known]
     meant += [ours for form in forms for ours in _CALLED.get(form, ()) if ours in known.values()]
-    if not any(form in _CALLED or form in ELSEWHERE.split() for form in forms):
+    if not any(form in _CALLED or form in OTHERS.split() for form in forms):
         meant += [known[match] for match in get_close_matches(forms[-1], known, n=1)]
     return f"Did you mean '{meant[0]}'?" if meant else None
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt, field_validator, m
 
 from engine.data import Data, split
 from engine.errors import InvalidState, InvalidWeights, ShapeMismatch
-from engine.metrics import boundary, suited
+from engine.metrics import boundary, classes, suited
 from engine.network import Network
 from engine.probability_losses import BinaryCrossEntropy
 from engine.reduction import prepare_targets
@@ -268,8 +268,5 @@ class TrainRequest(EvaluateRequest, UpdateFields):
 def predictions(outputs: Array, loss: Loss) -> Array | None:
     """The class of each row for a loss of classes: its largest output, or whether a single probability is above 1/2,
     its logit above 0."""
-    if loss.takes_labels and outputs.shape[1] > 1:
-        return outputs.argmax(axis=1)
-    if isinstance(loss, BinaryCrossEntropy) and outputs.shape[1] == 1:
-        return (outputs[:, 0] > boundary(loss)).astype(np.int64)
-    return None
+    tells_classes = loss.takes_labels if outputs.shape[1] > 1 else isinstance(loss, BinaryCrossEntropy)
+    return classes(outputs, boundary(loss)) if tells_classes else None

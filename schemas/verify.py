@@ -304,7 +304,8 @@ class _Wire:
         first, *rest = inspect.cleandoc(type(mistake).__doc__ or "").split("\n\n")
         sentences = [" ".join(part.split()) for part in (first, *rest[:-1])]
         where = [WHERE[value] for name, value in choices.items() if name == "at" and value in WHERE]
-        where += [f"with {name} {value}" for name, value in choices.items() if name != "at"]
+        where += [f"of {value}" for name, value in choices.items() if name == "of"]
+        where += [f"with {name} {value}" for name, value in choices.items() if name not in ("at", "of")]
         where += [] if layer is None else [f"in layer {layer} only"]
         if where:
             sentences.append(f"Here {', '.join(where)}.")

@@ -80,6 +80,10 @@ class Case:
     def depth(self) -> int:
         return len(self.network.layers)
 
+    def before_step(self, key: Key) -> Array | None:
+        """The parameter that is `key` after the step, as it was before; None for the key of something else."""
+        return self.layers[int(key[2])].parameters.get(str(key[3])) if key[0] == "network" else None
+
     @property
     def batch(self) -> int:
         return len(self.inputs)

@@ -297,9 +297,8 @@ class Walk:
 
     def _origin(self, key: Key, array: Array) -> Array:
         """What a step starts from: the parameters as they were, and 0 of everything else."""
-        if key[0] != "network":
-            return np.zeros_like(array)
-        return self.search.case.network.layers[int(key[2])].parameters[str(key[3])]
+        before = self.search.case.before_step(key)
+        return np.zeros_like(array) if before is None else before
 
     def _outputs_are_given(self) -> bool:
         """Whether what the loss is computed from is claimed too. Otherwise a mistake anywhere before it, together with
@@ -307,19 +306,16 @@ class Walk:
         return OUTPUTS in self.given or layer_keys(self.search.case.depth - 1).activations in self.given
 
     def _slips(self, key: Key, fine: Array, right: Array, mistakes: tuple[Any, ...]) -> list[Diagnosis]:
-        """Slips that make the remaining numbers of `right`; none unless at least half of the array is then right."""
-        claim = self.search.claims[key]
-        origin = self._origin(key, right)
-        if fine.size - int(fine.sum()) > MOST_SLIPS:
+        """Slips that make the remaining numbers of `right`; none unless at least half of the array is right already."""
+        claim, others = self.search.claims[key], fine.size - int(fine.sum())
+        if others > MOST_SLIPS or (fine.size > 1 and 2 * others > fine.size):
             return []
+        origin = self._origin(key, right)
         slips: dict[str, list[tuple[tuple[int, ...], Any, float]]] = {}
         for index in _indices(~fine):
             if found := _slip(claim, index, right, float(origin[index])):
                 rule, residual = found
                 slips.setdefault(rule.kind, []).append((index, rule, residual))
-        count = sum(len(made) for made in slips.values())
-        if fine.size > 1 and (2 * int(fine.sum()) < fine.size or count == fine.size):
-            return []
         return [
             Diagnosis(
                 (*mistakes, made[0][1]),
