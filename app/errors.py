@@ -20,6 +20,7 @@ MOST_BYTES = 3000
 LONGEST_PART = 64
 """A pointer's part is cut at this length: a key of a megabyte must not make a megabyte of error."""
 
+EXHAUSTED = "The system has too little memory, or too few processes or open files, for this request now."
 STATUS_NAMES = {404: "not-found", 405: "method-not-allowed", 503: "unavailable"}
 BOUNDS = {"greater_than": ("gt", "> {}"), "greater_than_equal": ("ge", ">= {}"),
           "less_than": ("lt", "< {}"), "less_than_equal": ("le", "<= {}")}  # fmt: skip
@@ -102,6 +103,8 @@ def answer_error(request: Request, error: Exception) -> Response:
         case HTTPException():
             name = STATUS_NAMES.get(error.status_code, "internal-error")
             return problem_response(request, name, PROBLEMS[name].meaning, headers=error.headers)
+        case MemoryError() | OSError():
+            return problem_response(request, "unavailable", EXHAUSTED, headers={"Retry-After": "1"})
         case _:
             return problem_response(request, "internal-error", PROBLEMS["internal-error"].meaning)
 
