@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel, Field, StrictBool, StrictInt, field_validator, model_validator
 
 from engine.data import Data, split
-from engine.errors import InvalidState, InvalidWeights, ShapeMismatch
+from engine.errors import EngineError, InvalidState, InvalidWeights, ShapeMismatch
 from engine.metrics import boundary, classes, suited
 from engine.network import Network
 from engine.probability_losses import BinaryCrossEntropy
@@ -141,8 +141,8 @@ class EvaluateRequest(ForwardRequest):
             prepared = prepare_targets(self.loss, targets, shape, inputs.dtype)
             # Here, where the rows have the numbers of the request; outputs of 1/2 are right for every loss.
             self.loss.check(np.full_like(prepared, 0.5), prepared)
-        except ValueError as error:
-            error.where = (*where, *error.where)  # type: ignore[attr-defined]
+        except EngineError as error:
+            error.where = (*where, *error.where)
             raise
         return Data(inputs, prepared, weights)
 
@@ -257,12 +257,24 @@ class TrainRequest(EvaluateRequest, UpdateFields):
         examples = len(self.inputs)
         return self.epochs * -(-examples // (self.batch_size or examples))
 
+    def validated(self) -> int:
+        """How many examples each epoch is validated on, at most."""
+        if self.validation is None:
+            return 0
+        return len(self.inputs if self.validation.inputs is None else self.validation.inputs)
+
+    def examples(self) -> int:
+        return super().examples() + self.validated()
+
+    def copies(self) -> int:
+        keeps_best = self.early_stopping is not None and self.early_stopping.restore_best
+        return super().copies() + self.state_copies() + keeps_best
+
     def work(self) -> int:
         """An estimate of the multiplications: examples x parameters x epochs, three times (forward, and both products
-        of the backward pass), and once more for validation and for metrics."""
+        of the backward pass), once more for metrics, and those of the validation."""
         parameters = sum(layer.weights.size for layer in self.network.layers)
-        passes = 3 + bool(self.metrics) + (self.validation is not None)
-        return passes * len(self.inputs) * parameters * self.epochs
+        return ((3 + bool(self.metrics)) * len(self.inputs) + self.validated()) * parameters * self.epochs
 
 
 def predictions(outputs: Array, loss: Loss) -> Array | None:

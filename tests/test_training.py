@@ -11,7 +11,9 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from engine import optimizers, schedules
 from engine.data import order
+from schemas.limits import Limits
 from schemas.rules import kind_of
+from schemas.training import TrainRequest
 from tests.test_bad_input import changed, refused
 
 OPTIMIZERS = [kind_of(rule) for rule in get_args(optimizers.Optimizer)]
@@ -357,3 +359,23 @@ def test_the_budget_names_estimate_and_limit(client: httpx.Client, post: Any) ->
     assert problem["errors"][0]["received"] == estimate
     assert str(estimate) in problem["detail"] and str(2 * 10**11) in problem["detail"]
     assert json.loads(client.get("/version").content)["limits"]["max_work"] == 2 * 10**11
+
+
+def test_validation_data_of_its_own_is_work_too(client: httpx.Client, post: Any) -> None:
+    validation = {"inputs": [[1.0, 2.0, 3.0]] * 5000, "targets": [0] * 5000}
+    problem = refused(
+        client.post("/v1/train", json=request(post, epochs=10**7, validation=validation)), 422, "too-large"
+    )
+    assert problem["errors"][0]["received"] == (3 * 23 + 5000) * (15 + 15) * 10**7
+
+
+def test_numbers_count_validation_data_and_the_states_of_the_optimizer(post: Any) -> None:
+    def numbers(**more: Any) -> int:
+        return TrainRequest.model_validate(request(post, **more), context=Limits()).numbers()
+
+    units, parameters = 5 + 3, 15 + 15
+    assert numbers() == 4 * 23 * units + 3 * parameters
+    assert numbers(optimizer="adam") == numbers() + 4 * parameters
+    validation = {"inputs": [[1.0, 2.0, 3.0]] * 50, "targets": [0] * 50}
+    assert numbers(validation=validation) == numbers() + 4 * 50 * units
+    assert numbers(early_stopping={"monitor": "loss", "restore_best": True}) == numbers() + parameters
