@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from app.problems import PROBLEMS
-from engine.errors import EngineError
+from engine.errors import EngineError, Where
 from schemas.errors import json_type
 from schemas.fields import known_fields
 from schemas.names import nearest
@@ -153,7 +153,7 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
     if kind == "missing":
         return _error(where, "missing", f"The field {where[-1]} is missing.", expected=str(where[-1]))
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return _unknown_field(where, known_fields(model, where[:-1], body))
+        return _unknown_field(where, model, body)
     if kind in ("union_tag_invalid", "literal_error"):
         parts = context.get("expected_tags", context.get("expected", "")).replace(" or ", ", ").split(", ")
         names = [part.strip("'") for part in parts]
@@ -195,8 +195,11 @@ class _Plain(EngineError):
         self.code = code
 
 
-def _unknown_field(where: tuple[str | int, ...], known: list[str]) -> dict[str, Any]:
-    hint = nearest(str(where[-1]), known)
+def _unknown_field(where: Where, model: type[BaseModel], body: Any) -> dict[str, Any]:
+    *place, name = where
+    known = known_fields(model, place, body)
+    inside = next((field for field in known if name in known_fields(model, (*place, field), body)), None)
+    hint = nearest(str(name), known) if inside is None else f"It belongs into {inside}."
     return _error(where, "unknown_field", f"This field is not known here.{' ' + hint if hint else ''}", known)
 
 

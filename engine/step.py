@@ -128,7 +128,12 @@ def example_gradients(network: Network, result: Differentiation) -> list[dict[st
 
 
 def init_state(optimizer: Optimizer, network: Network) -> NetworkState:
-    return [{name: optimizer.init(p) for name, p in layer.items()} for layer in network.parameters]
+    """The state before the first step; raises NonFinite where a number it starts from is too large for the dtype."""
+    state = [{name: optimizer.init(p) for name, p in layer.items()} for layer in network.parameters]
+    first = state[0]["weights"]
+    if len(first) > 1:
+        require_finite_state(first, 0, "weights")
+    return state
 
 
 @lru_cache(maxsize=256)

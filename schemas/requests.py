@@ -228,9 +228,12 @@ class StepRequest(BackwardRequest, UpdateFields):
     def training_state(self, network: Network) -> dict[str, Any]:
         """What training keeps in the state, to be handed on without a loss of digits."""
         posted = self.optimizer_state or {}
-        stopping = posted["early_stopping"].to_engine(network, "float64") if "early_stopping" in posted else {}
-        schedule = schedule_state_to_engine(posted["schedule"]) if "schedule" in posted else {}
-        return training_state_to_wire(schedule, stopping, self.layout)
+        stopping, schedule = posted.get("early_stopping"), posted.get("schedule")
+        return training_state_to_wire(
+            {} if schedule is None else schedule_state_to_engine(schedule),
+            {} if stopping is None else stopping.to_engine(network, "float64"),
+            self.layout,
+        )
 
 
 def draw(

@@ -235,6 +235,20 @@ def test_a_sum_of_losses_that_is_not_finite_is_no_null(client: httpx.Client, pat
     assert client.post(f"/v1/{path}", json={**request, "loss": "mse"}).json()["loss"] == 1e308
 
 
+@pytest.mark.parametrize(
+    ("field", "hint"),
+    [
+        ("learning_rate", "optimizer"),
+        ("momentum", "optimizer"),
+        ("class_weights", "loss"),
+        ("weights_layout", "network"),
+    ],
+)
+def test_a_field_in_the_wrong_place(client: httpx.Client, textbook: dict[str, Any], field: str, hint: str) -> None:
+    response = client.post("/v1/step", json={**textbook, field: 1})
+    assert f"It belongs into {hint}." in refused(response, 422, "unknown-field")["detail"]
+
+
 def test_a_float32_cannot_hold_every_number(client: httpx.Client, textbook: dict[str, Any]) -> None:
     request = changed(changed(textbook, "/inputs/0/1", 1e200), "/dtype", "float32")
     error = refused(client.post("/v1/step", json=request), 422, "out-of-range")["errors"][0]
