@@ -10,7 +10,7 @@ from engine.claims import Claim, Comparison, compare
 from engine.mistakes.computation import Case, Key, right, run
 from engine.mistakes.numerics import Float32InPlaceOfFloat64, WrongFromHere, in_dtype
 from engine.mistakes.search import Diagnosis, Search, branch, differs, layer_of
-from engine.mistakes.walk import Walk
+from engine.mistakes.walk import MOST_TYPOS, Walk
 
 RELATIVE = 1e-6
 FOLLOWS = "These numbers follow from the claimed numbers before them: the error came in earlier."
@@ -87,7 +87,7 @@ def _compare(
             absolute,
             recomputed,
             single.get(key),
-            lenient and not _stands_still(case, claims[key], claims),
+            lenient and not _stands_still(case, claims[key], claims, truth[key]),
         )
         comparisons.append(found)
         if found.matches:
@@ -100,14 +100,20 @@ def _compare(
     return comparisons + absent
 
 
-def _stands_still(case: Case, claim: Claim, claims: dict[Key, Claim]) -> bool:
-    """Whether these are the parameters from before the step, claimed by somebody who prints more digits of others: then
-    they are not rounded, but were not updated."""
+def _stands_still(case: Case, claim: Claim, claims: dict[Key, Claim], right: Any) -> bool:
+    """Whether these are the parameters from before the step, and those after it would be others with as many decimals,
+    and as many digits, as the other claims have: then they are not rounded, but were not updated."""
     before = case.before_step(claim.key)
     if before is None or not np.array_equal(claim.values, before):
         return False
     others = [other for other in claims.values() if other.magnitude and other.key[0] != "network"]
-    return any(other.unit is None or other.decimals > claim.decimals for other in others)
+    if any(other.unit is None for other in others):
+        return True
+    decimals = max([claim.decimals, *(other.decimals for other in others)])
+    digits = max([claim.most_digits, *(other.most_digits for other in others)])
+    sizes = np.floor(np.log10(np.maximum(np.abs(right), np.finfo(np.float64).tiny)))
+    unit = np.maximum(10.0**-decimals, 10.0 ** (sizes + 1 - digits))
+    return bool((np.abs(claim.values - right) > 0.5000001 * unit).any())
 
 
 def _precision(comparisons: list[Comparison]) -> list[Diagnosis]:
@@ -142,13 +148,19 @@ def _explain(search: Search, walk: Walk) -> tuple[list[Diagnosis], list[Key]]:
         rest -= {key for d in local if not d.entries for key in d.explains}
     else:
         local += parts
-    local = walk.in_order(local)
+    local = walk.in_order(without_typos(local))
     in_part = {key for d in local if d.entries for key in d.explains}
     elsewhere = {key for d in chosen for key in d.explains}
     local = [d for d in local if not set(d.explains) <= elsewhere]
     open_keys = [key for key in search.wrong if key in rest]
     begins = _begins(search, walk, [key for key in open_keys if key not in in_part])
     return chosen + local + begins, [key for key in open_keys if not _accounted(key, walk, local)]
+
+
+def without_typos(found: list[Diagnosis]) -> list[Diagnosis]:
+    """Without single digits that would be wrong in several arrays: then numbers are off for another reason."""
+    typos = [d for d in found if any(m.kind == "digit_wrong" for m in d.mistakes)]
+    return found if len(typos) <= MOST_TYPOS + 1 else [d for d in found if d not in typos]
 
 
 def _accounted(key: Key, walk: Walk, local: list[Diagnosis]) -> bool:
@@ -165,11 +177,12 @@ def _accounted(key: Key, walk: Walk, local: list[Diagnosis]) -> bool:
 
 
 def _begins(search: Search, walk: Walk, open_keys: list[Key]) -> list[Diagnosis]:
-    """That everything claimed after an array that nothing explains follows from it."""
+    """That everything claimed after an array that nothing explains follows from it, and everything before is right."""
     found = []
     for key in open_keys:
         layer = layer_of(key)
-        if layer is None:
+        same = [k for k in open_keys if layer_of(k) == layer and branch(k) == branch(key)]
+        if layer is None or same != open_keys:
             continue
         numbers = walk.from_here(key)
         after = [
@@ -180,7 +193,6 @@ def _begins(search: Search, walk: Walk, open_keys: list[Key]) -> list[Diagnosis]
         if not after:
             continue
         residual = max(search.claims[k].residual(numbers[k]) for k in after)
-        same = [k for k in open_keys if layer_of(k) == layer and branch(k) == branch(key)]
         found.append(Diagnosis((WrongFromHere(layer=layer),), (*same, *after), residual, from_claims=True))
         break
     return found

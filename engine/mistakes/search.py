@@ -24,6 +24,7 @@ LAYER_WORK = 20_000
 CHANCE, PAIR_CHANCE = 2.0, 5.0
 """The evidence, see `Search.evidence`, that chance would have to bring: where a step was chosen to fit, and where some
 thousands of pairs are tried."""
+CHANCE_SHARE = 0.3
 EXACT = 1e-11
 """Residuals below this are those of rounding errors: two mistakes that both have one explain equally well."""
 
@@ -78,6 +79,22 @@ class Search:
             off = np.abs(claim.values - (true if claim.values.shape == np.shape(true) else 0.0))
             digits.append(np.log10(np.maximum(off / np.maximum(claim.tolerance, SMALLEST), 1.0)).ravel())
         return np.concatenate(digits)
+
+    def is_no_chance(self, keys: Sequence[Key]) -> bool:
+        """Whether these arrays show more digits than one of the mistakes that can alter the first would meet by chance:
+        were they wrong in some other way, it would be named in fewer than CHANCE_SHARE of such cases. Parameters that
+        are exactly those from before the step are no chance.
+        """
+        before = [self.case.before_step(key) for key in keys]
+        if all(
+            b is not None and np.array_equal(self.claims[key].values, b) for key, b in zip(keys, before, strict=True)
+        ):
+            return True
+        tried = sum(
+            any(reaches(stage, keys[0]) for stage in exchanged(self.computation((m,)), self.base))
+            for m in self.candidates
+        )
+        return bool(self.evidence(keys).sum() >= np.log10(max(tried, 1) / CHANCE_SHARE))
 
     def afford(self, passes: float = 1) -> bool:
         """Takes the work of some passes; where there is too little left, counts what is left out."""
@@ -171,7 +188,7 @@ class Search:
 
     def singles(self) -> list[Diagnosis]:
         tried = [self.attempt((m,)) for m in self.candidates]
-        found = [d for d in tried if d is not None]
+        found = [d for d in tried if d is not None and self.is_no_chance(d.explains)]
         if not any(len(d.explains) == len(self.wrong) for d in found) and (differences := self.differences()):
             found.append(differences)
         return best(self, found)

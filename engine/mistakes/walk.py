@@ -5,17 +5,18 @@ mistake is found, even where an earlier one is different, or is none that is kno
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from engine.claims import Claim
+from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Slip
 from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, forward_numbers, layer_keys, run
-from engine.mistakes.search import PAIR_CHANCE, Diagnosis, Search, branch, differs, layer_of
+from engine.mistakes.search import CHANCE_SHARE, PAIR_CHANCE, Diagnosis, Search, branch, differs, layer_of
 from engine.mistakes.slips import EntryCopied
 from engine.rules import Array
 
@@ -24,6 +25,8 @@ LOCAL_PAIRS = 400
 """The most pairs of mistakes that are tried for one array."""
 MOST_SLIPS = 32
 """An array with more wrong numbers than this is not one of slips."""
+MOST_TYPOS = 2
+"""More numbers of an array than these are not off by one digit each, but for another reason."""
 MOST_NUMBERS = 4096
 """Arrays of more numbers than this are explained as a whole, not in part."""
 BETWEEN, BETWEEN_DIGITS = 5e-4, 6
@@ -53,7 +56,7 @@ class Walk:
             if key in search.truth and claim.values.shape == np.shape(search.truth[key])
         }
         self.implied: dict[int, Array] = {}
-        self.recomputed = self._run(search.base, self.given)
+        self.recomputed = self._recomputed()
         self.follows: set[Key] = set()
         self.open = [key for key in search.wrong if not self._follows(key)]
         self._imply()
@@ -97,6 +100,20 @@ class Walk:
                     spread[key] = np.maximum(spread.get(key, 0.0), off)
         return spread
 
+    def _recomputed(self) -> dict[Key, Any]:
+        """Everything from the claims before it.
+
+        Where loss and last activation are combined, the error behind them may also come from the claimed gradient by
+        the outputs.
+        """
+        search, keys = self.search, layer_keys(self.search.case.depth - 1)
+        numbers, key = self._run(search.base, self.given), keys.by_preactivations
+        if key in search.wrong_keys and keys.by_activations in self.given:
+            apart = self._run(replace(search.base, combined=lambda n: None), self.given, until=key)
+            if key in apart and search.claims[key].agrees(apart[key]):
+                numbers[key] = apart[key]
+        return numbers
+
     def _follows(self, key: Key) -> bool:
         claim = self.search.claims[key]
         if key not in self.recomputed or key not in self.given:
@@ -119,7 +136,7 @@ class Walk:
             if error is None:
                 continue
             self.implied[i] = error
-            self.recomputed = self._run(self.search.base, self.given)
+            self.recomputed = self._recomputed()
             self.open = [key for key in self.open if not self._follows(key)]
 
     def _implied_error(self, i: int) -> Array | None:
@@ -225,6 +242,9 @@ class Walk:
             return
         again = overlay.numbers
         numbers = self._run(search.computation((mistake,)), overlay.given, overlay.forward)
+        others = [k for k in search.claims if k in numbers and k not in self.open]
+        if any(search.claims[k].agrees(again[k]) and not search.claims[k].agrees(numbers[k]) for k in others):
+            return
         fits, misses = [], 0
         for key in self.open:
             if key in numbers and differs(numbers[key], again[key]):
@@ -234,10 +254,7 @@ class Walk:
                     fits.append(key)
                 else:
                     misses += 1
-        others = [k for k in search.claims if k in numbers and k not in self.open]
-        if fits and not any(
-            search.claims[k].agrees(again[k]) and not search.claims[k].agrees(numbers[k]) for k in others
-        ):
+        if fits and search.is_no_chance(fits):
             residual = max(search.claims[k].residual(numbers[k]) for k in fits)
             yield misses, Diagnosis((mistake,), tuple(fits), residual, from_claims=True)
 
@@ -265,6 +282,8 @@ class Walk:
         # Numbers in between that are not claimed may have been rounded too.
         loose = claim.tolerance + self._between(key, claim)
         fine = np.abs(claim.values - right) <= claim.tolerance
+        digits = np.log10(np.maximum(np.abs(claim.values - right) / np.maximum(loose, SMALLEST), 1.0))
+        needed = np.log10(max(len(predictions), 1) / CHANCE_SHARE)
         found: list[Diagnosis] = []
         base = right
         while not fine.all():
@@ -275,7 +294,11 @@ class Walk:
                     allowed = loose if known else claim.tolerance
                     new = (np.abs(numbers - claim.values) <= allowed) & ~fine & (claim.values != 0)
                     scored.append((int(new.sum()), -len(mistakes), mistakes, numbers, new))
-            enough = [s for s in scored if s[0] >= 2 and (_whole_column(s[4], fine) or 2 * s[0] >= fine.size)]
+            enough = [
+                s
+                for s in scored
+                if s[0] >= 2 and (_whole_column(s[4], fine) or 2 * s[0] >= fine.size) and digits[s[4]].sum() >= needed
+            ]
             if not enough:
                 break
             _, _, mistakes, numbers, new = max(enough, key=lambda s: s[:2])
@@ -316,6 +339,8 @@ class Walk:
             if found := _slip(claim, index, right, float(origin[index])):
                 rule, residual = found
                 slips.setdefault(rule.kind, []).append((index, rule, residual))
+        if len(slips.get("digit_wrong", ())) > MOST_TYPOS:
+            del slips["digit_wrong"]
         return [
             Diagnosis(
                 (*mistakes, made[0][1]),
