@@ -12,10 +12,10 @@ import numpy as np
 from engine.clipping import Clipping, norm
 from engine.errors import EngineError, NonFinite
 from engine.findings.ranges import Shape, shape_of
-from engine.network import Network, forward
+from engine.network import LayerTrace, Network, forward
 from engine.objective import LossObjective, Objective, VectorObjective
 from engine.optimizers import Optimizer
-from engine.reduction import prepare_targets
+from engine.reduction import prepare_targets, reduce
 from engine.regularization import Regularization
 from engine.rules import Array
 from engine.step import Differentiation, NetworkState, Step, differentiate, init_state, step
@@ -50,7 +50,11 @@ class Slice(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """`taken` is the step that `optimizer` takes, None without an optimizer or where the step overflows."""
+    """`taken` is the step that `optimizer` takes, None without an optimizer or where the step overflows.
+
+    Examples of weight 0 are not there: `rows` are the others, and `trace`, `inputs` of its first layer included,
+    `outputs`, `targets`, `scales` and `slopes` are of those alone.
+    """
 
     network: Network
     inputs: Array
@@ -63,16 +67,39 @@ class Case:
     def objective(self) -> LossObjective | None:
         return None if isinstance(self.before.objective, VectorObjective) else self.before.objective
 
+    @cached_property
+    def rows(self) -> Array:
+        """The examples of a weight above 0; all of them where none has one."""
+        weights = None if self.objective is None else self.objective.sample_weights
+        counted = np.ones(len(self.inputs), bool) if weights is None or not weights.any() else weights > 0
+        return np.flatnonzero(counted)
+
+    @cached_property
+    def trace(self) -> list[LayerTrace]:
+        if len(self.rows) == len(self.inputs):
+            return self.before.trace
+        return [LayerTrace(*(array[self.rows] for array in layer)) for layer in self.before.trace]
+
     @property
     def outputs(self) -> Array:
-        return self.before.trace[-1].activations
+        return self.trace[-1].activations
 
     @cached_property
     def targets(self) -> Array | None:
-        """`[batch, outputs]`; class labels as one-hot rows."""
+        """`[rows, outputs]`; class labels as one-hot rows."""
         if self.objective is None:
             return None
-        return prepare_targets(self.objective.loss, self.objective.targets, self.outputs.shape, self.outputs.dtype)
+        y = self.before.trace[-1].activations
+        return prepare_targets(self.objective.loss, self.objective.targets, y.shape, y.dtype)[self.rows]
+
+    @property
+    def scales(self) -> Array:
+        """What each example's loss counts in the loss of the batch `[rows]`."""
+        return self.before.evaluation.scales[self.rows]
+
+    def reduced(self, values: Array) -> float:
+        """The loss of the batch, without a penalty, from the examples' values."""
+        return float(reduce(values, self.scales))
 
     @cached_property
     def shapes(self) -> list[Shape]:
@@ -80,9 +107,9 @@ class Case:
 
     @cached_property
     def slopes(self) -> list[Array | None]:
-        """Each unit's derivative of its activation `[batch, units]`; None where the units of a row are mixed."""
+        """Each unit's derivative of its activation `[rows, units]`; None where the units of a row are mixed."""
         slopes: list[Array | None] = []
-        for layer, (_, z, a), shape in zip(self.network.layers, self.before.trace, self.shapes, strict=True):
+        for layer, (_, z, a), shape in zip(self.network.layers, self.trace, self.shapes, strict=True):
             rows = shape.steepest is None and layer.activation.kind != "exponential"
             slopes.append(None if rows else layer.activation.backward(np.ones_like(z), z, a))
         return slopes
@@ -90,7 +117,7 @@ class Case:
     @cached_property
     def gradient_sizes(self) -> list[float]:
         """The root mean square of each layer's gradients by its preactivations."""
-        return [root_mean_square(layer.preactivations) for layer in self.before.gradients.layers]
+        return [root_mean_square(layer.preactivations[self.rows]) for layer in self.before.gradients.layers]
 
     @cached_property
     def update_ratios(self) -> list[float | None]:
@@ -189,6 +216,14 @@ def some(indices: Array) -> list[int]:
 def share(flags: Any) -> float:
     """The share of the flags that are set."""
     return float(np.count_nonzero(flags) / np.size(flags))
+
+
+def deviations(array: Array) -> Array:
+    """The standard deviation of each column, without overflow; 0 of a column that is one number."""
+    wide = array.astype(np.float64)
+    largest = np.abs(wide).max(axis=0)
+    own: Array = (wide / np.where(largest > 0, largest, 1)).std(axis=0) * largest
+    return own
 
 
 def plural(count: int, noun: str) -> str:

@@ -18,7 +18,7 @@ class Spread(NamedTuple):
 
 
 class LayerStatistics(NamedTuple):
-    """Of one layer, over all its units and all examples.
+    """Of one layer, over all its units and all examples that have a weight.
 
     `off_units` counts units on the flat piece of their activation (relu below 0) for every example; None where the
     activation has none. `mean_slope` is None for softmax and its kin, `saturated_fraction` for what is no squashing
@@ -45,17 +45,13 @@ class LayerStatistics(NamedTuple):
 @np.errstate(all="ignore")
 def statistics(case: Case) -> list[LayerStatistics]:
     found = []
-    for i, (layer, (_, z, a), shape) in enumerate(
-        zip(case.network.layers, case.before.trace, case.shapes, strict=True)
-    ):
+    for i, (layer, (_, z, a), shape) in enumerate(zip(case.network.layers, case.trace, case.shapes, strict=True)):
         slope = case.slopes[i]
         gradients = case.before.gradients.layers[i].parameters
         saturated = None
         if slope is not None and shape.steepest is not None and layer.activation.kind in SQUASHING:
             saturated = share(slope < FLAT * shape.steepest)
-        off = None
-        if shape.dead is not None:
-            off = int(((z >= shape.dead[0]) & (z <= shape.dead[1])).all(axis=0).sum())
+        off = int(shape.is_flat(z).all(axis=0).sum()) if shape.flat else None
         found.append(
             LayerStatistics(
                 layer.name or f"layers.{i}",

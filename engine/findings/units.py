@@ -11,6 +11,10 @@ from engine.rules import Array
 ENOUGH_EXAMPLES = 8
 """A healthy relu unit is off for about half of all inputs, so for all of n examples by chance once in 2^n. The ranges
 of fewer examples are taken to be wider for what is called certain."""
+MANY_DEAD = 0.5
+"""From this share of a layer's units on, dead units are a warning. A fresh network has some: a unit all of whose
+weights from n relu units are negative comes by chance once in 2^n, and in twenty He layers of 16 units up to a sixth of
+a layer is dead on a batch, whose examples have become alike on the way. The other units learn without them."""
 MOST_UNITS = 0.9
 """From this share of a layer's units on, units that are off here and might be on elsewhere are a warning too."""
 FLAT = 0.01
@@ -20,6 +24,8 @@ MANY_SATURATED = 0.5
 CLEARLY_WRONG = 0.25
 """A saturated output is only wrong where it is this share of the activation's range away from its target."""
 SQUASHING = {"sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softsign"}
+TAILED = {"elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "log_sigmoid"}
+"""Flat to one side only, where values of healthy units lie too: here a unit is saturated where all its values are."""
 GROUPS = 5
 """How many groups of copies are listed at most."""
 EQUAL = 1e-9
@@ -31,7 +37,8 @@ class DeadRelu:
     """A unit whose activation is constant, with slope 0, for every example: its weights receive no gradient.
 
     It is certain that no input within the ranges seen here wakes it where even the largest preactivation over the box
-    of the layer's inputs, b + sum_i max(w_i low_i, w_i high_i), lies on the flat piece.
+    of the layer's inputs, b + sum_i max(w_i low_i, w_i high_i), lies on the flat piece. It is a warning where that is
+    half of a layer: below that the layer is smaller than it looks, and learns.
 
     Source: Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models; interval arithmetic.
     """
@@ -39,47 +46,50 @@ class DeadRelu:
     code: ClassVar[str] = "dead_relu"
     title: ClassVar[str] = "Units that are off for every example"
     remedy: ClassVar[str] = (
-        "Raise these units' biases or draw their weights anew (He's initializers keep half of the units on), lower the "
-        "learning rate that carried them here, or use leaky_relu, whose slope is never 0."
+        "Scale the inputs first, where input_scale is told. Raise these units' biases or draw their weights anew (He's "
+        "initializers keep half of the units on), lower the learning rate that carried them here, or use leaky_relu, "
+        "whose slope is never 0."
     )
 
     def find(self, case: Case) -> list[Finding]:
         found = []
-        for i, (layer, (x, z, _), shape) in enumerate(
-            zip(case.network.layers, case.before.trace, case.shapes, strict=True)
-        ):
-            if shape.dead is None:
+        for i, (layer, (x, z, _), shape) in enumerate(zip(case.network.layers, case.trace, case.shapes, strict=True)):
+            if not shape.flat:
                 continue
-            low, high = shape.dead
-            off = ((z >= low) & (z <= high)).all(axis=0)
+            off = shape.is_flat(z).all(axis=0)
             least, most = reach(layer.weights, layer.bias, *box(case, i))
-            certain = off & (least >= low) & (most <= high) & (len(x) > 1)
+            within = np.any([(least >= low) & (most <= high) for low, high in shape.flat], axis=0)
+            certain = off & within & (len(x) > 1)
             if not (off.all() or (off.any() and len(x) > 1)):
                 continue
-            units = np.flatnonzero(certain if certain.any() else off)
-            bad = certain.any() or off.all() or share(off) >= MOST_UNITS
+            dead, asleep = share(certain) >= MANY_DEAD, share(off) >= MOST_UNITS
+            units = np.flatnonzero(certain if certain.any() and (dead or not asleep) else off)
+            where = "off" if len(shape.flat) == 1 else "on a flat piece"
             message = (
                 f"{plural(len(units), 'unit')} of {z.shape[1]} in layer {i} ({layer.activation.kind}) "
-                f"{'is' if len(units) == 1 else 'are'} off for {'all ' if len(x) > 1 else ''}"
+                f"{'is' if len(units) == 1 else 'are'} {where} for {'all ' if len(x) > 1 else ''}"
                 f"{plural(len(x), 'example')}"
-                f"{' and for any other input in their ranges' if certain.any() else ''}: the slope is 0, so that no "
-                "gradient reaches their weights"
-                f"{', nor any layer before' if off.all() else ''}."
+                f"{' and for any other input in their ranges' if certain[units].all() else ''}: the slope is 0, so "
+                f"that no gradient reaches their weights{', nor any layer before' if off.all() else ''}."
             )
             evidence = {
                 "units": some(units),
                 "count": len(units),
                 "of": z.shape[1],
                 "largest_preactivation": float(z[:, units].max()),
+                "least_possible": float(least[units].min()),
                 "largest_possible": float(most[units].max()),
             }
-            found.append(Finding(self.code, "warning" if bad else "info", i, message, evidence, self.remedy))
+            found.append(Finding(self.code, "warning" if dead or asleep else "info", i, message, evidence, self.remedy))
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class SaturatedUnits:
     """Squashing units so far out that their slope is below 1/100 of the steepest: sigmoid at |z| > 6, tanh at |z| > 3.
+
+    Hidden units of gelu, silu, elu and others with one flat side count where they are on it for every example; fewer
+    than half of a layer are an info.
 
     In the last layer it counts where the output is wrong as well, and the loss does not cancel the slope (as
     cross-entropies do in their combined form).
@@ -88,27 +98,29 @@ class SaturatedUnits:
     """
 
     code: ClassVar[str] = "saturated_units"
-    title: ClassVar[str] = "Saturated sigmoid or tanh units"
+    title: ClassVar[str] = "Saturated units"
     remedy: ClassVar[str] = (
         "Scale the inputs to mean 0 and standard deviation 1, start from smaller weights (Glorot's initializers), or "
-        "use relu in hidden layers. At the outputs, use the cross-entropy, whose gradient does not carry the slope."
+        "use relu in hidden layers; raise biases of gelu, silu or elu units that are far below 0. At the outputs, use "
+        "the cross-entropy, whose gradient does not carry the slope."
     )
 
     def find(self, case: Case) -> list[Finding]:
         found = []
         last = len(case.network.layers) - 1
-        for i, (layer, (_, z, a), shape) in enumerate(
-            zip(case.network.layers, case.before.trace, case.shapes, strict=True)
-        ):
+        for i, (layer, (_, z, a), shape) in enumerate(zip(case.network.layers, case.trace, case.shapes, strict=True)):
             slope = case.slopes[i]
-            if layer.activation.kind not in SQUASHING or slope is None or shape.steepest is None:
+            tailed = layer.activation.kind in TAILED and i < last and len(z) > 1
+            if not (tailed or layer.activation.kind in SQUASHING) or slope is None or shape.steepest is None:
                 continue
-            flat = slope < FLAT * shape.steepest
+            flat = np.abs(slope) < FLAT * shape.steepest
+            if tailed:
+                flat &= flat.all(axis=0)
             if i == last:
                 if case.before.evaluation.preactivation_gradients is not None or case.targets is None:
                     continue
                 flat &= np.abs(a - case.targets) > CLEARLY_WRONG * (shape.high - shape.low)
-            if share(flat) < MANY_SATURATED:
+            if share(flat) < MANY_SATURATED and not (tailed and flat.any()):
                 continue
             units = np.flatnonzero(flat.all(axis=0))
             message = (
@@ -124,16 +136,17 @@ class SaturatedUnits:
                 "steepest_slope": float(shape.steepest),
                 "largest_preactivation": float(np.abs(z).max()),
             }
-            found.append(Finding(self.code, "warning", i, message, evidence, self.remedy))
+            severity = "warning" if share(flat) >= MANY_SATURATED else "info"
+            found.append(Finding(self.code, severity, i, message, evidence, self.remedy))
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class SymmetricUnits:
-    """Units of a hidden layer with equal incoming weights and equal gradients: every update leaves them equal.
+    """Units of a hidden layer with equal incoming weights, outgoing weights and gradients: every update leaves them so.
 
     Equal incoming weights alone do not suffice: where the outgoing weights differ, so do the gradients, and the units
-    part at the first step. With an optimizer its step is looked at too.
+    part at the first step that has a gradient. With an optimizer its step is looked at too.
 
     Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0 (the problem of symmetry breaking).
     """
@@ -148,39 +161,44 @@ class SymmetricUnits:
     def find(self, case: Case) -> list[Finding]:
         found = []
         for i, layer in enumerate(case.network.layers[:-1]):
-            states = [layer.parameters, case.before.gradients.layers[i].parameters]
+            arrays = [case.network.layers[i + 1].weights.T, *case.before.gradients.layers[i].parameters.values()]
             if case.taken is not None:
-                states.append(case.taken.network.layers[i].parameters)
-            columns = np.vstack([layer.weights, *([] if layer.bias is None else [layer.bias])])
-            which = np.unique(columns, axis=1, return_inverse=True)[1].ravel()
-            groups = [np.flatnonzero(which == k) for k in np.flatnonzero(np.bincount(which) > 1)]
-            copies = [g for g in groups if all(alike(state, g) for state in states)]
-            if not copies:
+                arrays += case.taken.network.layers[i].parameters.values()
+            first = first_equal(np.vstack([layer.weights, *([] if layer.bias is None else [layer.bias])]))
+            apart = np.any([unlike(array, first) for array in arrays], axis=0)
+            counts = np.bincount(first)
+            heads = np.flatnonzero((counts > 1) & (np.bincount(first, weights=apart) == 0))
+            if not len(heads):
                 continue
-            units, width = sum(len(g) for g in copies), layer.weights.shape[1]
-            left = plural(width - units + len(copies), "unit")
+            units, width = int(counts[heads].sum()), layer.weights.shape[1]
+            left = plural(width - units + len(heads), "unit")
             message = (
-                f"{units} units of layer {i} have equal incoming weights and equal gradients: they compute the same "
-                f"number and stay copies of each other, as if the layer had {left} in place of {width}."
+                f"{units} units of layer {i} have equal incoming weights, outgoing weights and gradients: they compute "
+                f"the same number and stay copies of each other, as if the layer had {left} in place of {width}."
             )
-            evidence = {"groups": [some(g) for g in copies[:GROUPS]], "units": units, "of": width}
+            groups = [some(np.flatnonzero(first == head)) for head in heads[:GROUPS]]
+            evidence = {"groups": groups, "units": units, "of": width}
             found.append(Finding(self.code, "warning", i, message, evidence, self.remedy))
         return found
 
 
-def alike(parameters: dict[str, Array], units: Array) -> bool:
-    """Whether the units' columns are equal up to rounding."""
-    for array in parameters.values():
-        columns = array[..., units]
-        if np.abs(columns - columns[..., :1]).max() > EQUAL * np.abs(array).max():
-            return False
-    return True
+def first_equal(columns: Array) -> Array:
+    """For each column the index of the first that is equal to it, in one look at each."""
+    seen: dict[bytes, int] = {}
+    rows = np.ascontiguousarray(columns.T) + 0.0  # which makes -0 a 0
+    return np.array([seen.setdefault(row.tobytes(), i) for i, row in enumerate(rows)])
+
+
+def unlike(array: Array, first: Array) -> Array:
+    """Which columns (numbers, of a vector) differ from those that `first` names by more than rounding."""
+    far = np.abs(array - array[..., first]) > EQUAL * np.abs(array).max()
+    return far.reshape(-1, len(first)).any(axis=0)
 
 
 def box(case: Case, layer: int) -> tuple[Array, Array]:
     """The ranges `[inputs]` of a layer's inputs. Few examples tell little of them: there a range is taken to be as far
     to either side as the largest input is, but for what the activation before never gives."""
-    x = case.before.trace[layer].inputs
+    x = case.trace[layer].inputs
     low, high = x.min(axis=0), x.max(axis=0)
     if len(x) < ENOUGH_EXAMPLES:
         shape = case.shapes[layer - 1] if layer else None
@@ -212,16 +230,19 @@ class UnusedInputs:
     )
 
     def find(self, case: Case) -> list[Finding]:
-        x, weights = case.inputs, case.network.layers[0].weights
+        x, weights = case.trace[0].inputs, case.network.layers[0].weights
         constant = (x == x[:1]).all(axis=0) & (len(x) > 1)
         unheard = (weights == 0).all(axis=1) & ~constant
         if not (constant.any() or unheard.any()):
             return []
         parts = []
-        if constant.any():
-            parts.append(f"{plural(int(constant.sum()), 'feature')} of {x.shape[1]} never changes between examples")
-        if unheard.any():
-            parts.append(f"{plural(int(unheard.sum()), 'feature')} of {x.shape[1]} has only weights of 0")
+        for flags, one, many in [
+            (constant, "never changes between examples", "never change between examples"),
+            (unheard, "has only weights of 0", "have only weights of 0"),
+        ]:
+            if flags.any():
+                count = int(flags.sum())
+                parts.append(f"{plural(count, 'feature')} of {x.shape[1]} {one if count == 1 else many}")
         evidence = {
             "constant": some(np.flatnonzero(constant)),
             "constant_count": int(constant.sum()),
