@@ -6,17 +6,30 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from engine.findings.case import Case, Finding, root_mean_square, some
+from engine.findings.case import Case, Finding, deviations, root_mean_square, some, spread
+from engine.rules import Array
 
 VANISHED = 1e-3
 """The first layer's error signal over the last one's. A step then changes the first layer a thousand times less."""
 EXPLODED = 1e3
 DEEP = 3
 """With fewer layers there is no depth for a gradient to vanish in."""
+FEW_EXAMPLES = 8
+"""Of fewer the standard deviations of the features say little."""
 LARGE_INPUT = 10.0
 SMALL_INPUTS = 0.01
 """Initializers assume inputs of size 1. A factor of ten saturates or carries a step ten times too far; sparse inputs
 (one-hot rows, pixels) are small in the mean and fine, so that only a factor of a hundred below is told, over all."""
+OFF_CENTER = 10.0
+FAR_OFF_CENTER = 30.0
+FAR_MEAN = 3.0
+"""The mean of a feature over its standard deviation. The loss then is (1 + ratio^2) times steeper along the feature's
+constant part than along what it tells: a hundred times is told, a thousand is a warning where the mean itself is large.
+A feature that is 1 in all but a few examples is as far off and does no harm."""
+UNEVEN = 100.0
+VERY_UNEVEN = 1000.0
+"""The largest magnitude of a feature over that of another: one learning rate is wrong by its square for one of the two.
+Magnitudes, since a feature that is seldom other than 0 has a small root mean square and is fine."""
 
 
 class _Ratio:
@@ -27,9 +40,7 @@ class _Ratio:
     def ratio(self, case: Case) -> float | None:
         """None where there is nothing to compare."""
         sizes = case.gradient_sizes
-        if len(sizes) < DEEP or not sizes[0] > 0 or not sizes[-1] > 0:
-            return None
-        return sizes[0] / sizes[-1]
+        return sizes[0] / sizes[-1] if len(sizes) >= DEEP and sizes[-1] > 0 else None
 
     def evidence(self, case: Case, ratio: float) -> dict[str, Any]:
         hidden = case.shapes[:-1]
@@ -55,7 +66,8 @@ class VanishingGradients(_Ratio):
     """The error signal dL/dz (root mean square) of the first layer is less than 1/1000 of the last one's.
 
     dL/dz_l = (dL/dz_{l+1} W^T) f'(z_l): every layer multiplies by its slope, and a sigmoid's is at most 1/4, so that n
-    of them leave at most (1/4)^n times what the weights make of it.
+    of them leave at most (1/4)^n times what the weights make of it. A signal that is 0 counts where it was below 1/1000
+    before: then it has underflowed. One that ends at once has met weights of 0 or dead units.
 
     Source: Hochreiter 1991; Bengio, Simard and Frasconi 1994, doi:10.1109/72.279181.
     """
@@ -69,7 +81,7 @@ class VanishingGradients(_Ratio):
 
     def find(self, case: Case) -> list[Finding]:
         ratio = self.ratio(case)
-        if ratio is None or ratio >= VANISHED:
+        if ratio is None or next(s for s in case.gradient_sizes if s > 0) / case.gradient_sizes[-1] >= VANISHED:
             return []
         evidence = self.evidence(case, ratio)
         sigmoids = sum(layer.activation.kind == "sigmoid" for layer in case.network.layers[:-1])
@@ -112,7 +124,11 @@ class ExplodingGradients(_Ratio):
 
 @dataclass(frozen=True, slots=True)
 class InputScale:
-    """Features of a size above 10, or inputs of a size below 1/100 over all (root mean square).
+    """Features of a size (root mean square) above 10, of a mean beyond 10 standard deviations, or a hundred times
+    larger than others; or inputs of a size below 1/100 over all.
+
+    A mean beyond 10 standard deviations is an info up to 30 of them, and where it is small itself; so are features that
+    differ by less than 1000 times. Features that never change are left to unused_inputs.
 
     Source: LeCun et al. 1998, Efficient BackProp, section 4.3: inputs of mean 0 and standard deviation 1.
     """
@@ -124,28 +140,62 @@ class InputScale:
     )
 
     def find(self, case: Case) -> list[Finding]:
-        x = case.inputs.astype(np.float64)
+        x = case.trace[0].inputs.astype(np.float64)
+        told = [self.size(x)]
+        if len(x) >= FEW_EXAMPLES:
+            told += [self.offset(x), self.unevenness(x)]
+        texts = [text for text, _, _ in told if text]
+        if not texts:
+            return []
+        evidence = {name: value for _, _, numbers in told for name, value in numbers.items()}
+        severity = "warning" if any(bad for _, bad, _ in told) else "info"
+        return [Finding(self.code, severity, 0, " ".join(texts), evidence, self.remedy)]
+
+    def size(self, x: Array) -> tuple[str, bool, dict[str, Any]]:
+        """What is to be told of the sizes of the features ("" if nothing), whether as a warning, and the evidence."""
         sizes = np.array([root_mean_square(column) for column in x.T])
         whole = root_mean_square(x)
         large = np.flatnonzero(sizes > LARGE_INPUT)
-        if not len(large) and not 0 < whole < SMALL_INPUTS:
-            return []
-        evidence = {
+        text = ""
+        if len(large):
+            worst = int(sizes.argmax())
+            text = (
+                f"{len(large)} of {x.shape[1]} features are larger than {LARGE_INPUT:g} (feature {worst} has a root "
+                f"mean square of {sizes[worst]:.3g}), while initial weights and learning rates are made for inputs of "
+                "size 1."
+            )
+        elif 0 < whole < SMALL_INPUTS:
+            text = (
+                f"The inputs have a root mean square of {whole:.2g}, far below the size of 1 that initial weights and "
+                "learning rates are made for: the first layer hardly sees them, and its weights hardly learn."
+            )
+        numbers = {
             "root_mean_square": whole,
             "features": some(large),
             "count": len(large),
             "largest": float(np.abs(x).max()),
         }
-        if len(large):
-            worst = int(sizes.argmax())
-            message = (
-                f"{len(large)} of {x.shape[1]} features are larger than {LARGE_INPUT:g} (feature {worst} has a root "
-                f"mean square of {sizes[worst]:.3g}), while initial weights and learning rates are made for inputs of "
-                "size 1."
-            )
-        else:
-            message = (
-                f"The inputs have a root mean square of {whole:.2g}, far below the size of 1 that initial weights and "
-                "learning rates are made for: the first layer hardly sees them, and its weights hardly learn."
-            )
-        return [Finding(self.code, "warning", 0, message, evidence, self.remedy)]
+        return text, text != "", numbers
+
+    def offset(self, x: Array) -> tuple[str, bool, dict[str, Any]]:
+        """Of their means beside their standard deviations."""
+        means = np.abs([spread(column)[0] for column in x.T])
+        deviation = deviations(x)
+        ratios = np.where(deviation > 0, means / deviation, 0)
+        far = np.flatnonzero(ratios > OFF_CENTER)
+        worst = int(ratios.argmax())
+        text = (
+            f"{len(far)} of {x.shape[1]} features vary little beside their mean (feature {worst} has a mean of "
+            f"magnitude {means[worst]:.3g} and a standard deviation of {deviation[worst]:.3g}): the weights mostly see "
+            "what all examples have in common."
+        )
+        bad = bool(((ratios > FAR_OFF_CENTER) & (means > FAR_MEAN)).any())
+        numbers = {"off_center": some(far), "largest_mean_by_deviation": float(ratios.max())}
+        return text if len(far) else "", bad, numbers
+
+    def unevenness(self, x: Array) -> tuple[str, bool, dict[str, Any]]:
+        """Of their magnitudes beside each other."""
+        largest = np.abs(x[:, deviations(x) > 0]).max(axis=0)
+        ratio = float(largest.max() / largest.min()) if len(largest) else 1.0
+        text = f"The largest numbers of the features differ by a factor of {ratio:.3g}: the smallest are hardly seen."
+        return text if ratio > UNEVEN else "", ratio > VERY_UNEVEN, {"largest_by_smallest_feature": ratio}

@@ -1,0 +1,109 @@
+"""Findings about inputs and error signals: scales, and numbers that are exactly 0."""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine import activations, losses, optimizers
+from engine.initializers import GlorotNormal, GlorotUniform, HeNormal, HeUniform, generator
+from engine.network import Network
+from engine.rules import Array
+from tests.engine.test_findings import POINTS, VALUES, found, hidden, network_of, warnings
+
+
+@pytest.mark.parametrize(
+    ("factors", "means", "severity"),
+    [
+        ([0.1, 0.1], [9.0, 9.0], "warning"),
+        ([0.1, 1.0], [0.0, -9.0], None),
+        ([0.5, 1.0], [9.0, 0.0], "info"),
+        ([0.02, 1.0], [1.0, 0.0], "info"),
+        ([1.0, 1.0], [5.0, 5.0], None),
+        ([9.0, 0.001], [0.0, 0.0], "warning"),
+        ([3.0, 0.01], [0.0, 0.0], "info"),
+        ([1.0, 0.1], [0.0, 0.0], None),
+        ([20.0, 1.0], [0.0, 0.0], "warning"),
+    ],
+)
+def test_the_scales_and_means_of_inputs(factors: list[float], means: list[float], severity: str | None) -> None:
+    x = (POINTS - POINTS.mean(axis=0)) / POINTS.std(axis=0) * factors + means
+    finding = found(hidden(activations.Tanh()), x, VALUES).get("input_scale")
+    assert (finding and finding.severity) == severity
+    assert "input_scale" not in found(hidden(activations.Tanh()), x[:4] / np.abs(x[:4]).max(axis=0), VALUES[:4])
+
+
+def test_inputs_far_from_0_beside_what_they_vary_by_are_told_before_dead_units() -> None:
+    first = next(iter(found(hidden(activations.Relu()), 9 + POINTS / 10, VALUES).values()))
+    assert first.code == "input_scale" and first.evidence["off_center"] == [0, 1]
+    assert "2 of 2 features vary little beside their mean" in first.message
+
+
+def test_features_that_never_change_have_no_scale() -> None:
+    x = np.column_stack([POINTS, np.full(32, 0.1), np.zeros(32), np.full(32, 1e-6)])
+    network = network_of((np.ones((5, 1)), None, activations.Identity()))
+    assert "input_scale" not in found(network, x, VALUES)
+
+
+def tower(depth: int, scale: float, last: float = 1.0) -> Network:
+    random = np.random.default_rng(0)
+    layers: list[Any] = [(scale * random.normal(size=(4, 4)), None, activations.Tanh()) for _ in range(depth)]
+    return network_of(*layers, (last * random.normal(size=(4, 1)), None, activations.Identity()))
+
+
+def test_gradients_that_vanish_to_exactly_0() -> None:
+    x = np.random.default_rng(1).normal(size=(16, 4))
+    finding = found(tower(12, 1e-30), x, x[:, :1])["vanishing_gradients"]
+    assert finding.evidence["ratio"] == 0 and finding.evidence["preactivation_gradients"][0] == 0
+    # Weights of 0 stop a gradient, too, but it does not vanish on a way.
+    assert "vanishing_gradients" not in found(tower(3, 0.5, last=0.0), x, x[:, :1])
+
+
+HE = {"relu", "leaky_relu", "elu", "gelu", "silu", "mish", "hard_swish", "relu6", "celu"}
+MIDDLES = [
+    activations.Relu(), activations.LeakyRelu(), activations.Elu(), activations.Gelu(), activations.Silu(),
+    activations.Mish(), activations.HardSwish(), activations.Relu6(), activations.Celu(), activations.Tanh(),
+    activations.Softsign(), activations.Selu(), activations.Softplus(), activations.Sigmoid(),
+]  # fmt: skip
+ENDS: list[tuple[Any, Any]] = [
+    (activations.Identity(), losses.Mse()),
+    (activations.Softmax(), losses.CrossEntropy()),
+    (activations.Identity(), losses.CrossEntropy(from_logits=True, label_smoothing=0.1)),
+    (activations.LogSoftmax(), losses.NegativeLogLikelihood()),
+    (activations.Sigmoid(), losses.BinaryCrossEntropy(label_smoothing=0.1)),
+    (activations.Identity(), losses.BinaryCrossEntropy(from_logits=True)),
+    (activations.Identity(), losses.Huber()),
+    (activations.Softmax(), losses.KlDivergence()),
+]
+
+
+def healthy(seed: int) -> tuple[Network, Array, Array, Any]:
+    """A fresh network, with data that it can learn."""
+    random = np.random.default_rng(seed)
+    middle, (last, loss) = MIDDLES[seed % len(MIDDLES)], ENDS[seed % len(ENDS)]
+    depth = int(random.integers(0, 3 if middle.kind == "sigmoid" else 7))
+    sizes = [int(random.integers(2, 20)), *(int(n) for n in random.integers(8, 65, depth)), int(random.integers(2, 6))]
+    rules = (HeNormal(), HeUniform()) if middle.kind in HE else (GlorotNormal(), GlorotUniform())
+    layers = []
+    for i, pair in enumerate(pairwise(sizes)):
+        weights = rules[seed % 2].sample(pair, *pair, generator(seed, i, 0))
+        layers.append((weights, np.zeros(pair[1]), middle if i < depth else last))
+    x = random.normal(size=(int(random.choice([8, 32, 128])), sizes[0]))
+    sums = x @ random.normal(size=(sizes[0], sizes[-1])) / math.sqrt(sizes[0])
+    targets: Array = sums
+    if loss.kind == "binary_cross_entropy":
+        targets = (sums > 0).astype(float)
+    elif loss.kind not in ("mse", "huber"):
+        targets = np.eye(sizes[-1])[sums.argmax(axis=1)]
+    return network_of(*layers), x, targets, loss
+
+
+OPTIMIZERS = (None, optimizers.Sgd(learning_rate=0.01), optimizers.Adam())
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_a_fresh_network_gives_no_warning(seed: int) -> None:
+    for optimizer in OPTIMIZERS:
+        assert warnings(found(*healthy(seed), optimizer)) == []
