@@ -6,21 +6,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from engine.findings.case import Case, Finding, root_mean_square
+from engine.findings.answers import REGRESSION, SOFTMAX, constant_answer, of_class_logits, wished
+from engine.findings.case import Case, Finding, deviations, root_mean_square
 from engine.rules import Array
 
-REGRESSION = {"mse", "mae", "half_squared_error", "huber", "smooth_l1", "log_cosh"}
-SOFTMAX = {"softmax", "softmin"}
 EXAMPLES = 8
 """With fewer examples the best constant answer is fitted too closely to compare with."""
 AS_GOOD = 0.98
 """Less than 2% below the loss of a constant answer is no better than it."""
 SAME = 1e-4
-"""Outputs that vary by less than this share of their size, from example to example, are one answer."""
+"""Outputs that vary by less than this share of their size, from example to example, are one answer, unless the targets
+vary as little: 1e6 + x is no constant where it is what the targets are."""
 CLEAR = 0.01
 """How far the least loss in reach must lie above the ideal one, relatively, to be told."""
-FAR = 700.0
-"""A logit in place of infinity: beyond it exp overflows."""
+NOTHING = 1e-9
+"""A loss below this share of 1 for each example is 0, but for rounding and for logits that end at 700."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,9 @@ class UnreachableLoss:
     """A loss that stays above its minimum whatever the weights, since the last activation cannot give what it asks for.
 
     Logits between 0 and 1 (a softmax or sigmoid layer before a loss with from_logits) never make a certain
-    probability: the cross-entropy of C classes stays above log(1 + (C - 1) / e). A hinge loss asks for outputs of -1
-    and less, which a sigmoid has none of. A loss of log-probabilities asks for numbers up to 0.
+    probability: the cross-entropy of C classes stays above log(1 + (C - 1) / e). With label smoothing the minimum is
+    the entropy of the smoothed targets. A hinge loss asks for outputs of -1 and less, which a sigmoid has none of. A
+    loss of log-probabilities asks for numbers up to 0.
 
     Source: the loss at its own minimizer, held within the activation's range.
     """
@@ -57,41 +58,24 @@ class UnreachableLoss:
             ends = f"up to {high:g}" if math.isfinite(high) else "of any size"
             message = f"{loss.kind} takes logarithms of probabilities, at most 0, and {kind} gives numbers {ends}."
             return [Finding(self.code, "warning", at_last, message, own, self.remedy)]
-        wanted = wished(loss, t)
-        if wanted is None or (low, high) == (-math.inf, math.inf):
+        if (low, high) == (-math.inf, math.inf):
             return []
-        plain = loss.unweighted()
-        nearest = shifted(loss, wanted, min(high, FAR))
-        lowest, ideal = (float(np.mean(plain.values(y, t))) for y in (np.clip(nearest, low, high), wanted))
-        if not lowest - ideal > CLEAR * max(1.0, abs(ideal)):
+        wanted, nearest = wished(loss, t), wished(loss, t, low, high)
+        if wanted is None or nearest is None:
+            return []
+        ideal, lowest = (case.reduced(loss.values(y, t)) for y in (wanted, nearest))
+        one = case.reduced(np.ones_like(loss.values(wanted, t)))
+        if abs(ideal) < NOTHING * one:
+            ideal = 0.0
+        if not lowest - ideal > CLEAR * max(one, abs(ideal)):
             return []
         message = (
             f"{kind} gives numbers from {low:g} to {high:g}, and with those {loss.kind}"
             f"{' of logits' if getattr(loss, 'from_logits', False) else ''} cannot get below {lowest:.4g} on these "
-            f"targets, where {max(ideal, 0):.4g} would be its minimum."
+            f"targets, where {ideal:.4g} would be its minimum."
         )
         evidence = {**own, "lowest_loss": lowest, "ideal_loss": ideal}
         return [Finding(self.code, "warning", at_last, message, evidence, self.remedy)]
-
-
-def wished(loss: Any, t: Array) -> Array | None:
-    """The outputs that make the loss least, where they are logits or margins."""
-    if getattr(loss, "from_logits", False):
-        with np.errstate(divide="ignore"):
-            if loss.kind == "binary_cross_entropy":
-                return np.clip(np.log(t) - np.log1p(-t), -FAR, FAR)
-            if loss.kind in ("cross_entropy", "focal"):
-                return np.clip(np.log(t) - np.log(t.max(axis=1, keepdims=True)), -FAR, 0)
-    if loss.kind in ("hinge", "squared_hinge"):
-        return np.where(t == 1, 1.0, -1.0)
-    if loss.kind in ("multi_margin", "categorical_hinge"):
-        return np.where(t > 0, FAR, -FAR)
-    return None
-
-
-def shifted(loss: Any, wanted: Array, high: float) -> Array:
-    """A softmax ignores a shift of all logits: what is wanted, with the largest at the end of the range."""
-    return wanted + high if loss.kind in ("cross_entropy", "focal") else wanted
 
 
 def finite(bound: float) -> float | None:
@@ -152,20 +136,24 @@ class TargetsOutOfRange:
         kind = case.network.layers[-1].activation.kind
         message = (
             f"{int(outside.sum())} of {t.size} targets lie outside what {kind} can give ({low:g} to {high:g}), such as "
-            f"{float(t[i, j]):.4g} for output {j} of example {i}."
+            f"{float(t[i, j]):.4g} for output {j} of example {case.rows[i]}."
         )
         evidence = {
             "count": int(outside.sum()),
             "of": t.size,
             "range": [finite(low), finite(high)],
-            "worst": {"index": [i, j], "target": float(t[i, j])},
+            "worst": {"index": [int(case.rows[i]), j], "target": float(t[i, j])},
         }
         return [Finding(self.code, "warning", len(case.network.layers) - 1, message, evidence, self.remedy)]
 
 
 @dataclass(frozen=True, slots=True)
 class CollapsedOutputs:
-    """One answer for all examples, although inputs and targets differ: std over the batch below size / 10,000.
+    """One answer for all examples, although inputs and targets differ: std over the batch below 1/10,000 of the size
+    of the outputs, and of the std of the targets.
+
+    Logits of classes are looked at less their mean over the row, which softmax does not see. A last layer whose weights
+    are all 0 is an info: some start it so, and its weights do get gradients.
 
     Source: the standard deviation of each output over the batch, beside the root mean square of all outputs.
     """
@@ -174,29 +162,34 @@ class CollapsedOutputs:
     title: ClassVar[str] = "The same outputs for every example"
     remedy: ClassVar[str] = (
         "Look for the first layer whose activations do not vary (`layers`): dead or saturated units there, weights of "
-        "0, or a learning rate that was too large."
+        "0, or a learning rate that was too large. A last layer of zeros before training needs nothing."
     )
 
     def find(self, case: Case) -> list[Finding]:
-        y, t = case.outputs.astype(np.float64), case.targets
-        if len(y) < 4 or t is None or not (differ(t) and differ(case.inputs)):
+        t = case.targets
+        if case.objective is None or t is None or len(t) < 4 or not (differ(t) and differ(case.trace[0].inputs)):
             return []
-        size = root_mean_square(y)
-        largest = float((y / (size or 1.0)).std(axis=0).max())
-        if largest > SAME:
+        y = case.outputs.astype(np.float64)
+        if of_class_logits(case.objective.loss):
+            y -= y.mean(axis=1, keepdims=True)
+        size, own, wanted = root_mean_square(y), deviations(y), deviations(t)
+        least = SAME * np.where(wanted > 0, np.minimum(wanted, size), size)
+        rounding = 4 * np.finfo(case.outputs.dtype).eps * root_mean_square(case.outputs)
+        if (own > np.maximum(least, rounding)).any():
             return []
         # The spread of each layer's activations from example to example, beside their size.
-        layers = [
-            float((a / (root_mean_square(a) or 1.0)).astype(np.float64).std(axis=0).max())
-            for _, _, a in case.before.trace
-        ]
+        activations = [a for _, _, a in case.trace[:-1]] + [y]
+        layers = [float(deviations(a).max() / (root_mean_square(a) or 1.0)) for a in activations]
         first = next((i for i, s in enumerate(layers) if s <= SAME), len(layers) - 1)
+        zeros = first == len(layers) - 1 and not case.network.layers[-1].weights.any()
         message = (
-            f"All {len(y)} examples get the same outputs (they vary by {largest:.2g} of their size), while their "
-            f"targets differ; the activations stop varying in layer {first}."
+            f"All {len(y)} examples get the same outputs (they vary by {layers[-1]:.2g} of their size), while their "
+            f"targets differ; the activations stop varying in layer {first}"
+            f"{', whose weights are all 0' if zeros else ''}."
         )
-        evidence = {"relative_spread": largest, "spread_by_layer": layers, "outputs": y[0][:20].tolist()}
-        return [Finding(self.code, "warning", first, message, evidence, self.remedy)]
+        outputs = case.outputs[0][:20].tolist()
+        evidence = {"relative_spread": layers[-1], "spread_by_layer": layers, "outputs": outputs}
+        return [Finding(self.code, "info" if zeros else "warning", first, message, evidence, self.remedy)]
 
 
 def differ(rows: Array) -> bool:
@@ -205,9 +198,11 @@ def differ(rows: Array) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ChanceLevel:
-    """A loss no better than that of the best constant answer: the classes' frequencies, or the targets' mean.
+    """A loss no better than that of the best constant answer that the last activation can give: the frequencies of the
+    classes (of a softmax those of all labels together, where examples have several), or the targets' mean.
 
-    A network that has not been trained is expected to be here; one that has been is not.
+    Sample weights, class weights and label smoothing count, as they do in the loss. A network that has not been
+    trained is expected to be here; one that has been is not.
 
     Source: the entropy of the targets, for cross-entropies; their variance, for squared errors.
     """
@@ -220,32 +215,16 @@ class ChanceLevel:
     )
 
     def find(self, case: Case) -> list[Finding]:
-        if case.objective is None or case.targets is None or len(case.inputs) < EXAMPLES or not differ(case.targets):
+        if case.targets is None or len(case.targets) < EXAMPLES or not differ(case.targets):
             return []
-        loss, t = case.objective.loss.unweighted(), case.targets
-        own = case.before.evaluation.example_losses
-        constant = constant_answer(loss, t)
-        if constant is None or own is None:
+        constant = constant_answer(case)
+        if constant is None:
             return []
-        chance = loss.values(np.broadcast_to(constant, t.shape), t)
-        level = float(np.mean(chance if chance.ndim == 1 or loss.reduction == "mean" else chance.sum(axis=1)))
-        here = float(np.mean(own))
+        here, level = float(case.before.evaluation.loss), constant.loss
         if not (math.isfinite(level) and here >= AS_GOOD * level):
             return []
-        what = "mean of the targets" if loss.kind in REGRESSION else "frequencies of the classes"
-        message = f"The loss of {here:.4g} is no better than always answering the {what}, which gives {level:.4g}."
-        evidence = {"loss": here, "chance_loss": level, "constant_answer": constant[:20].tolist()}
+        message = (
+            f"The loss of {here:.4g} is no better than always answering the {constant.of}, which gives {level:.4g}."
+        )
+        evidence = {"loss": here, "chance_loss": level, "constant_answer": constant.answer[:20].tolist()}
         return [Finding(self.code, "info", len(case.network.layers) - 1, message, evidence, self.remedy)]
-
-
-def constant_answer(loss: Any, t: Array) -> Array | None:
-    """The outputs `[outputs]` that make the loss least, or nearly, if every example gets the same."""
-    mean = t.mean(axis=0)
-    if loss.kind in REGRESSION:
-        return np.median(t, axis=0) if loss.kind == "mae" else mean
-    with np.errstate(divide="ignore"):
-        if loss.kind == "binary_cross_entropy":
-            return np.clip(np.log(mean) - np.log1p(-mean), -FAR, FAR) if loss.from_logits else mean
-        if loss.kind == "negative_log_likelihood" or (loss.kind in ("cross_entropy", "focal") and loss.from_logits):
-            return np.maximum(np.log(mean), -FAR)
-    return mean if loss.kind in ("cross_entropy", "focal") else None
