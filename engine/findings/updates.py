@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from engine.clipping import norm
+from engine.findings.answers import constant_answer
 from engine.findings.case import Case, Finding
 
 USUAL = 1e-3
@@ -14,6 +16,10 @@ LARGE = 250 * USUAL
 SMALL = USUAL / 1000
 RISE = 0.01
 """A rise of the loss by less than this share may be the noise of a training that has arrived."""
+NEAR_BOTTOM = 0.05
+"""So may a rise to less than this share of the way from the ideal loss to that of the best constant answer, however
+many times the loss before: of a regression 95% of the variance is still explained. Adam's first step moves every weight
+by the learning rate, at the bottom of the valley too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,8 @@ class LargeLearningRate:
     """The loss after the optimizer's step is higher than before, on the very examples that the step was taken for.
 
     Along its own direction a small enough step lowers the loss by the slope times its length; where the loss goes up
-    the step has passed the far side of the valley. `best_factor` is the multiple of the step with the least loss.
+    the step has passed the far side of the valley. `best_factor` is the multiple of the step with the least loss. An
+    info where the loss stays within 1/20 of the way from the ideal one to that of the best constant answer.
 
     Source: Armijo 1966, doi:10.2140/pjm.1966.16.1 (sufficient decrease).
     """
@@ -55,7 +62,9 @@ class LargeLearningRate:
         ends = f"{after:.4g}" if math.isfinite(after) else "no finite number"
         hint = f"{positions[best]:g} times this step gives {losses[best]:.4g}" if best else "even 1/8 of it goes up"
         message = f"With a learning rate of {rate:g} the loss goes from {before:.4g} to {ends} in one step; {hint}."
-        return [Finding(self.code, "warning", None, message, evidence, self.remedy)]
+        constant = constant_answer(case)
+        arrived = constant is not None and after - constant.ideal < NEAR_BOTTOM * (constant.loss - constant.ideal)
+        return [Finding(self.code, "info" if arrived else "warning", None, message, evidence, self.remedy)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,8 @@ class LargeUpdates:
 
 @dataclass(frozen=True, slots=True)
 class SmallUpdates:
-    """A step that changes a weight matrix by less than a millionth of its size, while it has a gradient.
+    """A step that changes a weight matrix by less than a millionth of its size, or not at all, while it has a gradient;
+    and a network with an optimizer and nothing to train.
 
     Source: Karpathy, notes on CS231n: about 1/1000 is usual.
     """
@@ -95,19 +105,23 @@ class SmallUpdates:
     title: ClassVar[str] = "Updates that are tiny beside the weights"
     remedy: ClassVar[str] = (
         "Raise the learning rate, unless training has arrived; where only the first layers stand still, the gradients "
-        "vanish."
+        "vanish. Parameters that are frozen stay as they are: take `frozen` from what should learn."
     )
 
     def find(self, case: Case) -> list[Finding]:
-        return [
-            Finding(
-                self.code,
-                "info",
-                i,
-                f"One step changes the weights of layer {i} by {ratio:.1g} of their size, where about 0.001 is usual.",
-                {"update_ratio": ratio, "usual": USUAL},
-                self.remedy,
-            )
-            for i, ratio in enumerate(case.update_ratios)
-            if ratio is not None and 0 < ratio < SMALL
-        ]
+        if case.optimizer is not None and not case.before.trainable:
+            message = "All parameters of the network are frozen: no step changes anything."
+            return [Finding(self.code, "info", None, message, {"trainable": 0}, self.remedy)]
+        found = []
+        for i, ratio in enumerate(case.update_ratios):
+            if ratio is None or ratio >= SMALL:
+                continue
+            if ratio > 0:
+                message = f"One step changes the weights of layer {i} by {ratio:.1g} of their size"
+            elif norm([case.before.gradients.layers[i].parameters["weights"]]) > 0:
+                message = f"One step leaves the weights of layer {i} as they are, to the last digit, despite a gradient"
+            else:
+                continue
+            evidence = {"update_ratio": ratio, "usual": USUAL}
+            found.append(Finding(self.code, "info", i, f"{message}; about 0.001 is usual.", evidence, self.remedy))
+        return found

@@ -1,6 +1,7 @@
-"""Findings about inputs and error signals: scales, and numbers that are exactly 0."""
+"""Findings about inputs, error signals and steps: scales, numbers that are exactly 0, and training that has arrived."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 
 from engine import activations, losses, optimizers
+from engine.findings import diagnose, examine
 from engine.initializers import GlorotNormal, GlorotUniform, HeNormal, HeUniform, generator
 from engine.network import Network
+from engine.objective import LossObjective
 from engine.rules import Array
+from engine.step import init_state, step
 from tests.engine.test_findings import POINTS, VALUES, found, hidden, network_of, warnings
 
 
@@ -61,6 +65,43 @@ def test_gradients_that_vanish_to_exactly_0() -> None:
     assert "vanishing_gradients" not in found(tower(3, 0.5, last=0.0), x, x[:, :1])
 
 
+@pytest.mark.parametrize("rate", [1e-9, 1e-15, 1e-18, 1e-25, 0.0])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_steps_of_exactly_0_are_small(rate: float, dtype: Any) -> None:
+    network = hidden(activations.Tanh())
+    network = Network(tuple(replace(layer, weights=layer.weights.astype(dtype), bias=layer.bias.astype(dtype))
+                            for layer in network.layers if layer.bias is not None))  # fmt: skip
+    objective, optimizer = LossObjective(losses.Mse(), VALUES.astype(dtype)), optimizers.Sgd(learning_rate=rate)
+    case = examine(network, POINTS.astype(dtype), objective, optimizer, init_state(optimizer, network))
+    told = [finding for finding in diagnose(case) if finding.code == "small_updates"]
+    assert [finding.layer for finding in told] == [0, 1]
+    for finding, ratio in zip(told, case.update_ratios, strict=True):
+        assert finding.evidence["update_ratio"] == ratio
+        assert ("as they are" in finding.message) == (ratio == 0)
+
+
+def test_a_layer_without_a_gradient_need_not_move() -> None:
+    network = hidden(activations.Tanh())
+    perfect = np.tanh(POINTS @ network.layers[0].weights) @ network.layers[1].weights
+    assert "small_updates" not in found(network, POINTS, perfect, None, optimizers.Sgd(learning_rate=0.1))
+
+
+def test_a_network_that_is_frozen_throughout() -> None:
+    layers = tuple(replace(layer, frozen=frozenset({"weights", "bias"})) for layer in hidden(activations.Tanh()).layers)
+    result = found(Network(layers), POINTS, VALUES, None, optimizers.Adam())
+    assert result["small_updates"].severity == "info" and "frozen" in result["small_updates"].message
+    assert "small_updates" not in found(Network(layers), POINTS, VALUES)
+
+
+def test_a_step_at_the_bottom_of_the_valley_is_no_warning() -> None:
+    network = network_of(([[1.5], [-0.7]], None, activations.Identity()))
+    targets = POINTS @ [[1.5], [-0.7]] + 1e-6 * VALUES
+    low = found(network, POINTS, targets, None, optimizers.Adam(learning_rate=1e-3))["large_learning_rate"]
+    assert low.severity == "info" and low.evidence["loss_before"] < 1e-11 < low.evidence["loss_after"]
+    high = found(network, POINTS, targets, None, optimizers.Adam(learning_rate=0.5))["large_learning_rate"]
+    assert high.severity == "warning"
+
+
 HE = {"relu", "leaky_relu", "elu", "gelu", "silu", "mish", "hard_swish", "relu6", "celu"}
 MIDDLES = [
     activations.Relu(), activations.LeakyRelu(), activations.Elu(), activations.Gelu(), activations.Silu(),
@@ -107,3 +148,14 @@ OPTIMIZERS = (None, optimizers.Sgd(learning_rate=0.01), optimizers.Adam())
 def test_a_fresh_network_gives_no_warning(seed: int) -> None:
     for optimizer in OPTIMIZERS:
         assert warnings(found(*healthy(seed), optimizer)) == []
+
+
+@pytest.mark.parametrize("seed", range(0, 120, 5))
+def test_a_trained_network_gives_no_warning(seed: int) -> None:
+    network, x, targets, loss = healthy(seed)
+    adam: Any = optimizers.Adam(learning_rate=3e-3)
+    state, objective = init_state(adam, network), LossObjective(loss, targets)
+    for _ in range(200):
+        network, state = step(network, x, objective, adam, state)[1:3]
+    for optimizer in OPTIMIZERS:
+        assert warnings(found(network, x, targets, loss, optimizer)) == []
