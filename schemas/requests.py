@@ -1,11 +1,11 @@
 """The requests: what a client may post, and the crossing to the engine."""
 
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel as AnswerModel
-from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator
+from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
 from engine.errors import NonFinite, ShapeMismatch
 from engine.finite import is_finite
@@ -218,6 +218,21 @@ class StepRequest(BackwardRequest, UpdateFields):
         stopping = posted["early_stopping"].to_engine(network, "float64") if "early_stopping" in posted else {}
         schedule = schedule_state_to_engine(posted["schedule"]) if "schedule" in posted else {}
         return training_state_to_wire(schedule, stopping, self.layout)
+
+
+class OptionalStepRequest(BackwardRequest):
+    """A backward request that may say how to update the parameters too."""
+
+    optimizer: Optimizer | None = Field(None, description="With an optimizer, the step that it takes is looked at too.")
+    optimizer_state: OptimizerState | None = Field(None, description="What the last step gave; null before the first.")
+    regularization: Regularization | None = Field(None, description="The penalty, a part of loss and gradients.")
+    gradient_clipping: Clipping | None = Field(None, description="How a step limits the gradients.")
+
+    @model_validator(mode="after")
+    def _state_has_an_optimizer(self) -> Self:
+        if self.optimizer is None and self.optimizer_state is not None:
+            raise InvalidValue("missing", ("optimizer",), "An optimizer state stands beside its optimizer.")
+        return self
 
 
 def draw(
