@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from app.problems import PROBLEMS
 from engine.errors import EngineError
-from schemas.errors import json_type
+from schemas.errors import InvalidValue, json_type
 from schemas.fields import known_fields
 from schemas.names import nearest
 
@@ -183,13 +183,7 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
 def _error(
     where: tuple[str | int, ...], code: str, detail: str, expected: Any = None, received: Any = None
 ) -> dict[str, Any]:
-    return _engine_error(_Plain(code, where, detail, expected, received))
-
-
-class _Plain(EngineError):
-    def __init__(self, code: str, where: tuple[str | int, ...], detail: str, expected: Any, received: Any) -> None:
-        super().__init__(where, detail, expected=expected, received=received)
-        self.code = code
+    return _engine_error(InvalidValue(code, where, detail, expected=expected, received=received))
 
 
 def _unknown_field(where: tuple[str | int, ...], known: list[str]) -> dict[str, Any]:
