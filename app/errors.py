@@ -68,13 +68,8 @@ def _part(part: str | int) -> str:
     return text.replace("~", "~0").replace("/", "~1").encode("utf-8", "replace").decode()
 
 
-def problem_response(
-    request: Request,
-    name: str,
-    detail: str,
-    errors: list[dict[str, Any]] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
+def problem_json(name: str, detail: str, request_id: str, errors: list[dict[str, Any]] | None = None) -> bytes:
+    """The body of a problem."""
     problem = PROBLEMS[name]
     content: dict[str, Any] = {
         "type": f"/problems/{name}",
@@ -84,10 +79,21 @@ def problem_response(
     }
     if errors:
         content["errors"] = errors
+    return orjson.dumps({**content, "request_id": request_id})
+
+
+def problem_response(
+    request: Request,
+    name: str,
+    detail: str,
+    errors: list[dict[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     state = request.scope.setdefault("state", {})
     state["problem"] = name  # for the log
-    content["request_id"] = state.get("request_id", "")
-    return Response(orjson.dumps(content), problem.status, {"Cache-Control": "no-store", **(headers or {})}, MEDIA_TYPE)
+    body = problem_json(name, detail, state.get("request_id", ""), errors)
+    headers = {"Cache-Control": "no-store", **(headers or {})}
+    return Response(body, PROBLEMS[name].status, headers, MEDIA_TYPE)
 
 
 def answer_error(request: Request, error: Exception) -> Response:
@@ -104,6 +110,12 @@ def answer_error(request: Request, error: Exception) -> Response:
             return problem_response(request, name, PROBLEMS[name].meaning, headers=error.headers)
         case _:
             return problem_response(request, "internal-error", PROBLEMS["internal-error"].meaning)
+
+
+def problem_of(request: Request, error: Exception) -> dict[str, Any]:
+    """The same as an object, for what holds a problem and is none."""
+    problem: dict[str, Any] = orjson.loads(bytes(answer_error(request, error).body))
+    return problem
 
 
 def _refusal(request: Request, errors: list[dict[str, Any]], count: int) -> Response:

@@ -16,10 +16,10 @@ from types import coroutine
 from typing import Any
 
 import httptools
-import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.drain import drain
+from app.errors import MEDIA_TYPE, problem_json
 from app.logs import log_request, logged
 from app.metrics import metrics
 from app.problems import PROBLEMS
@@ -306,9 +306,8 @@ class Protocol(HttpToolsProtocol):
 
     def _problem(self, name: str, detail: str) -> bytes:
         problem = PROBLEMS[name]
-        content = {"type": f"/problems/{name}", "title": problem.title, "status": problem.status, "detail": detail}
         request_id = f"{getrandbits(128):032x}"
-        body = orjson.dumps({**content, "request_id": request_id})
+        body = problem_json(name, detail, request_id)
         seen, seconds = metrics(), self.loop.time() - self.since
         seen.request(len(seen.routes) - 1, problem.status, seconds, self.body_size, len(body))
         if logged("info"):
@@ -326,7 +325,7 @@ class Protocol(HttpToolsProtocol):
             log_request("info", fields)
         head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
         head += [name + b": " + value for name, value in self.server_state.default_headers]
-        head += [b"content-type: application/problem+json", b"content-length: %d" % len(body)]
+        head += [b"content-type: " + MEDIA_TYPE.encode(), b"content-length: %d" % len(body)]
         head += [b"x-request-id: " + request_id.encode(), b"cache-control: no-store", b"connection: close"]
         return b"\r\n".join([*head, b"", body])
 

@@ -8,7 +8,6 @@ from threading import Event as Flag
 from threading import Semaphore
 from typing import Any
 
-import orjson
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
@@ -23,7 +22,7 @@ from app.compute import (
     unless_gone,
 )
 from app.drain import drain
-from app.errors import answer_error
+from app.errors import answer_error, problem_of
 from app.forms import Reader, Writer, chosen, headers_of, reader
 from app.gate import Gate, gates
 from app.memory import memory
@@ -240,8 +239,3 @@ def written(name: str, content: dict[str, Any], form: bytes, encoding: str = "js
     if form == SSE:
         return b"event: " + name.encode() + b"\ndata: " + write(content, encoding) + b"\n\n"
     return write({"event": name, **content}, encoding) + b"\n"
-
-
-def problem_of(request: Request, error: Exception) -> dict[str, Any]:
-    problem: dict[str, Any] = orjson.loads(bytes(answer_error(request, error).body))
-    return problem

@@ -9,7 +9,7 @@ from fastapi import Request
 
 from app.bodies import too_large
 from app.compute import ComputeRoute
-from app.errors import InvalidRequest, ProblemError, answer_error
+from app.errors import InvalidRequest, ProblemError, problem_of
 from app.forms import chosen, read_json, reader
 from app.problems import PROBLEMS
 from app.settings import Settings
@@ -76,7 +76,7 @@ def _caught(act: Callable[..., Any], *arguments: Any) -> Any:
 
 def _problem(error: Exception) -> Any:
     scope = {"type": "http", "state": {"request_id": REQUEST_ID}}
-    return orjson.loads(bytes(answer_error(Request(scope), error).body))
+    return problem_of(Request(scope), error)
 
 
 def _shortened(value: Any) -> Any:
