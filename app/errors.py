@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from app.problems import PROBLEMS
-from engine.errors import EngineError
+from engine.errors import EngineError, Where
 from schemas.errors import InvalidValue, json_type
 from schemas.fields import known_fields
 from schemas.names import nearest
@@ -129,7 +129,7 @@ def _refusal(request: Request, errors: list[dict[str, Any]], count: int) -> Resp
     return problem_response(request, name, f"{first['detail']}{place}{more}", errors)
 
 
-def _engine_error(error: EngineError, where: tuple[str | int, ...] = ()) -> dict[str, Any]:
+def _engine_error(error: EngineError, where: Where = ()) -> dict[str, Any]:
     detail = error.detail if error.hint is None else f"{error.detail} {error.hint}"
     facts: dict[str, Any] = {"pointer": pointer((*where, *error.where)), "code": error.code, "detail": detail}
     if error.expected is not None:
@@ -192,18 +192,16 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
     return _error(where, "wrong_type", "This value has the wrong type.", expected, json_type(value))
 
 
-def _error(
-    where: tuple[str | int, ...], code: str, detail: str, expected: Any = None, received: Any = None
-) -> dict[str, Any]:
+def _error(where: Where, code: str, detail: str, expected: Any = None, received: Any = None) -> dict[str, Any]:
     return _engine_error(InvalidValue(code, where, detail, expected=expected, received=received))
 
 
-def _unknown_field(where: tuple[str | int, ...], known: list[str]) -> dict[str, Any]:
+def _unknown_field(where: Where, known: list[str]) -> dict[str, Any]:
     hint = nearest(str(where[-1]), known)
     return _error(where, "unknown_field", f"This field is not known here.{' ' + hint if hint else ''}", known)
 
 
-def _resolve(loc: tuple[str | int, ...], body: Any) -> tuple[tuple[str | int, ...], Any]:
+def _resolve(loc: Where, body: Any) -> tuple[Where, Any]:
     """The path that Pydantic's location names in the body, and the value there (None where there is none).
 
     Pydantic's locations also hold the tags of unions (`activation`, `elu`, `alpha`), which are no part of the body.

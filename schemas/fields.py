@@ -5,8 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from engine.errors import Where
 
-def known_fields(model: type[BaseModel], where: tuple[str | int, ...], body: Any) -> list[str]:
+
+def known_fields(model: type[BaseModel], where: Where, body: Any) -> list[str]:
     """The names of the fields that the object at `where` of `body` may have; [] where that is not known."""
     root = _schema(model)
     node, value = root, body
