@@ -1,7 +1,6 @@
 """Verification on the wire: claimed numbers in, comparisons, diagnoses and the certificate out."""
 
 import dataclasses
-import inspect
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -10,6 +9,7 @@ from pydantic import BaseModel, Field, StrictBool, model_validator
 from engine.claims import Claim, Comparison
 from engine.mistakes.computation import Case, Key
 from engine.mistakes.search import Diagnosis
+from engine.rules import paragraphs
 from engine.step import differentiate, step
 from engine.verification import RELATIVE, Verification, verify
 from schemas.answers import Selectable
@@ -291,8 +291,7 @@ class _Wire:
         return entries
 
     def _explanation(self, d: Diagnosis, mistake: Any, choices: dict[str, Any], layer: int | None) -> str:
-        first, *rest = inspect.cleandoc(type(mistake).__doc__ or "").split("\n\n")
-        sentences = [" ".join(part.split()) for part in (first, *rest[:-1])]
+        sentences = paragraphs(type(mistake))[:-1]
         where = [WHERE[value] for name, value in choices.items() if name == "at" and value in WHERE]
         where += [f"of {value}" for name, value in choices.items() if name == "of"]
         where += [f"with {name} {value}" for name, value in choices.items() if name not in ("at", "of")]
