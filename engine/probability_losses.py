@@ -20,11 +20,11 @@ from engine.targets import (
     REDUCTION,
     ClassWeights,
     Reduction,
+    Weighted,
     label_weights,
     require_class_weights,
     require_probabilities,
     require_targets,
-    require_weights_from_zero,
 )
 
 SOFTMAX = {"softmax": 1, "softmin": -1}
@@ -56,7 +56,7 @@ def floored(p: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class CrossEntropy:
+class CrossEntropy(Weighted):
     """-sum_c w_c t_c log(y_c) over the classes c of a row; y are probabilities, or softmax of logits.
 
     Row-wise. Where a probability is 0 and its target is not, the loss is infinite; its derivative by the probability is
@@ -80,9 +80,6 @@ class CrossEntropy:
         r"-\frac{w_c t_c}{y_c}",
     )
 
-    def __post_init__(self) -> None:
-        require_weights_from_zero(self.class_weights)
-
     def check(self, y: Array, t: Array) -> None:
         require_class_weights(self.class_weights, y.shape[1])
         require_targets(t, 0, 1, "a number from 0 to 1")
@@ -91,9 +88,6 @@ class CrossEntropy:
 
     def on_logits(self) -> Self:
         return replace(self, from_logits=True)
-
-    def unweighted(self) -> Self:
-        return self if self.class_weights is None else replace(self, class_weights=None)
 
     def row_weights(self, t: Array) -> Array | None:
         return label_weights(self.class_weights, t)
@@ -122,7 +116,7 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True, slots=True)
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(Weighted):
     """-w (t log(y) + (1 - t) log(1 - y)); y are probabilities, or sigmoid of logits.
 
     On probabilities, logarithms are at least -100 and the derivative's divisor y (1 - y) is at least 1e-12, as in
@@ -145,9 +139,6 @@ class BinaryCrossEntropy:
         r"\frac{y - t}{y (1 - y)}",
     )
 
-    def __post_init__(self) -> None:
-        require_weights_from_zero(self.class_weights)
-
     def check(self, y: Array, t: Array) -> None:
         require_class_weights(self.class_weights, y.shape[1])
         require_targets(t, 0, 1, "a number from 0 to 1")
@@ -156,9 +147,6 @@ class BinaryCrossEntropy:
 
     def on_logits(self) -> Self:
         return replace(self, from_logits=True)
-
-    def unweighted(self) -> Self:
-        return self if self.class_weights is None else replace(self, class_weights=None)
 
     def row_weights(self, t: Array) -> Array | None:
         return None
@@ -187,7 +175,7 @@ class BinaryCrossEntropy:
 
 
 @dataclass(frozen=True, slots=True)
-class Focal:
+class Focal(Weighted):
     """-alpha sum_c w_c (1 - y_c)^gamma t_c log(y_c); y are probabilities, or softmax of logits.
 
     Row-wise, for classes that exclude each other. With gamma 0 it is alpha times the cross-entropy. Where a probability
@@ -212,9 +200,6 @@ class Focal:
         r"\alpha w_c t_c \left( \gamma (1 - y_c)^{\gamma - 1} \log y_c - \frac{(1 - y_c)^\gamma}{y_c} \right)",
     )
 
-    def __post_init__(self) -> None:
-        require_weights_from_zero(self.class_weights)
-
     def check(self, y: Array, t: Array) -> None:
         require_class_weights(self.class_weights, y.shape[1])
         require_targets(t, 0, 1, "a number from 0 to 1")
@@ -223,9 +208,6 @@ class Focal:
 
     def on_logits(self) -> Self:
         return replace(self, from_logits=True)
-
-    def unweighted(self) -> Self:
-        return self if self.class_weights is None else replace(self, class_weights=None)
 
     def row_weights(self, t: Array) -> Array | None:
         return None
