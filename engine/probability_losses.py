@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from engine.activations import sigmoid, softmax
-from engine.rules import About, Array, hyper, row_maxima, row_sums
+from engine.activations import log_softmax, sigmoid, softmax
+from engine.rules import About, Array, hyper, row_sums
 from engine.targets import (
     REDUCTION,
     ClassWeights,
@@ -34,11 +34,6 @@ FLOOR = {8: 1e-300, 4: 1e-30}
 """What a derivative by a probability divides by at least, for numbers of 8 and of 4 bytes: far enough above 0 that
 weights leave the quotient finite."""
 FROM_LOGITS = "The outputs are logits, not probabilities."
-
-
-def log_softmax(z: Array) -> Array:
-    shifted = z - row_maxima(z)
-    return shifted - np.log(row_sums(np.exp(shifted)))
 
 
 def log(p: Array) -> Array:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from engine.findings.case import Case, Finding, root_mean_square
+from engine.clipping import root_mean_square
+from engine.findings.case import Case, Finding
 from engine.rules import Array
 
 REGRESSION = {"mse", "mae", "half_squared_error", "huber", "smooth_l1", "log_cosh"}

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from engine.findings.case import Case, Finding, root_mean_square, some
+from engine.clipping import root_mean_square
+from engine.findings.case import Case, Finding, some
 
 VANISHED = 1e-3
 """The first layer's error signal over the last one's. A step then changes the first layer a thousand times less."""
