@@ -20,7 +20,7 @@ from app.errors import MEDIA_TYPE
 from app.examples import openapi_examples
 from app.examples.answers import example_answer, example_problems, plain_problem
 from app.forms import JSON, name_of
-from app.openapi import COMPONENTS, FORMS, HEADERS, PROBLEMS_OF, SECURITY_SCHEMES, STATUSES, Problem
+from app.openapi import COMPONENTS, FORMS, HEADERS, PROBLEMS_OF, SECURITY_SCHEMES, STATUSES, ProblemModel
 from app.problems import PROBLEMS
 from app.settings import settings
 from schemas.catalog import UNIONS, members
@@ -86,7 +86,7 @@ class Application(FastAPI):
 
 
 def _finished(page: Schema, app: FastAPI) -> Schema:
-    problem = Problem.model_json_schema(ref_template=SCHEMAS + "{model}")
+    problem = ProblemModel.model_json_schema(ref_template=SCHEMAS + "{model}")
     schemas = page["components"]["schemas"] | problem.pop("$defs") | {"Problem": problem}
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
