@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.clipping import Clipping, norm, root_mean_square
 from engine.errors import EngineError, NonFinite
-from engine.findings.ranges import Shape, shape_of
+from engine.findings.ranges import Range, range_of
 from engine.network import Network, forward
 from engine.objective import LossObjective, Objective, VectorObjective
 from engine.optimizers import Optimizer
@@ -75,15 +75,15 @@ class Case:
         return prepare_targets(self.objective.loss, self.objective.targets, self.outputs.shape, self.outputs.dtype)
 
     @cached_property
-    def shapes(self) -> list[Shape]:
-        return [shape_of(layer.activation) for layer in self.network.layers]
+    def ranges(self) -> list[Range]:
+        return [range_of(layer.activation) for layer in self.network.layers]
 
     @cached_property
     def slopes(self) -> list[Array | None]:
         """Each unit's derivative of its activation `[batch, units]`; None where the units of a row are mixed."""
         slopes: list[Array | None] = []
-        for layer, (_, z, a), shape in zip(self.network.layers, self.before.trace, self.shapes, strict=True):
-            rows = shape.steepest is None and layer.activation.kind != "exponential"
+        for layer, (_, z, a), limits in zip(self.network.layers, self.before.trace, self.ranges, strict=True):
+            rows = limits.steepest is None and layer.activation.kind != "exponential"
             slopes.append(None if rows else layer.activation.backward(np.ones_like(z), z, a))
         return slopes
 

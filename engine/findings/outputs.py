@@ -46,7 +46,7 @@ class UnreachableLoss:
         if case.objective is None or case.targets is None:
             return []
         loss, t = case.objective.loss, case.targets
-        kind, (low, high) = case.network.layers[-1].activation.kind, case.shapes[-1][:2]
+        kind, (low, high) = case.network.layers[-1].activation.kind, case.ranges[-1][:2]
         at_last = len(case.network.layers) - 1
         own: dict[str, Any] = {"activation": kind, "range": [finite(low), finite(high)]}
         logarithms = loss.kind == "negative_log_likelihood" or (
@@ -144,7 +144,7 @@ class TargetsOutOfRange:
     def find(self, case: Case) -> list[Finding]:
         if case.objective is None or case.targets is None or case.objective.loss.kind not in REGRESSION:
             return []
-        t, (low, high) = case.targets, case.shapes[-1][:2]
+        t, (low, high) = case.targets, case.ranges[-1][:2]
         outside = (t < low) | (t > high)
         if not outside.any():
             return []

@@ -33,8 +33,8 @@ class _Ratio:
         return sizes[0] / sizes[-1]
 
     def evidence(self, case: Case, ratio: float) -> dict[str, Any]:
-        hidden = case.shapes[:-1]
-        steepest = [shape.steepest for shape in hidden]
+        hidden = case.ranges[:-1]
+        steepest = [limits.steepest for limits in hidden]
         bounds = [None if s is None else float(s) for s in steepest]
         product = math.prod(s for s in steepest if s is not None) if all(s is not None for s in steepest) else None
         slopes = [None if slope is None else float(np.abs(slope).mean()) for slope in case.slopes[:-1]]

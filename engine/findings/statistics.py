@@ -45,17 +45,17 @@ class LayerStatistics(NamedTuple):
 @np.errstate(all="ignore")
 def statistics(case: Case) -> list[LayerStatistics]:
     found = []
-    for i, (layer, (_, z, a), shape) in enumerate(
-        zip(case.network.layers, case.before.trace, case.shapes, strict=True)
+    for i, (layer, (_, z, a), limits) in enumerate(
+        zip(case.network.layers, case.before.trace, case.ranges, strict=True)
     ):
         slope = case.slopes[i]
         gradients = case.before.gradients.layers[i].parameters
         saturated = None
-        if slope is not None and shape.steepest is not None and layer.activation.kind in SQUASHING:
-            saturated = share(slope < FLAT * shape.steepest)
+        if slope is not None and limits.steepest is not None and layer.activation.kind in SQUASHING:
+            saturated = share(slope < FLAT * limits.steepest)
         off = None
-        if shape.dead is not None:
-            off = int(((z >= shape.dead[0]) & (z <= shape.dead[1])).all(axis=0).sum())
+        if limits.dead is not None:
+            off = int(((z >= limits.dead[0]) & (z <= limits.dead[1])).all(axis=0).sum())
         found.append(
             LayerStatistics(
                 layer.name or f"layers.{i}",

@@ -45,12 +45,12 @@ class DeadRelu:
 
     def find(self, case: Case) -> list[Finding]:
         found = []
-        for i, (layer, (x, z, _), shape) in enumerate(
-            zip(case.network.layers, case.before.trace, case.shapes, strict=True)
+        for i, (layer, (x, z, _), limits) in enumerate(
+            zip(case.network.layers, case.before.trace, case.ranges, strict=True)
         ):
-            if shape.dead is None:
+            if limits.dead is None:
                 continue
-            low, high = shape.dead
+            low, high = limits.dead
             off = ((z >= low) & (z <= high)).all(axis=0)
             least, most = reach(layer.weights, layer.bias, *box(case, i))
             certain = off & (least >= low) & (most <= high) & (len(x) > 1)
@@ -97,31 +97,31 @@ class SaturatedUnits:
     def find(self, case: Case) -> list[Finding]:
         found = []
         last = len(case.network.layers) - 1
-        for i, (layer, (_, z, a), shape) in enumerate(
-            zip(case.network.layers, case.before.trace, case.shapes, strict=True)
+        for i, (layer, (_, z, a), limits) in enumerate(
+            zip(case.network.layers, case.before.trace, case.ranges, strict=True)
         ):
             slope = case.slopes[i]
-            if layer.activation.kind not in SQUASHING or slope is None or shape.steepest is None:
+            if layer.activation.kind not in SQUASHING or slope is None or limits.steepest is None:
                 continue
-            flat = slope < FLAT * shape.steepest
+            flat = slope < FLAT * limits.steepest
             if i == last:
                 if case.before.evaluation.preactivation_gradients is not None or case.targets is None:
                     continue
-                flat &= np.abs(a - case.targets) > CLEARLY_WRONG * (shape.high - shape.low)
+                flat &= np.abs(a - case.targets) > CLEARLY_WRONG * (limits.high - limits.low)
             if share(flat) < MANY_SATURATED:
                 continue
             units = np.flatnonzero(flat.all(axis=0))
             message = (
                 f"{share(flat):.0%} of the {layer.activation.kind} values of layer {i} are saturated"
                 f"{' at a wrong output' if i == last else ''}: there the slope is less than 1/100 of the steepest "
-                f"({shape.steepest:.4g}), and hardly any gradient passes."
+                f"({limits.steepest:.4g}), and hardly any gradient passes."
             )
             evidence = {
                 "saturated_fraction": share(flat),
                 "units": some(units),
                 "count": len(units),
                 "mean_slope": float(slope.mean()),
-                "steepest_slope": float(shape.steepest),
+                "steepest_slope": float(limits.steepest),
                 "largest_preactivation": float(np.abs(z).max()),
             }
             found.append(Finding(self.code, "warning", i, message, evidence, self.remedy))
@@ -183,10 +183,10 @@ def box(case: Case, layer: int) -> tuple[Array, Array]:
     x = case.before.trace[layer].inputs
     low, high = x.min(axis=0), x.max(axis=0)
     if len(x) < ENOUGH_EXAMPLES:
-        shape = case.shapes[layer - 1] if layer else None
+        limits = case.ranges[layer - 1] if layer else None
         largest = np.abs(x).max()
-        low = np.maximum(np.minimum(low, -largest), -np.inf if shape is None else shape.low)
-        high = np.minimum(np.maximum(high, largest), np.inf if shape is None else shape.high)
+        low = np.maximum(np.minimum(low, -largest), -np.inf if limits is None else limits.low)
+        high = np.minimum(np.maximum(high, largest), np.inf if limits is None else limits.high)
     return low, high
 
 

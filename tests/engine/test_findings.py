@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from engine import activations, findings, losses, optimizers
 from engine.findings import RULES, Finding, diagnose, examine, outputs, signals, units, updates
 from engine.findings.case import spread
-from engine.findings.ranges import SHAPES, shape_of
+from engine.findings.ranges import RANGES, range_of
 from engine.findings.statistics import statistics
 from engine.initializers import GlorotUniform, HeNormal, generator
 from engine.layers import Dense
@@ -75,21 +75,21 @@ def test_every_rule_is_documented(rule: Any) -> None:
 
 
 @pytest.mark.parametrize("rule", ACTIVATIONS, ids=kind_of)
-def test_shapes_of_activations(rule: Any) -> None:
+def test_ranges_of_activations(rule: Any) -> None:
     """The bounds hold, and the values come close to them."""
-    assert kind_of(rule) in SHAPES
-    shape = shape_of(rule())
+    assert kind_of(rule) in RANGES
+    limits = range_of(rule())
     z = np.concatenate([np.linspace(-8, 8, 4001), [-700, -60, 60, 700]])
     z = np.stack([z, np.zeros_like(z)], axis=1)
     a = rule().forward(z)
-    assert a.min() >= shape.low and a.max() <= shape.high
-    assert a.min() - shape.low < 2e-3 or (shape.low == -math.inf and a.min() < -2)
-    assert shape.high - a.max() < 2e-3 or (shape.high == math.inf and a.max() > 60)
-    if shape.steepest is not None:
+    assert a.min() >= limits.low and a.max() <= limits.high
+    assert a.min() - limits.low < 2e-3 or (limits.low == -math.inf and a.min() < -2)
+    assert limits.high - a.max() < 2e-3 or (limits.high == math.inf and a.max() > 60)
+    if limits.steepest is not None:
         slope = rule().backward(np.ones_like(z), z, a)[:, 0]
-        assert slope.max() <= shape.steepest and shape.steepest - slope.max() < 2e-3
-    if shape.dead is not None:
-        middle = z[(z[:, 0] >= shape.dead[0]) & (z[:, 0] <= shape.dead[1])]
+        assert slope.max() <= limits.steepest and limits.steepest - slope.max() < 2e-3
+    if limits.dead is not None:
+        middle = z[(z[:, 0] >= limits.dead[0]) & (z[:, 0] <= limits.dead[1])]
         assert len(middle) and (rule().backward(np.ones_like(middle), middle, rule().forward(middle))[:, 0] == 0).all()
 
 
@@ -307,7 +307,7 @@ def test_losses_that_cannot_be_reached(last: Any, loss: Any, lowest: float | Non
     if lowest is not None:
         assert finding.evidence["lowest_loss"] == pytest.approx(lowest, rel=1e-6)
     # Scaled up without end, the best network does reach it, and no lower.
-    outputs = np.clip(np.where(targets == 1, 1e3, -1e3), *shape_of(last)[:2])
+    outputs = np.clip(np.where(targets == 1, 1e3, -1e3), *range_of(last)[:2])
     assert np.mean(loss.values(outputs, targets)) == pytest.approx(finding.evidence["lowest_loss"], rel=1e-6)
 
 
