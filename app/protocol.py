@@ -85,7 +85,7 @@ class Transport:
             self.inner.close()
 
     def abort(self) -> None:
-        """Resets the connection; what it has not taken yet is not kept for it, by the system neither."""
+        """Resets the connection; neither the server nor the system keeps what the client has not taken yet."""
         self.inner.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         self.inner.abort()
 
@@ -243,7 +243,7 @@ class Protocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
 
     def eof_received(self) -> None:
-        """A client that closes its side has gone, but for an answer that it still waits for."""
+        """Keeps a half-closed connection: its client may still read the answer."""
 
     def pause_writing(self) -> None:
         self.paused = self.loop.time()
