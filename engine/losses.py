@@ -335,6 +335,7 @@ class MultiMargin(Weighted, _OfOutputs):
 
     kind: Literal["multi_margin"] = "multi_margin"
     reduction: Reduction = hyper("mean", description=REDUCTION)
+    # Not hyper, whose bounds of a number Pydantic takes for no literal.
     p: Literal[1, 2] = field(default=1, metadata={"description": "The power of each margin: 1, or 2."})
     margin: float = hyper(1.0, description="How far the label's output must be above the others.")
     class_weights: ClassWeights = hyper(None, description=WEIGHTS)
