@@ -36,16 +36,13 @@ LABEL org.opencontainers.image.title="Chainrule" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
-# MALLOC_*: memory goes back to the system after large bodies. One BLAS thread per computation: requests are the threads.
+# One BLAS thread per computation: requests are the threads.
 ENV PATH="/opt/venv/bin:$PATH" \
     HOST=0.0.0.0 \
     PORT=8000 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    OPENBLAS_NUM_THREADS=1 \
-    MALLOC_ARENA_MAX=2 \
-    MALLOC_TRIM_THRESHOLD_=131072 \
-    MALLOC_MMAP_THRESHOLD_=131072
+    OPENBLAS_NUM_THREADS=1
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /srv /srv
 WORKDIR /srv

@@ -75,19 +75,25 @@ class Annex:
         ours, theirs = socket.socketpair()
         self.files, their_files = socket.socketpair()
         self.answer_file = file_in_memory()
-        # The child has these signals blocked until it can handle them: it is not to die of one while it starts.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self.socket = ours
         with theirs, their_files:
             descriptors = (theirs.fileno(), their_files.fileno(), self.answer_file.fileno())
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.attendant", *map(str, descriptors)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=descriptors,
-                env=LARGE_PAGES | os.environ,
-                cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-            )
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        self.socket = ours
+            # The child has these signals blocked until it can handle them: it is not to die of one while it starts.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            try:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "app.attendant", *map(str, descriptors)],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=descriptors,
+                    env=LARGE_PAGES | os.environ,
+                    cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                )
+            except OSError:
+                for end in (ours, self.files, self.answer_file):
+                    end.close()
+                raise
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter
 

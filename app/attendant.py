@@ -15,7 +15,7 @@ import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Scope
 
-from app.annex import FILL, ROOM, SIGNALS, Frame, connected, read_frame, write_frame, write_pieces
+from app.annex import FILL, ROOM, SIGNALS, connected, read_frame, write_frame, write_pieces
 from app.bodies import opened
 from app.drain import drain
 from app.errors import answer_error
@@ -35,12 +35,13 @@ class Attendant:
     def __init__(self, routes: Mapping[str, ASGIApp], files: socket.socket, answer_file: int) -> None:
         self.routes = routes
         self.files, self.answer_file = files, answer_file
+        self.started = False
         self.written: int | None = None
         self.told = self.taken = 0
         """How far the answer was written to its file, where it goes there; of how much the server knows; and how much
         it has taken, so that its place is free again."""
         self.more_room = asyncio.Event()
-        self.frames: asyncio.Queue[Frame] = asyncio.Queue(maxsize=4)
+        self.jobs: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
         self.gone = asyncio.Event()
         self.body: memoryview | None = None
         self.writer: asyncio.StreamWriter
@@ -60,19 +61,19 @@ class Attendant:
                     self.taken += int.from_bytes(payload)
                     self.more_room.set()
                 else:
-                    await self.frames.put((kind, payload))
+                    self.gone.clear()
+                    await self.jobs.put(payload)
         self.gone.set()
         work.cancel()
 
     async def work(self) -> None:
         while True:
-            _, payload = await self.frames.get()
-            self.gone.clear()
-            await self.answer(orjson.loads(payload))
+            await self.answer(orjson.loads(await self.jobs.get()))
 
     async def answer(self, job: dict[str, Any]) -> None:
         _, (descriptor,), *_ = socket.recv_fds(self.files, 1, 1)
         self.body = opened(descriptor, job["size"])
+        self.started = False
         scope = scope_of(job)
         scope["state"]["charge"] = self.charge
         try:
@@ -81,6 +82,9 @@ class Attendant:
             pass
         except Exception as error:
             log.error("a request failed by a mistake of the server's", request_id=job["request_id"], exc_info=error)
+            if self.started:
+                self.writer.close()  # The server ends this process then, and its answer in the middle.
+                return
             await answer_error(Request(scope), error)(scope, self.receive, self.send)
         while any(gate.in_use for gate in gates().values()):  # The client has gone, and its thread goes on.
             await asyncio.sleep(0.01)
@@ -102,6 +106,7 @@ class Attendant:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.started = True
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
             write_frame(self.writer, b"s", orjson.dumps({"status": message["status"], "headers": headers}))
             await self.writer.drain()

@@ -57,13 +57,15 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 
     Everything else is set by environment variables; see "Settings" in the README.
     """
-    from app.settings import settings
+    from app.settings import settings, strangers, variable
 
     try:
         chosen = settings()
     except ValidationError as error:
-        mistakes = [f"{' '.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors()]
+        mistakes = [f"{variable(str(mistake['loc'][0]))}: {mistake['msg']}" for mistake in error.errors()]
         raise click.ClickException("The environment has settings that are wrong: " + "; ".join(mistakes)) from None
+    for name, hint in strangers():
+        click.echo(f"The environment has {name}, which is no setting. {hint}".strip(), err=True)
     from app.server import serve
 
     serve(host or chosen.host, chosen.port if port is None else port, workers or chosen.workers)

@@ -20,6 +20,7 @@ MOST_BYTES = 3000
 LONGEST_PART = 64
 """A pointer's part is cut at this length: a key of a megabyte must not make a megabyte of error."""
 
+EXHAUSTED = "The system has too little memory, or too few processes or open files, for this request now."
 STATUS_NAMES = {404: "not-found", 405: "method-not-allowed", 503: "unavailable"}
 BOUNDS = {"greater_than": ("gt", "> {}"), "greater_than_equal": ("ge", ">= {}"),
           "less_than": ("lt", "< {}"), "less_than_equal": ("le", "<= {}")}  # fmt: skip
@@ -108,6 +109,8 @@ def answer_error(request: Request, error: Exception) -> Response:
         case HTTPException():
             name = STATUS_NAMES.get(error.status_code, "internal-error")
             return problem_response(request, name, PROBLEMS[name].meaning, headers=error.headers)
+        case MemoryError() | OSError():
+            return problem_response(request, "unavailable", EXHAUSTED, headers={"Retry-After": "1"})
         case _:
             return problem_response(request, "internal-error", PROBLEMS["internal-error"].meaning)
 
@@ -162,7 +165,7 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
     if kind == "missing":
         return _error(where, "missing", f"The field {where[-1]} is missing.", expected=str(where[-1]))
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return _unknown_field(where, known_fields(model, where[:-1], body))
+        return _unknown_field(where, model, body)
     if kind in ("union_tag_invalid", "literal_error"):
         parts = context.get("expected_tags", context.get("expected", "")).replace(" or ", ", ").split(", ")
         names = [part.strip("'") for part in parts]
@@ -196,8 +199,11 @@ def _error(where: Where, code: str, detail: str, expected: Any = None, received:
     return _engine_error(InvalidValue(code, where, detail, expected=expected, received=received))
 
 
-def _unknown_field(where: Where, known: list[str]) -> dict[str, Any]:
-    hint = nearest(str(where[-1]), known)
+def _unknown_field(where: Where, model: type[BaseModel], body: Any) -> dict[str, Any]:
+    *place, name = where
+    known = known_fields(model, place, body)
+    inside = next((field for field in known if name in known_fields(model, (*place, field), body)), None)
+    hint = nearest(str(name), known) if inside is None else f"It belongs into {inside}."
     return _error(where, "unknown_field", f"This field is not known here.{' ' + hint if hint else ''}", known)
 
 

@@ -147,7 +147,11 @@ class Gate:
             else:
                 tell(None, value)
 
-        threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
+        try:
+            threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
+        except RuntimeError as error:
+            self.leave(entered)
+            raise MemoryError("no thread can be started") from error
         return result
 
 

@@ -54,7 +54,7 @@ def create_app() -> FastAPI:
     if settings().cors_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings().cors_origins.split(","),
+            allow_origins=[origin.strip() for origin in settings().cors_origins.split(",")],
             allow_methods=["GET", "POST"],
             allow_headers=["Accept", "Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "traceparent"],
             expose_headers=["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID", "traceresponse"],

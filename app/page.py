@@ -23,9 +23,10 @@ HEAD = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Chainrule</title><link rel="icon" href="data:,">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
 )
+LOADING = "<p>The page is being made; the first time this takes a few seconds.</p>"
 SWAGGER = (
     f'{HEAD}<link rel="stylesheet" href="/assets/swagger-ui.css"><link rel="stylesheet" href="/docs/page.css">'
-    '<body><div id="swagger-ui"></div>'
+    '<body><div id="swagger-ui">{LOADING}</div>'
     '<script src="/assets/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body></html>'
 )
 SWAGGER_START = (
@@ -33,13 +34,14 @@ SWAGGER_START = (
     "tryItOutEnabled: true, displayRequestDuration: true, defaultModelsExpandDepth: 0});"
 )
 REDOC = (
-    f'{HEAD}<link rel="stylesheet" href="/docs/page.css"><body><redoc spec-url="/openapi.json"></redoc>'
+    f'{HEAD}<link rel="stylesheet" href="/docs/page.css"><body><redoc spec-url="/openapi.json">{LOADING}</redoc>'
     '<script src="/redoc/redoc.js"></script></body></html>'
 )
 REDOC_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
 NO_PICTURE = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
 STYLE = """\
 body { margin: 0 }
+body > div > p, redoc > p { margin: 2rem; font-family: sans-serif }
 .redoc-wrap :is(label, select) { max-width: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 """
 
@@ -53,7 +55,7 @@ async def to_the_page() -> Response:
 
 @router.get("/openapi.json")
 def openapi(request: Request) -> Response:
-    """In a thread, since making the document takes a good part of a second."""
+    """In a thread, since making the document takes a second or two."""
     return Response(request.app.openapi_json, media_type="application/json")
 
 

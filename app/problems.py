@@ -213,6 +213,11 @@ PROBLEMS = {
         "This server has as many connections open as it keeps at once.",
         "Close those that you do not need, send several requests over one, and try again a little later.",
     ),
-    "unavailable": Problem(503, "Not ready", "The server is starting or draining.", "Try again a little later."),
+    "unavailable": Problem(
+        503,
+        "Unavailable",
+        "The server is starting or draining, or it has too little memory, or too few processes or open files.",
+        "Try again a little later.",
+    ),
 }
 """By name; `/problems/{name}` explains each."""

@@ -32,6 +32,7 @@ LAST_SECONDS = 1.0
 LONGEST_TARGET = 8192
 MOST_PIPELINED = 100
 HOST = re.compile(r"(?:(\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+)|([a-z0-9_.-]*))(?::\d*)?")
+VERSIONS = ("1.0", "1.1")
 ASKING = (b"upgrade", b"connection", b"http2-settings")
 SHORT = 2**16
 """A body of at most so many bytes goes out in one piece with its head."""
@@ -103,7 +104,7 @@ class Protocol(HttpToolsProtocol):
         self.since = self.paused = self.loop.time()
         self.in_head = True
         self.head_bytes = self.head_size = self.body_size = self.declared = self.hosts = 0
-        self.host = b""
+        self.host = self.url = b""
         self.lingers = self.parsing = self.starting = False
         self.unstarted: tuple[RequestResponseCycle, Any] | None = None
 
@@ -204,7 +205,10 @@ class Protocol(HttpToolsProtocol):
             raise _Stop
         if self.declared > self.most_body:
             self._stop("payload-too-large", f"This server reads at most {self.most_body} bytes.")
-        if self.hosts != 1 and self.parser.get_http_version() == "1.1":
+        version = self.parser.get_http_version()
+        if version not in VERSIONS:
+            self._stop("malformed-http", "This server speaks HTTP/1.1 and 1.0.")
+        if self.hosts != 1 and version == "1.1":
             self._stop("malformed-http", f"A request has exactly one Host header, and this one has {self.hosts}.")
         if self.hosts and not is_allowed(self.host):
             self._stop("unknown-host", "This server does not answer for the host that the request names.")
@@ -232,6 +236,7 @@ class Protocol(HttpToolsProtocol):
             return
         self.in_head = True
         super().on_message_complete()
+        self.url = b""
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -309,12 +314,14 @@ class Protocol(HttpToolsProtocol):
         request_id = f"{getrandbits(128):032x}"
         body = problem_json(name, detail, request_id)
         seen, seconds = metrics(), self.loop.time() - self.since
-        seen.request(len(seen.routes) - 1, problem.status, seconds, self.body_size, len(body))
+        path = self.url.partition(b"?")[0].decode("latin-1")
+        route = seen.routes.index(path) if path in seen.routes else len(seen.routes) - 1
+        seen.request(route, problem.status, seconds, self.body_size, len(body))
         if logged("info"):
             fields = {
                 "event": "request",
                 "request_id": request_id,
-                "route": seen.routes[-1],
+                "route": seen.routes[route],
                 "status": problem.status,
                 "request_bytes": self.body_size,
                 "response_bytes": len(body),

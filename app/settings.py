@@ -1,5 +1,6 @@
 """The settings, from the environment; everything about mathematics belongs in the request."""
 
+import os
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
@@ -8,12 +9,17 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.limits import Limits
+from schemas.names import nearest
+
+PREFIX = "CHAINRULE_"
+OF_OTHERS = (f"{PREFIX}PORT", f"{PREFIX}SERVICE", f"{PREFIX}METRICS")
+"""What Kubernetes sets for a service of this name, and what we hand to our own processes."""
 
 
 class Settings(BaseSettings):
     """Every setting has the prefix CHAINRULE_, but for HOST and PORT."""
 
-    model_config = SettingsConfigDict(env_prefix="CHAINRULE_")
+    model_config = SettingsConfigDict(env_prefix=PREFIX)
 
     host: str = Field("127.0.0.1", validation_alias="HOST")
     port: int = Field(8000, ge=0, le=65535, validation_alias="PORT")
@@ -58,3 +64,18 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     return Settings()
+
+
+def variable(field: str) -> str:
+    """The environment's name for a setting."""
+    return field if field.isupper() else PREFIX + field.upper()
+
+
+def strangers() -> list[tuple[str, str]]:
+    """The variables that look like settings and are none, each with a hint."""
+    known = [variable(str(field.validation_alias or name)) for name, field in Settings.model_fields.items()]
+    return [
+        (name, nearest(name, known) or "")
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX) and name not in known and not name.startswith(OF_OTHERS)
+    ]

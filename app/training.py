@@ -46,10 +46,14 @@ WORK_SECONDS, REST_SECONDS = 0.005, 0.00005
 
 
 class Run:
-    """A training run: its events one after the other, and the flag and the deadline that end it."""
+    """A training run: its events one after the other, and the flag and the deadline that end it.
+
+    Without a flag it is an example of the OpenAPI document, which is not counted.
+    """
 
     def __init__(self, asked: TrainRequest, gone: Flag | None = None) -> None:
         self.asked = asked
+        self.served = gone is not None
         self.gone = gone or Flag()
         self.rested = time.monotonic()
         self.deadline = self.rested + min(asked.max_seconds or settings().max_seconds, settings().max_seconds)
@@ -75,7 +79,8 @@ class Run:
         start = asked.start(network, plan)
         epochs = asked.completed_epochs + asked.epochs
         told, untold = 0.0, None
-        for event in counted(train(start, data, plan, validation, self.stop), self.gone):
+        run = train(start, data, plan, validation, self.stop)
+        for event in counted(run, self.gone) if self.served else run:
             if isinstance(event, Outcome):
                 if untold is not None:
                     yield "progress", untold

@@ -36,7 +36,8 @@ class Workers:
         while self.started:
             received = signal.sigtimedwait(SIGNALS, self.patience())
             if received is None:
-                self.tell(signal.SIGKILL)
+                if self.ends is not None:
+                    self.tell(signal.SIGKILL)
             elif received.si_signo != signal.SIGCHLD:
                 self.ends = self.ends or time.monotonic() + self.grace
                 self.leave()
@@ -69,8 +70,9 @@ class Workers:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            lived = time.monotonic() - self.started.pop(pid)
-            if self.ends is None:
-                if lived < REST_SECONDS:
+            began = self.started.pop(pid, None)
+            # The first process of a container also inherits the children of workers that died.
+            if began is not None and self.ends is None:
+                if time.monotonic() - began < REST_SECONDS:
                     time.sleep(REST_SECONDS)
                 self.start()

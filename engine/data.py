@@ -1,6 +1,6 @@
 """Examples with their targets and weights: taking batches, splitting off validation data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -14,14 +14,22 @@ SPLIT = (0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Inputs `[examples, features]`, targets `[examples, outputs]` (labels as one-hot rows), weights `[examples]`."""
+    """Inputs `[examples, features]`, targets `[examples, outputs]` (labels as one-hot rows), weights `[examples]`.
+
+    `rows` are the examples' numbers in the data that they were split from, None where they were not.
+    """
 
     inputs: Array
     targets: Array
     weights: Array | None = None
+    rows: Array | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def row(self, index: int) -> int:
+        """The number of an example in the data that it was split from."""
+        return index if self.rows is None else int(self.rows[index])
 
     def take(self, rows: Array | slice) -> Self:
         """Some of the examples: views for a slice, copies for indices."""
@@ -41,7 +49,7 @@ def split(data: Data, fraction: float, stratify: bool, seed: int) -> tuple[Data,
     """Training and validation data, drawn by seed; both keep the order of the examples.
 
     At least one example goes to either side. With `stratify` every class (the largest column of a target) gives its own
-    share, rounded.
+    share, rounded so that together they give the fraction of the whole; but none gives its last example.
     """
     random = generator(seed, *SPLIT)
     shuffled = random.permutation(len(data))
@@ -50,11 +58,22 @@ def split(data: Data, fraction: float, stratify: bool, seed: int) -> tuple[Data,
         classes = (data.targets[:, 0] > 0.5).astype(np.intp)
     else:
         classes = data.targets.argmax(axis=1) if stratify else np.zeros(len(data), np.intp)
-    for label in np.unique(classes):
-        members = shuffled[classes[shuffled] == label]
-        chosen[members[: round(fraction * len(members))]] = True
+    labels, sizes = np.unique(classes, return_counts=True)
+    for label, share in zip(labels, shares(fraction, sizes), strict=True):
+        chosen[shuffled[classes[shuffled] == label][:share]] = True
     if not chosen.any():
         chosen[shuffled[0]] = True
-    if chosen.all():
-        chosen[shuffled[-1]] = False
-    return data.take(np.flatnonzero(~chosen)), data.take(np.flatnonzero(chosen))
+    parts = np.flatnonzero(~chosen), np.flatnonzero(chosen)
+    return replace(data.take(parts[0]), rows=parts[0]), replace(data.take(parts[1]), rows=parts[1])
+
+
+def shares(fraction: float, sizes: Array) -> Array:
+    """How many of each class: fraction * size rounded down, and one more where most was cut off, until they are the
+    fraction of all, rounded and at least 1. A class of one example gives none."""
+    wanted = fraction * sizes
+    found = np.minimum(np.floor(wanted), sizes - 1).astype(np.intp)
+    missing = max(round(fraction * int(sizes.sum())), 1) - int(found.sum())
+    most_cut_off = np.argsort(found - wanted, kind="stable")
+    able = most_cut_off[(found < sizes - 1)[most_cut_off]]
+    found[able[: max(missing, 0)]] += 1
+    return found

@@ -38,7 +38,9 @@ def require_finite(where: Where, array: Array) -> None:
 def _hint(where: Where, array: Array) -> str:
     """What may help: against numbers that are too large, and after an update against a division by 0."""
     hints = ["Scale inputs and weights down"]
-    if where[0] in ("network", "optimizer_state"):
+    if where[0] in ("loss", "example_losses"):
+        hints = ["Look for outputs of exactly 0 or 1, which a loss with from_logits avoids", "scale targets down"]
+    elif where[0] in ("network", "optimizer_state"):
         hints = ["Lower the learning rate", "give eps a value above 0", "look into the posted optimizer_state"]
     if array.dtype == np.float32:
         hints.append("compute in float64")

@@ -4,6 +4,7 @@ Outputs and targets are `[batch, outputs]`, weights `[batch]` or None for all 1;
 classification the class of a row, of targets too, is its largest column (the first of equals, but targets with several
 labels in a row are refused); a network with a single output tells class 1 from class 0: an output above `threshold`, a
 target above 0.5. Where no threshold is given it is 0.5, which suits a probability; `suited` sets that of a loss.
+`higher_is_better` says which way a metric improves.
 Callers silence NumPy's floating-point warnings and check that results are finite.
 """
 
@@ -90,6 +91,7 @@ class Accuracy:
 
     kind: Literal["accuracy"] = "accuracy"
     threshold: float | None = threshold_of_one_output()
+    higher_is_better: ClassVar[bool] = True
     about: ClassVar = About("Accuracy", r"\frac1n \sum_i [\hat c_i = c_i]")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -108,6 +110,7 @@ class TopKAccuracy:
 
     kind: Literal["top_k_accuracy"] = "top_k_accuracy"
     k: int = hyper(5, ge=1, description="How many of the largest outputs may hold the class.")
+    higher_is_better: ClassVar[bool] = True
     about: ClassVar = About("Top-k accuracy", r"\frac1n \sum_i [\operatorname{rank}(y_{i c_i}) \le k]")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -173,6 +176,7 @@ class Precision:
     kind: Literal["precision"] = "precision"
     average: Average = hyper(None, description=AVERAGE)
     threshold: float | None = threshold_of_one_output()
+    higher_is_better: ClassVar[bool] = True
     about: ClassVar = About("Precision", r"\frac{TP}{TP + FP}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -190,6 +194,7 @@ class Recall:
     kind: Literal["recall"] = "recall"
     average: Average = hyper(None, description=AVERAGE)
     threshold: float | None = threshold_of_one_output()
+    higher_is_better: ClassVar[bool] = True
     about: ClassVar = About("Recall", r"\frac{TP}{TP + FN}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -207,6 +212,7 @@ class F1:
     kind: Literal["f1"] = "f1"
     average: Average = hyper(None, description=AVERAGE)
     threshold: float | None = threshold_of_one_output()
+    higher_is_better: ClassVar[bool] = True
     about: ClassVar = About("F1", r"\frac{2 TP}{2 TP + FP + FN}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -225,6 +231,7 @@ class ConfusionMatrix:
 
     kind: Literal["confusion_matrix"] = "confusion_matrix"
     threshold: float | None = threshold_of_one_output()
+    higher_is_better: ClassVar[bool] = False
     about: ClassVar = About("Confusion matrix", r"C_{ij} = |\{c = i, \hat c = j\}|")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> list[list[float]]:
@@ -245,6 +252,7 @@ class RocAuc:
     """
 
     kind: Literal["roc_auc"] = "roc_auc"
+    higher_is_better: ClassVar[bool] = True
     about: ClassVar = About("Area under the ROC curve", r"P(y^+ > y^-) + \tfrac12 P(y^+ = y^-)")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -280,6 +288,7 @@ class LogLoss:
     """
 
     kind: Literal["log_loss"] = "log_loss"
+    higher_is_better: ClassVar[bool] = False
     about: ClassVar = About("Log loss", r"-\frac1n \sum_i \log y_{i c_i}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -313,6 +322,7 @@ class MeanSquaredError:
     """
 
     kind: Literal["mse"] = "mse"
+    higher_is_better: ClassVar[bool] = False
     about: ClassVar = About("Mean squared error", r"\frac{1}{nm} \sum_{ij} (t_{ij} - y_{ij})^2")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -327,6 +337,7 @@ class RootMeanSquaredError:
     """
 
     kind: Literal["rmse"] = "rmse"
+    higher_is_better: ClassVar[bool] = False
     about: ClassVar = About("Root mean squared error", r"\frac1m \sum_j \sqrt{\frac1n \sum_i (t_{ij} - y_{ij})^2}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -341,6 +352,7 @@ class MeanAbsoluteError:
     """
 
     kind: Literal["mae"] = "mae"
+    higher_is_better: ClassVar[bool] = False
     about: ClassVar = About("Mean absolute error", r"\frac{1}{nm} \sum_{ij} |t_{ij} - y_{ij}|")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:
@@ -355,6 +367,7 @@ class MeanAbsolutePercentageError:
     """
 
     kind: Literal["mean_absolute_percentage_error"] = "mean_absolute_percentage_error"
+    higher_is_better: ClassVar[bool] = False
     about: ClassVar = About(
         "Mean absolute percentage error", r"\frac{1}{nm} \sum_{ij} \frac{|t_{ij} - y_{ij}|}{\max(|t_{ij}|, 2^{-52})}"
     )
@@ -374,6 +387,7 @@ class R2:
     """
 
     kind: Literal["r2"] = "r2"
+    higher_is_better: ClassVar[bool] = True
     about: ClassVar = About("Coefficient of determination", r"1 - \frac{\sum_i (t_i - y_i)^2}{\sum_i (t_i - \bar t)^2}")
 
     def value(self, outputs: Array, targets: Array, sample_weights: Array | None = None) -> float:

@@ -15,14 +15,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from engine.errors import InvalidState, require
-from engine.rules import About, Array, hyper
+from engine.rules import About, Array, filled, hyper
 
 State = dict[str, Any]
 RATE = "How far a step goes."
 DECAY = "Decays weights by this much: added to the gradient as weight_decay * w."
 DECOUPLED = "Decays weights directly, by learning_rate * weight_decay * w, beside the gradient's step."
 MAXIMIZE = "Ascend instead of descending."
-BETAS = "`[2]`: how much of the running averages of the gradient and of its square is kept at each step."
+BETAS = "`[2]`, each >= 0, < 1: what is kept of the running averages of the gradient and of its square."
 EPS = "Added to a denominator, so that it is never 0."
 
 
@@ -354,7 +354,7 @@ class Adagrad:
     )
 
     def init(self, parameters: Array) -> State:
-        return {"step": 0, "sum": np.full_like(parameters, self.initial_accumulator_value)}
+        return {"step": 0, "sum": filled(parameters, self.initial_accumulator_value)}
 
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
         g = descended(self, gradients, parameters)
@@ -414,7 +414,7 @@ class Rprop:
         require(least <= most < math.inf, ("step_sizes", 1), f">= {least}", most)
 
     def init(self, parameters: Array) -> State:
-        return {"step_size": np.full_like(parameters, self.learning_rate), **zeros(parameters, "prev")}
+        return {"step_size": filled(parameters, self.learning_rate), **zeros(parameters, "prev")}
 
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
         g = -gradients if self.maximize else gradients

@@ -44,6 +44,12 @@ def column(vector: Array) -> Array:
     return vector[:, np.newaxis]
 
 
+def filled(like: Array, number: float) -> Array:
+    """An array of the same shape and dtype, of one number; infinite where that is too large for the dtype."""
+    with np.errstate(over="ignore"):
+        return np.full_like(like, number)
+
+
 # The methods `sum` and `max` of small arrays spend most of their time in Python; the ufuncs' own reductions do not.
 def row_sums(x: Array) -> Array:
     """The sum of each row, `[batch, 1]`."""

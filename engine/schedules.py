@@ -52,7 +52,7 @@ class _Schedule:
                 ("schedule_state",),
                 f"This is not a state of the schedule {self.kind}.",
                 expected=sorted(expected),
-                hint="Post back the state of the last answer, or null to start afresh.",
+                hint="Post back the state of the last answer, or leave its schedule out to start that afresh.",
             )
 
     def observe(self, index: int, value: float, state: State) -> State:

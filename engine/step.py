@@ -1,6 +1,7 @@
 """One step of training: forward pass, objective, backpropagation, clipping, update."""
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +54,10 @@ def evaluate(network: Network, inputs: Array, objective: Objective) -> tuple[lis
     """The forward pass and the objective on its outputs; raises NonFinite likewise."""
     trace = forward(network, inputs)
     check_trace(trace)
-    return trace, _evaluate(network, trace, objective)
+    evaluation = _evaluate(network, trace, objective)
+    if evaluation.loss is not None:
+        require_finite(("loss",), np.asarray(evaluation.loss))
+    return trace, evaluation
 
 
 def _evaluate(network: Network, trace: list[LayerTrace], objective: Objective) -> Evaluation:
@@ -124,7 +128,18 @@ def example_gradients(network: Network, result: Differentiation) -> list[dict[st
 
 
 def init_state(optimizer: Optimizer, network: Network) -> NetworkState:
-    return [{name: optimizer.init(p) for name, p in layer.items()} for layer in network.parameters]
+    """The state before the first step; raises NonFinite where a number it starts from is too large for the dtype."""
+    state = [{name: optimizer.init(p) for name, p in layer.items()} for layer in network.parameters]
+    first = state[0]["weights"]
+    if len(first) > 1:
+        require_finite_state(first, 0, "weights")
+    return state
+
+
+@lru_cache(maxsize=256)
+def numbers_kept(optimizer: Optimizer) -> int:
+    """How many numbers an optimizer's state has for each parameter."""
+    return sum(isinstance(value, np.ndarray) for value in optimizer.init(np.zeros(1)).values())
 
 
 @np.errstate(all="ignore")

@@ -5,13 +5,13 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from engine.clipping import Clipping, norm
 from engine.data import Data, order
-from engine.errors import EngineError, InvalidTarget, InvalidWeights, NonFinite, ShapeMismatch
+from engine.errors import EngineError, InvalidWeights, NonFinite, ShapeMismatch
 from engine.finite import require_finite
 from engine.losses import Loss
 from engine.metrics import Metric
@@ -22,7 +22,7 @@ from engine.regularization import Regularization
 from engine.rules import Array
 from engine.running_loss import RunningLoss, counts_nothing, total
 from engine.schedules import Schedule
-from engine.step import NetworkState
+from engine.step import NetworkState, differentiate
 from engine.stopping import EarlyStopping
 from engine.workspace import Workspace
 
@@ -71,6 +71,7 @@ class Outcome(NamedTuple):
 
 
 Event = Row | Checkpoint | Outcome
+METRICS = {rule().kind for rule in get_args(Metric)}
 
 
 def begin(network: Network, state: NetworkState, plan: Plan, completed_epochs: int = 0) -> Checkpoint:
@@ -90,7 +91,8 @@ def train(
     """Yields a row after each epoch, a checkpoint after every `checkpoint_every` of them, and at last the outcome.
 
     Targets are `[examples, outputs]`, labels as one-hot rows. `stop` is asked before each batch; where it says so, or
-    where numbers cease to be finite, the run ends with the last whole epoch. Its loss is the mean of its batches'
+    where numbers cease to be finite, the run ends with the last whole epoch; where they are not finite before the first
+    update, it raises NonFinite. An epoch's loss is the mean of its batches'
     losses (before their updates) by the weight of their examples, their sum for the reduction sum; the penalty is part
     of it. The gradient norm is the mean over batches.
     """
@@ -111,6 +113,8 @@ def train(
         run = _Epoch(workspace, loss, plan, epoch, last.schedule_state)
         with np.errstate(all="ignore"):
             reason = run.over(data, stop)
+        if reason == "diverged" and last is start:
+            _require_start(start.network, data, validation, plan)
         if reason is not None:
             yield Outcome(last, reason, history)
             return
@@ -118,6 +122,8 @@ def train(
         try:
             row = _row(run, network, data, validation)
         except NonFinite:
+            if last is start:
+                _require_start(start.network, data, validation, plan)
             yield Outcome(last, "diverged", history)
             return
         history.append(row)
@@ -144,16 +150,35 @@ def train(
 def _row(run: "_Epoch", network: Network, data: Data, validation: Data | None) -> Row:
     """What the history says of an epoch; raises NonFinite where the network it ended with has such outputs."""
     plan = run.plan
-    row: Row = {"epoch": run.epoch + 1, "loss": run.loss, "metrics": measure(network, data, plan.metrics)}
+    try:
+        row: Row = {"epoch": run.epoch + 1, "loss": run.loss, "metrics": measure(network, data, plan.metrics)}
+    except EngineError as error:
+        if error.where[0] in ("outputs", "targets") and len(error.where) > 1:
+            error.where = (error.where[0], data.row(int(error.where[1])), *error.where[2:])
+        raise
     if validation is not None:
         try:
             loss, outputs = evaluate(network, validation, plan.loss)
             row["validation"] = {"loss": loss, "metrics": measure_outputs(outputs, validation, plan.metrics)}
-        except (InvalidTarget, InvalidWeights) as error:
+        except NonFinite:
+            raise
+        except EngineError as error:
             # Where it was split off, its rows have other numbers than the request's.
             error.where, error.detail = ("validation",), f"Of the validation data: {error.detail}"
             raise
     return {**row, "learning_rate": run.optimizer.learning_rate, "gradient_norm": run.gradient_norm}
+
+
+def _require_start(network: Network, data: Data, validation: Data | None, plan: Plan) -> None:
+    """Raises NonFinite where numbers are not finite before any update: that is no training that diverged."""
+    differentiate(network, data.inputs, LossObjective(plan.loss, data.targets, data.weights), plan.regularization)
+    if validation is not None:
+        try:
+            evaluate(network, validation, plan.loss)
+        except NonFinite as error:
+            error.where = ("validation", *error.where)
+            error.detail = f"Of the validation data: {error.detail}"
+            raise
 
 
 class _Step(NamedTuple):
@@ -194,7 +219,7 @@ class _Epoch:
             except EngineError as error:
                 if error.where[0] == "outputs":  # Of a row of the batch; the request numbers examples.
                     row = k * size + int(error.where[1])
-                    error.where = ("outputs", row if rows is None else int(rows[row]), *error.where[2:])
+                    error.where = ("outputs", data.row(row if rows is None else int(rows[row])), *error.where[2:])
                 raise
             if made is None:
                 continue
@@ -278,7 +303,11 @@ def monitor(row: Row, name: str, where: tuple[str, ...]) -> float:
     if not isinstance(value, float):
         known = [n for n, v in {"loss": row["loss"], **row["metrics"]}.items() if isinstance(v, float)]
         names = known + [f"validation_{n}" for n in known if "validation" in row]
-        hint = "Give validation data." if of_validation and "validation" not in row else "Add it to metrics."
+        hint = "Watch a loss, or one of the metrics."
+        if of_validation and "validation" not in row:
+            hint = "Give validation data."
+        elif bare in METRICS:
+            hint = "It is not one number." if bare in part["metrics"] else "Add it to metrics."
         if name.startswith("val_"):
             hint = f"Did you mean 'validation_{name.removeprefix('val_')}'?"
         raise EngineError(where, "There is no such quantity to watch.", expected=names, hint=hint)

@@ -1,14 +1,13 @@
 """Which fields a request knows at a given place, for errors about unknown ones."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
 
-from engine.errors import Where
 
-
-def known_fields(model: type[BaseModel], where: Where, body: Any) -> list[str]:
+def known_fields(model: type[BaseModel], where: Sequence[str | int], body: Any) -> list[str]:
     """The names of the fields that the object at `where` of `body` may have; [] where that is not known."""
     root = _schema(model)
     node, value = root, body
@@ -35,7 +34,7 @@ def _form(node: dict[str, Any], value: Any, root: dict[str, Any]) -> dict[str, A
     alternatives = [_form(option, value, root) for option in node.get("anyOf", node.get("oneOf", []))]
     if not alternatives:
         return node
-    kind = value.get("kind") if isinstance(value, dict) else None
+    kind = value.get("kind") if isinstance(value, dict) else value if isinstance(value, str) else None
     for option in alternatives:
         if kind is not None and option.get("properties", {}).get("kind", {}).get("const") == kind:
             return option

@@ -105,6 +105,7 @@ UNCHANGED = "Post back the optimizer_state of the last answer as it was."
 class StoppingState(Model):
     """Where early stopping is in a training run."""
 
+    monitor: Annotated[StrictStr, Field(max_length=64)] | None = Field(None, description="What it watches.")
     best: float | None = Field(
         strict=True, allow_inf_nan=False, description="The best value so far of what it watches."
     )
@@ -113,7 +114,7 @@ class StoppingState(Model):
 
     def to_engine(self, network: Network, dtype: DType) -> dict[str, Any]:
         """The engine's state; raises where its network has not the shapes of this one."""
-        state: dict[str, Any] = {"best": self.best, "bad_epochs": self.bad_epochs}
+        state: dict[str, Any] = {"monitor": self.monitor, "best": self.best, "bad_epochs": self.bad_epochs}
         if self.network is None:
             return state
         here = ("optimizer_state", "early_stopping")
@@ -145,7 +146,7 @@ class OptimizerState(TypedDict, total=False):
         WithJsonSchema(NUMBERS_OR_NULL),
         Field(description="Training keeps it where the learning rate has a schedule."),
     ]
-    early_stopping: Annotated[StoppingState, Field(description="Training keeps it where it may stop early.")]
+    early_stopping: Annotated[StoppingState | None, Field(description="Training keeps it where it may stop early.")]
 
 
 TRAINING_STATE = tuple(OptimizerState.__annotations__)
@@ -262,7 +263,7 @@ def _parameter_state(value: Any, fresh: dict[str, Any], where: Where, layout: La
                     at, "This part of the optimizer state is one number.", expected=expected, received=json_type(number)
                 )
             if type(example) is int and not 0 <= number < 2**53:
-                raise InvalidState(at, "A count of steps is at least 0.", expected="0 to 2^53", received=number)
+                raise InvalidState(at, "A count of steps is out of range.", expected="0 to 2^53 - 1", received=number)
             state[key] = number
     return state
 

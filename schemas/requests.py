@@ -9,12 +9,12 @@ from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, m
 
 from engine.errors import ShapeMismatch
 from engine.initialization import Blank, initialize
-from engine.initializers import PytorchLinear
+from engine.initializers import Orthogonal, PytorchLinear
 from engine.network import Network
 from engine.objective import LossObjective, Objective, VectorObjective
 from engine.regularization import Regularization
 from engine.rules import Array
-from engine.step import NetworkState
+from engine.step import NetworkState, numbers_kept
 from schemas.answers import BackwardAnswer, ForwardAnswer, InitializeAnswer, StepAnswer, include_names
 from schemas.errors import InvalidValue
 from schemas.limits import WithinLimits
@@ -136,7 +136,15 @@ class ForwardRequest(Model):
         for layer in self.network.layers:
             units += layer.weights.shape[axis]
             parameters += layer.weights.size
-        return 4 * len(self.inputs) * units + 3 * parameters
+        return 4 * self.examples() * units + self.copies() * parameters
+
+    def examples(self) -> int:
+        """How many examples are in the server's memory at once, in every layer."""
+        return len(self.inputs)
+
+    def copies(self) -> int:
+        """How many copies of the parameters, or numbers for each of them, there are at once."""
+        return 3
 
     def work(self) -> int:
         """An estimate of the multiplications: passes over the network x examples x parameters."""
@@ -186,10 +194,8 @@ class BackwardRequest(ForwardRequest):
             )
         return VectorObjective(as_dtype(self.output_gradients, self.dtype, ("output_gradients",)))
 
-    def numbers(self) -> int:
-        if not self.per_example:
-            return super().numbers()
-        return super().numbers() + len(self.inputs) * sum(layer.weights.size for layer in self.network.layers)
+    def copies(self) -> int:
+        return super().copies() + (len(self.inputs) if self.per_example else 0)
 
 
 class UpdateFields(Model):
@@ -202,11 +208,18 @@ class UpdateFields(Model):
     )
     gradient_clipping: Clipping | None = Field(None, description="Limits the gradients before the update.")
 
+    def state_copies(self) -> int:
+        """How many numbers the optimizer's states before and after the update hold for each parameter."""
+        return 2 * numbers_kept(self.optimizer)
+
 
 class StepRequest(BackwardRequest, UpdateFields):
     """A backward request, and how to update the parameters."""
 
     answer: ClassVar[type[AnswerModel]] = StepAnswer
+
+    def copies(self) -> int:
+        return super().copies() + self.state_copies()
 
     def state(self, network: Network) -> NetworkState:
         return state_to_engine(self.optimizer_state, self.optimizer, network, self.layout)
@@ -214,9 +227,12 @@ class StepRequest(BackwardRequest, UpdateFields):
     def training_state(self, network: Network) -> dict[str, Any]:
         """What training keeps in the state, to be handed on without a loss of digits."""
         posted = self.optimizer_state or {}
-        stopping = posted["early_stopping"].to_engine(network, "float64") if "early_stopping" in posted else {}
-        schedule = schedule_state_to_engine(posted["schedule"]) if "schedule" in posted else {}
-        return training_state_to_wire(schedule, stopping, self.layout)
+        stopping, schedule = posted.get("early_stopping"), posted.get("schedule")
+        return training_state_to_wire(
+            {} if schedule is None else schedule_state_to_engine(schedule),
+            {} if stopping is None else stopping.to_engine(network, "float64"),
+            self.layout,
+        )
 
 
 class OptionalStepRequest(BackwardRequest):
@@ -285,6 +301,6 @@ class InitializeRequest(Model):
         initializer makes one."""
         sizes = [self.input_size, *(layer.units for layer in self.layers)]
         return sum(
-            inputs * units * (4 * min(inputs, units) if layer.weights_initializer.needs_matrix else 10)
+            inputs * units * (4 * min(inputs, units) if isinstance(layer.weights_initializer, Orthogonal) else 10)
             for layer, (inputs, units) in zip(self.layers, pairwise(sizes), strict=True)
         )

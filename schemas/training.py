@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel, Field, StrictBool, StrictInt, field_validator, model_validator
 
 from engine.data import Data, split
-from engine.errors import InvalidState, InvalidWeights, ShapeMismatch
+from engine.errors import EngineError, InvalidState, InvalidWeights, ShapeMismatch
 from engine.metrics import boundary, classes, suited
 from engine.network import Network
 from engine.probability_losses import BinaryCrossEntropy
@@ -126,6 +126,17 @@ class EvaluateRequest(ForwardRequest):
         """The metrics, with this loss's threshold where they name none."""
         return suited(self.metrics, self.loss)
 
+    def matrices(self) -> int:
+        """How many numbers the answer's confusion matrices take; a number in a list takes the memory of four."""
+        outputs = self.layout.swap(self.network.layers[-1].weights.shape)[1]
+        return 4 * outputs**2 if any(metric.kind == "confusion_matrix" for metric in self.metrics) else 0
+
+    def numbers(self) -> int:
+        return super().numbers() + self.matrices()
+
+    def work(self) -> int:
+        return super().work() + self.matrices()
+
     def data(self, network: Network) -> Data:
         """The examples as the engine takes them: labels as one-hot rows, everything in the request's dtype."""
         return self._data(network, self.inputs, self.targets, self._weights(), ())
@@ -141,8 +152,8 @@ class EvaluateRequest(ForwardRequest):
             prepared = prepare_targets(self.loss, targets, shape, inputs.dtype)
             # Here, where the rows have the numbers of the request; outputs of 1/2 are right for every loss.
             self.loss.check(np.full_like(prepared, 0.5), prepared)
-        except ValueError as error:
-            error.where = (*where, *error.where)  # type: ignore[attr-defined]
+        except EngineError as error:
+            error.where = (*where, *error.where)
             raise
         return Data(inputs, prepared, weights)
 
@@ -158,7 +169,7 @@ class TrainRequest(EvaluateRequest, UpdateFields):
     shuffle: StrictBool = Field(True, description="Draw the order of each epoch from (seed, epoch).")
     seed: Seed = Field(0, description="Of the order of the examples and of the validation split.")
     completed_epochs: StrictInt = Field(
-        0, ge=0, le=2**31, description="How many epochs came before: what the last answer gave, 0 at first."
+        0, ge=0, lt=2**53, description="How many epochs came before: what the last answer gave, 0 at first."
     )
     learning_rate_schedule: Schedule | None = Field(None, description="A name, or an object with hyperparameters.")
     validation: Validation | None = Field(None, description="Data to measure on after each epoch, not to train on.")
@@ -232,15 +243,17 @@ class TrainRequest(EvaluateRequest, UpdateFields):
         fresh = begin(network, state, plan, self.completed_epochs)
         posted = self.optimizer_state or {}
         schedule_state, stopping_state = fresh.schedule_state, fresh.stopping_state
-        if plan.schedule is not None and "schedule" in posted:
+        if plan.schedule is not None and posted.get("schedule") is not None:
             schedule_state = schedule_state_to_engine(posted["schedule"])
             try:
                 plan.schedule.check(schedule_state)
             except InvalidState as error:
                 error.where = ("optimizer_state", "schedule", *error.where[1:])
                 raise
-        if plan.early_stopping is not None and "early_stopping" in posted:
-            stopping_state = posted["early_stopping"].to_engine(network, self.dtype)
+        posted_stopping = posted.get("early_stopping")
+        if plan.early_stopping is not None and posted_stopping is not None:
+            stopping_state = posted_stopping.to_engine(network, self.dtype)
+            plan.early_stopping.check(stopping_state)
         return fresh._replace(schedule_state=schedule_state, stopping_state=stopping_state)
 
     def wire_checkpoint(self, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -257,12 +270,28 @@ class TrainRequest(EvaluateRequest, UpdateFields):
         examples = len(self.inputs)
         return self.epochs * -(-examples // (self.batch_size or examples))
 
+    def validated(self) -> int:
+        """How many examples each epoch is validated on, at most."""
+        if self.validation is None:
+            return 0
+        return len(self.inputs if self.validation.inputs is None else self.validation.inputs)
+
+    def examples(self) -> int:
+        return super().examples() + self.validated()
+
+    def copies(self) -> int:
+        keeps_best = self.early_stopping is not None and self.early_stopping.restore_best
+        return super().copies() + self.state_copies() + keeps_best
+
+    def matrices(self) -> int:
+        return super().matrices() * self.epochs * (1 if self.validation is None else 2)
+
     def work(self) -> int:
         """An estimate of the multiplications: examples x parameters x epochs, three times (forward, and both products
-        of the backward pass), and once more for validation and for metrics."""
+        of the backward pass), once more for metrics, and those of the validation."""
         parameters = sum(layer.weights.size for layer in self.network.layers)
-        passes = 3 + bool(self.metrics) + (self.validation is not None)
-        return passes * len(self.inputs) * parameters * self.epochs
+        examples = (3 + bool(self.metrics)) * len(self.inputs) + self.validated()
+        return examples * parameters * self.epochs + self.matrices()
 
 
 def predictions(outputs: Array, loss: Loss) -> Array | None:

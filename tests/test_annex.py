@@ -1,9 +1,13 @@
 """The largest requests: answered by a process of their own, to the same bits, and cleanly when it dies."""
 
+import asyncio
+import errno
 import json
 import os
+import resource
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +17,9 @@ import httpx
 import numpy as np
 import pytest
 
+from app.annex import HEAD, Annex, job_of
+from app.attendant import Attendant
+from app.bodies import file_in_memory
 from app.compute import BASE64, BINARY, LOOP_BYTES, THREAD_BYTES, Place, place
 from schemas.tensors import decode, encode_base64
 from tests.conftest import Server
@@ -153,3 +160,64 @@ def test_a_client_that_goes_frees_the_slot(
     after = padded(textbook, THREAD_BYTES + 1) if path != "/v1/train" else padded(request(post), THREAD_BYTES + 1)
     assert own_client.post(path.replace("initialize", "step"), content=after).status_code == 200
     assert (children(own_server.process.pid) == before) is (path == "/v1/train")
+
+
+def test_a_server_short_of_files_says_so_and_goes_on(
+    own_server: Server, own_client: httpx.Client, textbook: dict[str, Any]
+) -> None:
+    body, pid = padded(textbook, THREAD_BYTES + 1), own_server.process.pid
+    assert own_client.post("/v1/step", content=body).status_code == 200
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        answer = own_client.post("/v1/step", content=body)
+        refused(answer, 503, "unavailable")
+        assert answer.headers["retry-after"] == "1"
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    assert own_client.post("/v1/step", content=body).status_code == 200
+
+
+def test_a_process_that_cannot_be_started_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    before = sorted(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    with pytest.raises(OSError, match="temporarily"):
+        Annex()
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_client_that_goes_at_once_is_not_forgotten() -> None:
+    """Its going may be read together with its job."""
+    ended = asyncio.Event()
+
+    async def wait_for_the_end(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        assert (await receive())["type"] == "http.disconnect"
+        ended.set()
+
+    async def scenario() -> None:
+        (ours, theirs), (files, their_files) = socket.socketpair(), socket.socketpair()
+        attendant = Attendant({"/": wait_for_the_end}, their_files, -1)
+        scope = {"path": "/", "headers": [], "http_version": "1.1", "state": {"request_id": "1"}}
+        with file_in_memory() as body:
+            body.write(b" ")
+            socket.send_fds(files, [b"b"], [body.fileno()])
+        job = job_of(scope, 1)
+        ours.sendall(HEAD.pack(b"j", len(job)) + job + HEAD.pack(b"g", 0))
+        attending = asyncio.create_task(attendant.attend(theirs))
+        async with asyncio.timeout(5):
+            await ended.wait()
+        for end in (ours, files, their_files):
+            end.close()
+        await attending
+        attendant.writer.close()
+
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        asyncio.run(scenario())
+    finally:
+        signal.signal(signal.SIGTERM, handler)

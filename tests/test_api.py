@@ -8,6 +8,8 @@ import httpx
 import numpy as np
 import pytest
 
+from schemas.limits import Limits
+from schemas.requests import InitializeRequest
 from tests.test_bad_input import changed, refused
 
 NAMES = {"outputs", "loss", "example_losses", "layers"}
@@ -393,6 +395,8 @@ def test_initialize(client: httpx.Client, post: Any) -> None:
         assert other["layers"][1]["weights"] != network["layers"][1]["weights"]
         turned = post("/v1/initialize", request | {"weights_layout": "units_by_inputs"})["network"]
         assert np.transpose(turned["layers"][0]["weights"]).tolist() == network["layers"][0]["weights"]
+    large = {"input_size": 2000, "layers": [{"units": 2000, "activation": "relu", "weights_initializer": "identity"}]}
+    assert InitializeRequest.model_validate(large, context=Limits()).work() == 10 * 2000**2
     response = client.post("/v1/initialize", json=changed(request, "/layers/0/bias_initializer", "orthogonal"))
     assert refused(response, 422, "invalid-value")["errors"][0]["pointer"] == "/layers/0/bias_initializer"
 

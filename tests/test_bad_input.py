@@ -226,6 +226,29 @@ def test_results_that_are_not_finite_name_layer_quantity_and_index(
     assert error["received"] == "Infinity"
 
 
+@pytest.mark.parametrize("path", ["forward", "evaluate"])
+def test_a_sum_of_losses_that_is_not_finite_is_no_null(client: httpx.Client, path: str) -> None:
+    network = {"layers": [{"weights": [[1.0]], "bias": None, "activation": "identity"}]}
+    request = {"network": network, "inputs": [[1e154], [1e154]], "targets": [[0.0], [0.0]]}
+    whole = client.post(f"/v1/{path}", json={**request, "loss": {"kind": "mse", "reduction": "sum"}})
+    assert refused(whole, 422, "non-finite")["errors"][0]["pointer"] == "/loss"
+    assert client.post(f"/v1/{path}", json={**request, "loss": "mse"}).json()["loss"] == 1e308
+
+
+@pytest.mark.parametrize(
+    ("field", "hint"),
+    [
+        ("learning_rate", "optimizer"),
+        ("momentum", "optimizer"),
+        ("class_weights", "loss"),
+        ("weights_layout", "network"),
+    ],
+)
+def test_a_field_in_the_wrong_place(client: httpx.Client, textbook: dict[str, Any], field: str, hint: str) -> None:
+    response = client.post("/v1/step", json={**textbook, field: 1})
+    assert f"It belongs into {hint}." in refused(response, 422, "unknown-field")["detail"]
+
+
 def test_a_float32_cannot_hold_every_number(client: httpx.Client, textbook: dict[str, Any]) -> None:
     request = changed(changed(textbook, "/inputs/0/1", 1e200), "/dtype", "float32")
     error = refused(client.post("/v1/step", json=request), 422, "out-of-range")["errors"][0]

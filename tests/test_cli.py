@@ -101,7 +101,7 @@ def test_a_problem_is_printed(server: Server) -> None:
         (["--port", "70000"], {}, "70000"),
         (["--workers", "0"], {}, "0"),
         ([], {"PORT": "http"}, "PORT"),
-        ([], {"CHAINRULE_LOG_LEVEL": "loud"}, "log_level"),
+        ([], {"CHAINRULE_LOG_LEVEL": "loud"}, "CHAINRULE_LOG_LEVEL: "),
     ],
 )
 def test_serve_refuses_what_is_wrong(arguments: list[str], environment: dict[str, str], said: str) -> None:
@@ -145,3 +145,9 @@ def test_completion_of_zsh_which_needs_a_terminal() -> None:
         assert subprocess.run(["zsh", "-n"], input=script, capture_output=True, text=True, check=False).stderr == ""
     asked = {"_CHAINRULE_COMPLETE": "zsh_complete", "COMP_WORDS": "chainrule example del", "COMP_CWORD": "2"}
     assert chainrule(**asked).stdout.splitlines()[:2] == ["plain", "delta_rule"]
+
+
+def test_a_setting_that_is_none_is_told() -> None:
+    told = chainrule("serve", CHAINRULE_MAX_BODY_BYTE="5", CHAINRULE_PORT="tcp://10.0.0.1", HOST="no.address.invalid")
+    assert "CHAINRULE_MAX_BODY_BYTE, which is no setting. Did you mean 'CHAINRULE_MAX_BODY_BYTES'?" in told.stderr
+    assert "CHAINRULE_PORT" not in told.stderr

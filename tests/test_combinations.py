@@ -74,7 +74,8 @@ def test_a_broken_state_of_a_schedule_is_refused_by_a_step(client: httpx.Client,
 
 def test_a_step_hands_on_what_training_keeps(post: Any) -> None:
     layer = {"kind": "dense", **ONE["layers"][0], "activation": {"kind": "identity"}}
-    kept = {"best": 1.0, "bad_epochs": 2, "network": {"layers": [layer], "weights_layout": "inputs_by_units"}}
+    network = {"layers": [layer], "weights_layout": "inputs_by_units"}
+    kept = {"monitor": "loss", "best": 1.0, "bad_epochs": 2, "network": network}
     asked = {name: value for name, value in RUN.items() if name != "epochs"}
     state = {**stopped(**kept), "schedule": {"learning_rate": 0.5, "best": None}}
     assert (

@@ -164,3 +164,18 @@ def test_bodies_fill_at_most_the_budget() -> None:
                 second.take(1)
         assert refusal.value.name == "overloaded" and budget.held == 60
     assert budget.held == 0
+
+
+def test_where_no_thread_can_be_started_the_slot_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scenario() -> None:
+        gate = Gate(slots=1, places=0, patience=60)
+        with monkeypatch.context() as short_of_threads:
+            short_of_threads.setattr(threading.Thread, "start", fail)
+            with pytest.raises(MemoryError):
+                await gate.in_thread(lambda: 1)
+        assert gate.in_use == 0 and await gate.in_thread(lambda: 1) == 1
+
+    run(scenario())

@@ -270,6 +270,21 @@ def test_what_is_no_http_leaves_a_line_too(alone: tuple[Logged, httpx.Client]) -
     assert refused["client"] == "127.0.0.1" and 0 <= refused["seconds"] < 10
 
 
+def test_a_body_that_is_too_large_is_counted_where_it_was_sent(alone: tuple[Logged, httpx.Client]) -> None:
+    server, client = alone
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        line.sendall(b"POST /v1/step?x HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
+        assert line.recv(4096).startswith(b"HTTP/1.1 413 ")
+    assert samples(client)["chainrule_requests_total", "/v1/step", "413"] == 1
+
+
+def test_making_the_openapi_document_counts_as_no_training(alone: tuple[Logged, httpx.Client]) -> None:
+    _, client = alone
+    assert client.get("/openapi.json", timeout=60).status_code == 200
+    assert not any(value for key, value in samples(client).items() if "training" in key[0])
+
+
 def test_text_for_people() -> None:
     server = Server(CHAINRULE_LOG_FORMAT="text", CHAINRULE_LOG_LEVEL="debug")
     httpx.get(f"{server.url}/livez", headers={"X-Request-ID": "mine-2"})

@@ -327,3 +327,8 @@ def test_a_good_client_is_served_among_bad_ones(strict: Server) -> None:
         bad = [pool.submit(exchange, strict, MALFORMED[case]) for case in list(MALFORMED) * 4]
         assert all(httpx.get(f"{strict.url}/livez").status_code == 200 for _ in range(20))
         assert all(problem(answer.result())["status"] == 400 for answer in bad if answer.result())
+
+
+@pytest.mark.parametrize("version", ["2.0", "0.9", "1.2"])
+def test_only_two_versions_are_spoken(strict: Server, version: str) -> None:
+    assert exchange(strict, f"GET /livez HTTP/{version}\r\nHost: x\r\n\r\n".encode()).startswith(b"HTTP/1.1 400 ")

@@ -10,8 +10,11 @@ from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from engine import optimizers, schedules
-from engine.data import order
+from engine.data import Data, order, split
+from engine.stopping import EarlyStopping
+from schemas.limits import Limits
 from schemas.rules import kind_of
+from schemas.training import TrainRequest
 from tests.test_bad_input import changed, refused
 
 OPTIMIZERS = [kind_of(rule) for rule in get_args(optimizers.Optimizer)]
@@ -317,10 +320,12 @@ def test_weights_that_are_all_zero_are_refused(client: httpx.Client, post: Any) 
         ("validation_loss", "Give validation data."),
         ("val_accuracy", "Did you mean 'validation_accuracy'?"),
         ("f1", "Add it to metrics."),
+        ("confusion_matrix", "It is not one number."),
+        ("learning_rate", "Watch a loss, or one of the metrics."),
     ],
 )
 def test_what_cannot_be_watched_has_a_hint(client: httpx.Client, post: Any, monitor: str, hint: str) -> None:
-    asked = request(post, early_stopping={"monitor": monitor})
+    asked = request(post, early_stopping={"monitor": monitor}, metrics=["confusion_matrix"])
     assert hint in refused(client.post("/v1/train", json=asked), 422, "invalid-value")["detail"]
 
 
@@ -357,3 +362,119 @@ def test_the_budget_names_estimate_and_limit(client: httpx.Client, post: Any) ->
     assert problem["errors"][0]["received"] == estimate
     assert str(estimate) in problem["detail"] and str(2 * 10**11) in problem["detail"]
     assert json.loads(client.get("/version").content)["limits"]["max_work"] == 2 * 10**11
+
+
+def test_validation_data_of_its_own_is_work_too(client: httpx.Client, post: Any) -> None:
+    validation = {"inputs": [[1.0, 2.0, 3.0]] * 5000, "targets": [0] * 5000}
+    problem = refused(
+        client.post("/v1/train", json=request(post, epochs=10**7, validation=validation)), 422, "too-large"
+    )
+    assert problem["errors"][0]["received"] == (3 * 23 + 5000) * (15 + 15) * 10**7
+
+
+def test_numbers_count_validation_data_and_the_states_of_the_optimizer(post: Any) -> None:
+    def numbers(**more: Any) -> int:
+        return TrainRequest.model_validate(request(post, **more), context=Limits()).numbers()
+
+    units, parameters = 5 + 3, 15 + 15
+    assert numbers() == 4 * 23 * units + 3 * parameters
+    assert numbers(optimizer="adam") == numbers() + 4 * parameters
+    validation = {"inputs": [[1.0, 2.0, 3.0]] * 50, "targets": [0] * 50}
+    assert numbers(validation=validation) == numbers() + 4 * 50 * units
+    assert numbers(early_stopping={"monitor": "loss", "restore_best": True}) == numbers() + parameters
+
+
+def test_confusion_matrices_count_by_their_size(client: httpx.Client) -> None:
+    layers = [{"weights": [[0.0] * 200_000], "bias": None, "activation": "softmax"}]
+    asked = {"network": {"layers": layers}, "inputs": [[1.0]], "targets": [0], "loss": "cross_entropy"}
+    asked["metrics"] = ["confusion_matrix"]
+    refused(client.post("/v1/evaluate", json=asked), 422, "too-large")
+    refused(client.post("/v1/train", json={**asked, "optimizer": "sgd", "epochs": 1}), 422, "too-large")
+    layers[0]["weights"] = [[0.0] * 500]
+    assert np.shape(client.post("/v1/evaluate", json=asked).json()["metrics"]["confusion_matrix"]) == (500, 500)
+    refused(client.post("/v1/train", json={**asked, "optimizer": "sgd", "epochs": 60}), 422, "too-large")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "quantity"),
+    [
+        ({"kind": "adagrad", "initial_accumulator_value": 1e39}, "sum"),
+        ({"kind": "rprop", "learning_rate": 1e39}, "step_size"),
+    ],
+)
+@pytest.mark.parametrize("path", ["step", "train"])
+def test_a_state_that_starts_beyond_the_dtype_is_no_null(
+    client: httpx.Client, textbook: dict[str, Any], path: str, optimizer: dict[str, Any], quantity: str
+) -> None:
+    asked = {**textbook, "optimizer": optimizer, "dtype": "float32"} | ({"epochs": 1} if path == "train" else {})
+    problem = refused(client.post(f"/v1/{path}", json=asked), 422, "non-finite")
+    assert problem["errors"][0]["pointer"] == f"/optimizer_state/layers/0/weights/{quantity}/0/0"
+
+
+def test_what_is_not_finite_before_any_update_is_no_divergence(client: httpx.Client, post: Any) -> None:
+    asked = request(post, inputs=[[1e308] * 3, *X[1:].tolist()])
+    asked["network"]["layers"][0] |= {"weights": [[1.0] * 5] * 3, "activation": "relu"}
+    problem = refused(client.post("/v1/train", json=asked), 422, "non-finite")
+    assert problem["errors"][0]["pointer"] == "/layers/0/preactivations/0/0"
+    layer = {"weights": [[1.0], [1.0]], "bias": None, "activation": "identity"}
+    asked = {"network": {"layers": [layer]}, "inputs": [[1.0, 2.0]], "targets": [[1.0]], "loss": "mse"}
+    asked |= {"optimizer": "sgd", "epochs": 2, "validation": {"inputs": [[1e308, 1e308]], "targets": [[0.0]]}}
+    problem = refused(client.post("/v1/train", json=asked), 422, "non-finite")
+    assert problem["errors"][0]["pointer"] == "/validation/outputs/0/0" and "validation" in problem["detail"]
+    diverged = post("/v1/train", {**asked, "validation": None, "optimizer": {"kind": "sgd", "learning_rate": 1e300}})
+    assert (diverged["stopped_because"], diverged["completed_epochs"]) == ("diverged", 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "fraction", "share"), [(4, 0.1, 4), (4, 0.3, 12), (4, 0.9, 30), (1, 0.6, 0), (7, 0.5, 35)]
+)
+def test_a_stratified_split_gives_the_fraction_and_leaves_every_class(size: int, fraction: float, share: int) -> None:
+    labels = np.repeat(np.arange(10), size)
+    data = Data(np.arange(float(10 * size))[:, np.newaxis], np.eye(10)[labels])
+    training, validation = split(data, fraction, True, 0)
+    assert len(validation) == max(share, 1) and len(training) + len(validation) == 10 * size
+    counts = validation.targets.sum(axis=0)
+    assert share == 0 or counts.max() - counts.min() <= 1
+    assert size == 1 or (training.targets.sum(axis=0) > 0).all()
+    assert validation.row(0) == validation.inputs[0, 0]
+
+
+def test_examples_keep_their_numbers_where_some_are_split_off(client: httpx.Client, post: Any) -> None:
+    layer = {"weights": [[1.0]], "bias": None, "activation": "identity"}
+    asked = {"network": {"layers": [layer]}, "inputs": [[0.5]] * 9 + [[1.7]], "targets": [[1.0]] * 10}
+    asked |= {"loss": "binary_cross_entropy", "optimizer": "sgd", "epochs": 1, "batch_size": 2}
+    pointers = set()
+    for seed in range(6):
+        response = client.post("/v1/train", json={**asked, "seed": seed, "validation": {"fraction": 0.3}})
+        pointers.add(refused(response, 422, "not-probabilities")["errors"][0]["pointer"])
+    assert pointers <= {"/outputs/9/0", "/validation"} and "/outputs/9/0" in pointers
+    own = {"inputs": [[0.3], [1.7]], "targets": [[1.0], [1.0]]}
+    response = client.post("/v1/train", json={**asked, "inputs": [[0.5]] * 10, "validation": own})
+    assert refused(response, 422, "not-probabilities")["errors"][0]["pointer"] == "/validation"
+    asked = request(post, metrics=["accuracy"], validation={"fraction": 0.2}, loss="binary_cross_entropy")
+    asked["network"]["layers"][1]["activation"] = "sigmoid"
+    asked["targets"] = np.eye(3)[LABELS].tolist()
+    asked["targets"][17] = [1, 1, 0]
+    problem = refused(client.post("/v1/train", json=asked), 422, "invalid-target")
+    assert problem["errors"][0]["pointer"] in ("/targets/17", "/validation")
+
+
+def test_early_stopping_knows_which_way_is_better(post: Any) -> None:
+    rising = EarlyStopping(monitor="validation_accuracy")
+    assert rising.improves(0.9, 0.8) and not rising.improves(0.7, 0.8)
+    falling = EarlyStopping(monitor="validation_loss")
+    assert falling.improves(0.7, 0.8) and not falling.improves(0.9, 0.8)
+    assert EarlyStopping(monitor="accuracy", mode="min").improves(0.7, 0.8)
+
+
+def test_a_state_of_early_stopping_is_not_taken_for_another(client: httpx.Client, post: Any) -> None:
+    asked = request(post, metrics=["accuracy"], early_stopping={"monitor": "loss"})
+    after = continued(asked, post("/v1/train", asked))
+    other = {**after, "early_stopping": {"monitor": "accuracy"}}
+    error = refused(client.post("/v1/train", json=other), 422, "invalid-state")["errors"][0]
+    assert error["pointer"] == "/optimizer_state/early_stopping/monitor" and error["expected"] == "accuracy"
+    restoring = {**after, "early_stopping": {"monitor": "loss", "restore_best": True}}
+    error = refused(client.post("/v1/train", json=restoring), 422, "invalid-state")["errors"][0]
+    assert error["pointer"] == "/optimizer_state/early_stopping/network"
+    after["optimizer_state"]["early_stopping"] = None
+    assert post("/v1/train", {**after, "early_stopping": {"monitor": "accuracy"}})["completed_epochs"] == 6

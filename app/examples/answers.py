@@ -42,7 +42,7 @@ def example_answer(route: ComputeRoute, request: Any) -> Any:
 
 
 def example_problems(route: ComputeRoute, request: Any) -> Iterator[Any]:
-    """The problems that a route answers to bodies and headers that are not what it takes."""
+    """The problems that a route answers to bodies and headers that are not what it takes, whatever the limits."""
     yield _caught(read_json, b'{"inputs": [[0.1, NaN, 0.7]]}')
     yield _caught(chosen, {b"accept": b"image/png"}, (*route.answer_forms, *route.stream_forms))
     yield _caught(reader, {b"content-type": b"text/plain"}, route.request_forms)
@@ -61,8 +61,7 @@ def plain_problem(name: str) -> Any:
 
 
 def _ask(route: ComputeRoute, body: bytes) -> bytes:
-    asked, _ = route.decode(body, read_json)
-    return route.answer(asked, write)
+    return route.answer(route.validated(read_json(body), Limits()), write)
 
 
 def _caught(act: Callable[..., Any], *arguments: Any) -> Any:

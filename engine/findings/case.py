@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from engine.optimizers import Optimizer
 from engine.reduction import prepare_targets
 from engine.regularization import Regularization
 from engine.rules import Array
-from engine.step import Differentiation, NetworkState, Step, differentiate, step
+from engine.step import Differentiation, NetworkState, Step, differentiate, init_state, step
 
 RELATIVE_STEPS = tuple(10 ** (k / 4) for k in range(-16, 1))
 """Where the slice along the gradient is taken: changes of all weights by 1/10000 to 1 of their size."""
@@ -57,7 +58,6 @@ class Case:
     optimizer: Optimizer | None = None
     regularization: Regularization | None = None
     taken: Step | None = None
-    overflows: bool = False
 
     @property
     def objective(self) -> LossObjective | None:
@@ -160,13 +160,12 @@ def examine(
     clipping: Clipping | None = None,
 ) -> Case:
     """Differentiates and, with an optimizer, takes a step; a step that overflows is a case like others."""
-    if optimizer is None or state is None:
-        return Case(network, inputs, differentiate(network, inputs, objective, regularization), None, regularization)
     before = differentiate(network, inputs, objective, regularization)
-    try:
-        taken = step(network, inputs, objective, optimizer, state, regularization, clipping)
-    except NonFinite:
-        return Case(network, inputs, before, optimizer, regularization, overflows=True)
+    taken = None
+    if optimizer is not None:
+        state = init_state(optimizer, network) if state is None else state
+        with suppress(NonFinite):
+            taken = step(network, inputs, objective, optimizer, state, regularization, clipping)
     return Case(network, inputs, before, optimizer, regularization, taken)
 
 

@@ -1,0 +1,58 @@
+"""The process that keeps the workers, in a process of its own, since it forks and waits for signals."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def supervise(work: str, patience: float, seconds: float) -> tuple[int, list[str]]:
+    """The status and the printed lines of a supervisor of one worker, which is told to stop after some seconds.
+
+    It waits for signals no longer than `patience`, and inherits orphans as the first process of a container does.
+    """
+    script = f"""
+        import ctypes, os, signal, sys, time
+        from app.workers import Workers
+
+        class Supervisor(Workers):
+            def patience(self):
+                return min(super().patience(), {patience})
+
+        def work():
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+            print("started", flush=True)
+            {work}
+            time.sleep(60)
+
+        getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)({PR_SET_CHILD_SUBREAPER}, 1, 0, 0, 0)
+        Supervisor(1, work, 5.0, lambda: None).run()
+        print("ended", flush=True)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=20)
+    return process.returncode, printed.split()
+
+
+def test_a_quiet_time_ends_no_worker() -> None:
+    assert supervise("", patience=0.2, seconds=3.0) == (0, ["started", "ended"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux hands orphans on so")
+def test_an_orphan_of_a_dead_worker_is_nobodys_loss() -> None:
+    orphan = "os.fork() or (time.sleep(0.3), os._exit(0)); time.sleep(0.1); os._exit(1)"
+    status, printed = supervise(orphan, patience=60.0, seconds=3.0)
+    assert status == 0 and printed[-1] == "ended" and printed.count("started") > 2
