@@ -18,13 +18,12 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import ProblemError, answer_error
+from app.observation import PROBES
 from app.settings import settings
 
 WINDOW = 60
 """Seconds of the policy: a bucket holds as much as these fill up."""
 MOST_BUCKETS = 100_000
-FREE = {"/livez", "/readyz", "/metrics"}
-"""Probes are never refused."""
 
 
 def units(numbers: int, work: int) -> float:
@@ -124,7 +123,7 @@ class Access:
         self.limit = RateLimit(rate) if rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in FREE:
+        if scope["type"] != "http" or scope["path"] in PROBES:  # Probes are never refused.
             await self.app(scope, receive, send)
             return
         try:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from app.annex import annexes
+from app.annex import PIECE, annexes
 from app.bodies import BodyShare, Spool, anything, body_budget, read_body, release
 from app.errors import InvalidRequest, ProblemError, answer_error
 from app.forms import (
@@ -45,7 +45,6 @@ from schemas.limits import Body, Limits
 
 T = TypeVar("T")
 REFUSALS = (EngineError, InvalidRequest, ProblemError)
-PIECE = 2**18
 
 
 class Place(IntEnum):

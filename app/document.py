@@ -5,22 +5,17 @@ generated client. The examples of answers and errors are what the routes answer 
 a mistake in it, so they cannot drift from the service.
 """
 
-from functools import cached_property
-from os import environ
-from threading import Lock
 from typing import Any
 
-import orjson
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.compute import ComputeRoute
 from app.errors import MEDIA_TYPE
 from app.examples import openapi_examples
 from app.examples.answers import example_answer, example_problems, plain_problem
 from app.forms import JSON, name_of
-from app.openapi import COMPONENTS, FORMS, HEADERS, PROBLEMS_OF, SECURITY_SCHEMES, STATUSES, Problem
+from app.openapi import COMPONENTS, FORMS, HEADERS, PROBLEMS_OF, SECURITY_SCHEMES, STATUSES, ProblemModel
 from app.problems import PROBLEMS
 from app.settings import settings
 from schemas.catalog import UNIONS, members
@@ -43,50 +38,9 @@ NOUNS = {
 """What the names of a union's classes end in."""
 
 
-class Application(FastAPI):
-    """FastAPI with this document, which is made once, when it is first asked for; and with a shorter way through it.
-
-    At every request FastAPI asks whether somebody has switched OpenTelemetry on since the last one. Here the
-    environment says so at the start (`traced`); without it, our middlewares stand around the framework's own, which a
-    POST that computes then need not pass.
-    """
-
-    finished: Schema | None = None
-    making = Lock()
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.traced = any(name.startswith("OTEL_EXPORTER_") for name in environ)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.traced or self.middleware_stack is None:
-            await super().__call__(scope, receive, send)
-        else:
-            scope["app"] = self
-            await self.middleware_stack(scope, receive, send)
-
-    def build_middleware_stack(self) -> ASGIApp:
-        if self.traced:
-            return super().build_middleware_stack()
-        own, self.user_middleware = self.user_middleware, []
-        app = super().build_middleware_stack()
-        for middleware, arguments, options in reversed(own):
-            app = middleware(app, *arguments, **options)
-        return app
-
-    def openapi(self) -> Schema:
-        with self.making:
-            if self.finished is None:
-                self.finished = _finished(super().openapi(), self)
-            return self.finished
-
-    @cached_property
-    def openapi_json(self) -> bytes:
-        return orjson.dumps(self.openapi())
-
-
-def _finished(page: Schema, app: FastAPI) -> Schema:
-    problem = Problem.model_json_schema(ref_template=SCHEMAS + "{model}")
+def finished(page: Schema, app: FastAPI) -> Schema:
+    """What FastAPI has read off the routes, as this service shows it."""
+    problem = ProblemModel.model_json_schema(ref_template=SCHEMAS + "{model}")
     schemas = page["components"]["schemas"] | problem.pop("$defs") | {"Problem": problem}
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

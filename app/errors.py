@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from app.problems import PROBLEMS
 from engine.errors import EngineError, Where
-from schemas.errors import json_type
+from schemas.errors import InvalidValue, json_type
 from schemas.fields import known_fields
 from schemas.names import nearest
 
@@ -69,13 +69,8 @@ def _part(part: str | int) -> str:
     return text.replace("~", "~0").replace("/", "~1").encode("utf-8", "replace").decode()
 
 
-def problem_response(
-    request: Request,
-    name: str,
-    detail: str,
-    errors: list[dict[str, Any]] | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
+def problem_json(name: str, detail: str, request_id: str, errors: list[dict[str, Any]] | None = None) -> bytes:
+    """The body of a problem."""
     problem = PROBLEMS[name]
     content: dict[str, Any] = {
         "type": f"/problems/{name}",
@@ -85,10 +80,21 @@ def problem_response(
     }
     if errors:
         content["errors"] = errors
+    return orjson.dumps({**content, "request_id": request_id})
+
+
+def problem_response(
+    request: Request,
+    name: str,
+    detail: str,
+    errors: list[dict[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     state = request.scope.setdefault("state", {})
     state["problem"] = name  # for the log
-    content["request_id"] = state.get("request_id", "")
-    return Response(orjson.dumps(content), problem.status, {"Cache-Control": "no-store", **(headers or {})}, MEDIA_TYPE)
+    body = problem_json(name, detail, state.get("request_id", ""), errors)
+    headers = {"Cache-Control": "no-store", **(headers or {})}
+    return Response(body, PROBLEMS[name].status, headers, MEDIA_TYPE)
 
 
 def answer_error(request: Request, error: Exception) -> Response:
@@ -109,6 +115,12 @@ def answer_error(request: Request, error: Exception) -> Response:
             return problem_response(request, "internal-error", PROBLEMS["internal-error"].meaning)
 
 
+def problem_of(request: Request, error: Exception) -> dict[str, Any]:
+    """The same as an object, for what holds a problem and is none."""
+    problem: dict[str, Any] = orjson.loads(bytes(answer_error(request, error).body))
+    return problem
+
+
 def _refusal(request: Request, errors: list[dict[str, Any]], count: int) -> Response:
     codes = {error["code"] for error in errors}
     name = codes.pop().replace("_", "-") if len(codes) == 1 else "validation-error"
@@ -120,7 +132,7 @@ def _refusal(request: Request, errors: list[dict[str, Any]], count: int) -> Resp
     return problem_response(request, name, f"{first['detail']}{place}{more}", errors)
 
 
-def _engine_error(error: EngineError, where: tuple[str | int, ...] = ()) -> dict[str, Any]:
+def _engine_error(error: EngineError, where: Where = ()) -> dict[str, Any]:
     detail = error.detail if error.hint is None else f"{error.detail} {error.hint}"
     facts: dict[str, Any] = {"pointer": pointer((*where, *error.where)), "code": error.code, "detail": detail}
     if error.expected is not None:
@@ -183,16 +195,8 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
     return _error(where, "wrong_type", "This value has the wrong type.", expected, json_type(value))
 
 
-def _error(
-    where: tuple[str | int, ...], code: str, detail: str, expected: Any = None, received: Any = None
-) -> dict[str, Any]:
-    return _engine_error(_Plain(code, where, detail, expected, received))
-
-
-class _Plain(EngineError):
-    def __init__(self, code: str, where: tuple[str | int, ...], detail: str, expected: Any, received: Any) -> None:
-        super().__init__(where, detail, expected=expected, received=received)
-        self.code = code
+def _error(where: Where, code: str, detail: str, expected: Any = None, received: Any = None) -> dict[str, Any]:
+    return _engine_error(InvalidValue(code, where, detail, expected=expected, received=received))
 
 
 def _unknown_field(where: Where, model: type[BaseModel], body: Any) -> dict[str, Any]:
@@ -203,7 +207,7 @@ def _unknown_field(where: Where, model: type[BaseModel], body: Any) -> dict[str,
     return _error(where, "unknown_field", f"This field is not known here.{' ' + hint if hint else ''}", known)
 
 
-def _resolve(loc: tuple[str | int, ...], body: Any) -> tuple[tuple[str | int, ...], Any]:
+def _resolve(loc: Where, body: Any) -> tuple[Where, Any]:
     """The path that Pydantic's location names in the body, and the value there (None where there is none).
 
     Pydantic's locations also hold the tags of unions (`activation`, `elu`, `alpha`), which are no part of the body.

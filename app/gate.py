@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from app.errors import ProblemError
-from app.metrics import metrics
+from app.metrics import GATES, metrics
 from app.settings import settings
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ def gates() -> dict[str, Gate]:
     limits = settings()
     return {
         name: Gate(limits.max_threads, limits.max_queue, limits.max_queue_seconds, partial(tell_metrics, name))
-        for name in ("compute", "training")
+        for name in GATES
     }
 
 

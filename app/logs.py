@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from select import PIPE_BUF
 from stat import S_ISFIFO
 from threading import Event, Thread
 from typing import Any
@@ -44,7 +43,7 @@ class LineWriter:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.together = PIPE_BUF if S_ISFIFO(os.fstat(descriptor).st_mode) else TOGETHER
+        self.together = select.PIPE_BUF if S_ISFIFO(os.fstat(descriptor).st_mode) else TOGETHER
         self.lines: deque[bytes] = deque()
         self.something = Event()
         self.writing = False

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp
 
 from app import VERSION, oracle, page, reference, routes
 from app.access import Access, configured_keys
+from app.application import Application
 from app.compute import ComputeRoute
-from app.document import Application
 from app.errors import ProblemError, answer_error
 from app.middleware import AnswerHead, ShortWay
 from app.observation import PROBES, Observe

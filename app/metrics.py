@@ -80,8 +80,8 @@ MOST_ROUTES = 64
 # The cells: the process's id; the families; for each route its statuses (and one for others), then each histogram's sum
 # and buckets (and one beyond the last bound).
 PID = 0
-FIRST = dict(zip(FAMILIES, accumulate((len(family.values) for family in FAMILIES), initial=1), strict=False))
-ROUTES = 1 + sum(len(family.values) for family in FAMILIES)
+*STARTS, ROUTES = accumulate((len(family.values) for family in FAMILIES), initial=1)
+FIRST = dict(zip(FAMILIES, STARTS, strict=True))
 DURATION = len(STATUSES) + 1
 RECEIVED = DURATION + len(SECONDS) + 2
 SENT = RECEIVED + len(BYTES) + 2

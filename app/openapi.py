@@ -19,7 +19,7 @@ class ProblemDetail(BaseModel):
     received: Any = Field(None, description="What was there: a shape, a type or a number, never the whole input.")
 
 
-class Problem(BaseModel):
+class ProblemModel(BaseModel):
     """An error (RFC 9457)."""
 
     type: str = Field(description="Which kind of error; a GET of this path explains it.")

@@ -16,10 +16,10 @@ from types import coroutine
 from typing import Any
 
 import httptools
-import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.drain import drain
+from app.errors import MEDIA_TYPE, problem_json
 from app.logs import log_request, logged
 from app.metrics import metrics
 from app.problems import PROBLEMS
@@ -86,7 +86,7 @@ class Transport:
             self.inner.close()
 
     def abort(self) -> None:
-        """Resets the connection; what it has not taken yet is not kept for it, by the system neither."""
+        """Resets the connection; neither the server nor the system keeps what the client has not taken yet."""
         self.inner.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         self.inner.abort()
 
@@ -248,7 +248,7 @@ class Protocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
 
     def eof_received(self) -> None:
-        """A client that closes its side has gone, but for an answer that it still waits for."""
+        """Keeps a half-closed connection: its client may still read the answer."""
 
     def pause_writing(self) -> None:
         self.paused = self.loop.time()
@@ -311,9 +311,8 @@ class Protocol(HttpToolsProtocol):
 
     def _problem(self, name: str, detail: str) -> bytes:
         problem = PROBLEMS[name]
-        content = {"type": f"/problems/{name}", "title": problem.title, "status": problem.status, "detail": detail}
         request_id = f"{getrandbits(128):032x}"
-        body = orjson.dumps({**content, "request_id": request_id})
+        body = problem_json(name, detail, request_id)
         seen, seconds = metrics(), self.loop.time() - self.since
         path = self.url.partition(b"?")[0].decode("latin-1")
         route = seen.routes.index(path) if path in seen.routes else len(seen.routes) - 1
@@ -333,7 +332,7 @@ class Protocol(HttpToolsProtocol):
             log_request("info", fields)
         head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}".encode()]
         head += [name + b": " + value for name, value in self.server_state.default_headers]
-        head += [b"content-type: application/problem+json", b"content-length: %d" % len(body)]
+        head += [b"content-type: " + MEDIA_TYPE.encode(), b"content-length: %d" % len(body)]
         head += [b"x-request-id: " + request_id.encode(), b"cache-control: no-store", b"connection: close"]
         return b"\r\n".join([*head, b"", body])
 

@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from threading import Event as Flag
 from threading import Semaphore
 from typing import Any
 
-import orjson
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
@@ -23,7 +22,7 @@ from app.compute import (
     unless_gone,
 )
 from app.drain import drain
-from app.errors import answer_error
+from app.errors import answer_error, problem_of
 from app.forms import Reader, Writer, chosen, headers_of, reader
 from app.gate import Gate, gates
 from app.memory import memory
@@ -206,33 +205,29 @@ class Stream:
     async def send(self, gate: Gate, request: Request, send: Send) -> None:
         """Sends each event; raises an error before the first one, which is an ordinary answer then."""
         worker = await gate.thread(self.work)
-        if request.scope.get("http_version") == "1.0":
-            await self.send_whole(request, send)
+        if request.scope.get("http_version") == "1.0":  # It has no answer of unknown length.
+            await respond(send, b"".join([event async for event in self.events(request)]), self.form)
             return
         started = False
-        while (item := await self.next()) is not None:
-            if isinstance(item, Exception):
-                if not started:
-                    raise item
-                item = written("problem", problem_of(request, item), self.form)
+        async for event in self.events(request):
             if not started:
                 headers = [(b"content-type", self.form), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 started = True
-            await send({"type": "http.response.body", "body": item, "more_body": True})
+            await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         await worker
 
-    async def send_whole(self, request: Request, send: Send) -> None:
-        """The same for HTTP/1.0, which has no answer of unknown length."""
-        events: list[bytes] = []
+    async def events(self, request: Request) -> AsyncIterator[bytes]:
+        """The written events; an error is raised before the first one, and an event after it."""
+        first = True
         while (item := await self.next()) is not None:
             if isinstance(item, Exception):
-                if not events:
+                if first:
                     raise item
                 item = written("problem", problem_of(request, item), self.form)
-            events.append(item)
-        await respond(send, b"".join(events), self.form)
+            first = False
+            yield item
 
     async def next(self) -> bytes | Exception | None:
         try:
@@ -249,8 +244,3 @@ def written(name: str, content: dict[str, Any], form: bytes, encoding: str = "js
     if form == SSE:
         return b"event: " + name.encode() + b"\ndata: " + write(content, encoding) + b"\n\n"
     return write({"event": name, **content}, encoding) + b"\n"
-
-
-def problem_of(request: Request, error: Exception) -> dict[str, Any]:
-    problem: dict[str, Any] = orjson.loads(bytes(answer_error(request, error).body))
-    return problem

@@ -38,6 +38,11 @@ def softmax(z: Array) -> Array:
     return powers / row_sums(powers)
 
 
+def log_softmax(z: Array) -> Array:
+    shifted = z - row_maxima(z)
+    return shifted - np.log(row_sums(np.exp(shifted)))
+
+
 def normal_cdf(z: Array) -> Array:
     """The cumulative distribution of the standard normal; erfc keeps its digits in the lower tail."""
     # The tail magnifies the rounding of z / sqrt(2), so that float32 goes through float64.
@@ -445,8 +450,7 @@ class LogSoftmax:
     )
 
     def forward(self, z: Array) -> Array:
-        shifted = z - row_maxima(z)
-        return shifted - np.log(row_sums(np.exp(shifted)))
+        return log_softmax(z)
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
         return grad - np.exp(a) * row_sums(grad)

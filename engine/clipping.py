@@ -1,4 +1,4 @@
-"""Gradient clipping, and the norm that it goes by."""
+"""Gradient clipping, the norm that it goes by, and the root mean square."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -56,3 +56,8 @@ def norm(arrays: Iterable[Array]) -> float:
     if largest == 0 or not math.isfinite(largest):
         return largest
     return largest * math.sqrt(math.fsum(float(np.square(a.astype(np.float64) / largest).sum()) for a in arrays))
+
+
+def root_mean_square(array: Array) -> float:
+    """Of all numbers, without overflow in their squares."""
+    return norm([array]) / math.sqrt(array.size)

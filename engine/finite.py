@@ -81,9 +81,11 @@ def check_trace(trace: list[LayerTrace]) -> None:
 def check_gradients(gradients: Gradients, parameter_norm: float) -> None:
     """The same for the backward pass, from the last layer to the first.
 
-    `parameter_norm` is the norm of the gradients by all parameters, frozen ones too. Gradients by activations that are
-    not finite make such gradients by preactivations, but for the last layer's, which a combined form passes by; and
-    those make such gradients by the bias, which are their sums, where there is one.
+    `parameter_norm` is the norm of the gradients by all parameters, frozen ones too. A quick look at it and at a few
+    arrays is enough to know that all is well. A gradient by activations that is not finite shows in the same layer's
+    gradient by preactivations, except in the last layer, where a combined form passes it by: there it is looked at
+    itself. A gradient by preactivations that is not finite shows in its sum, the gradient by the bias; where there is
+    no bias, it is looked at itself.
     """
     by_outputs = gradients.layers[-1].activations
     squares = _squares(gradients.inputs) + _squares(by_outputs)

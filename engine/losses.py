@@ -9,7 +9,7 @@ Every loss has
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -21,10 +21,10 @@ from engine.targets import (
     REDUCTION,
     ClassWeights,
     Reduction,
+    Weighted,
     label_weights,
     require_class_weights,
     require_targets,
-    require_weights_from_zero,
 )
 
 
@@ -45,7 +45,7 @@ class _OfOutputs:
 
 
 @dataclass(frozen=True, slots=True)
-class NegativeLogLikelihood(_OfOutputs):
+class NegativeLogLikelihood(Weighted):
     """-sum_c w_c t_c y_c, with y the logarithms of probabilities (a log_softmax layer makes them).
 
     Row-wise. A mean divides by the sum of the weights of the labels.
@@ -59,15 +59,9 @@ class NegativeLogLikelihood(_OfOutputs):
     takes_labels: ClassVar[bool] = True
     about: ClassVar = About("Negative log-likelihood", r"-\sum_c w_c t_c y_c", "-w_c t_c", r"-w_c t_c")
 
-    def __post_init__(self) -> None:
-        require_weights_from_zero(self.class_weights)
-
     def check(self, y: Array, t: Array) -> None:
         require_class_weights(self.class_weights, y.shape[1])
         require_targets(t, 0, 1, "a number from 0 to 1")
-
-    def unweighted(self) -> Self:
-        return self if self.class_weights is None else replace(self, class_weights=None)
 
     def row_weights(self, t: Array) -> Array | None:
         return label_weights(self.class_weights, t)
@@ -331,7 +325,7 @@ class CategoricalHinge(_OfOutputs):
 
 
 @dataclass(frozen=True, slots=True)
-class MultiMargin(_OfOutputs):
+class MultiMargin(Weighted, _OfOutputs):
     """sum_{j != c} w_c max(0, margin - y_c + y_j)^p / outputs, with c the label. Row-wise.
 
     Class weights do not change a mean's divisor.
@@ -341,6 +335,7 @@ class MultiMargin(_OfOutputs):
 
     kind: Literal["multi_margin"] = "multi_margin"
     reduction: Reduction = hyper("mean", description=REDUCTION)
+    # Not hyper, whose bounds of a number Pydantic takes for no literal.
     p: Literal[1, 2] = field(default=1, metadata={"description": "The power of each margin: 1, or 2."})
     margin: float = hyper(1.0, description="How far the label's output must be above the others.")
     class_weights: ClassWeights = hyper(None, description=WEIGHTS)
@@ -352,9 +347,6 @@ class MultiMargin(_OfOutputs):
         r"\frac{w_c p}{n} \max(0, m - y_c + y_j)^{p - 1}",
     )
 
-    def __post_init__(self) -> None:
-        require_weights_from_zero(self.class_weights)
-
     def check(self, y: Array, t: Array) -> None:
         require_class_weights(self.class_weights, y.shape[1])
         wrong = ((t != 0) & (t != 1)).any(axis=1) | (t.sum(axis=1) != 1)
@@ -364,9 +356,6 @@ class MultiMargin(_OfOutputs):
                 "This loss takes class labels: integers, or rows with a single 1.",
                 expected="a one-hot row",
             )
-
-    def unweighted(self) -> Self:
-        return self if self.class_weights is None else replace(self, class_weights=None)
 
     def _margins(self, y: Array, t: Array) -> tuple[Array, Array]:
         """The terms before the power (0 at the label), and what each row is scaled by."""

@@ -39,6 +39,14 @@ def zeros(parameters: Array, *names: str) -> State:
     return {"step": 0, **{name: np.zeros_like(parameters) for name in names}}
 
 
+def descended(
+    rule: "Adam | Adamax | RmsProp | Adagrad | Adadelta | Asgd", gradients: Array, parameters: Array
+) -> Array:
+    """The g of the formulas, with the decay of weights."""
+    g = -gradients if rule.maximize else gradients
+    return g + rule.weight_decay * parameters if rule.weight_decay else g
+
+
 @dataclass(frozen=True, slots=True)
 class Sgd:
     """b = momentum * b + (1 - dampening) * g, then w - learning_rate * b; without momentum, w - learning_rate * g.
@@ -106,9 +114,7 @@ class Adam:
         return zeros(parameters, *adam_slots(self.amsgrad))
 
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
-        g = -gradients if self.maximize else gradients
-        if self.weight_decay:
-            g = g + self.weight_decay * parameters
+        g = descended(self, gradients, parameters)
         return adam_step(self, g, state, parameters)
 
 
@@ -181,9 +187,7 @@ class Adamax:
         return zeros(parameters, "exp_avg", "exp_inf")
 
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
-        g = -gradients if self.maximize else gradients
-        if self.weight_decay:
-            g = g + self.weight_decay * parameters
+        g = descended(self, gradients, parameters)
         beta1, beta2 = self.betas
         t = state["step"] + 1
         m = beta1 * state["exp_avg"] + (1 - beta1) * g
@@ -317,9 +321,7 @@ class RmsProp:
         return zeros(parameters, *names)
 
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
-        g = -gradients if self.maximize else gradients
-        if self.weight_decay:
-            g = g + self.weight_decay * parameters
+        g = descended(self, gradients, parameters)
         v = self.alpha * state["square_avg"] + (1 - self.alpha) * (g * g)
         new = {"step": state["step"] + 1, "square_avg": v}
         if self.centered:
@@ -355,12 +357,10 @@ class Adagrad:
         return {"step": 0, "sum": filled(parameters, self.initial_accumulator_value)}
 
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
-        g = -gradients if self.maximize else gradients
-        if self.weight_decay:
-            g = g + self.weight_decay * parameters
+        g = descended(self, gradients, parameters)
         s = state["sum"] + g * g
-        rate = self.learning_rate / (1 + state["step"] * self.lr_decay)
-        return parameters - rate * (g / (np.sqrt(s) + self.eps)), {"step": state["step"] + 1, "sum": s}
+        eta = self.learning_rate / (1 + state["step"] * self.lr_decay)
+        return parameters - eta * (g / (np.sqrt(s) + self.eps)), {"step": state["step"] + 1, "sum": s}
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,9 +382,7 @@ class Adadelta:
         return zeros(parameters, "square_avg", "acc_delta")
 
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
-        g = -gradients if self.maximize else gradients
-        if self.weight_decay:
-            g = g + self.weight_decay * parameters
+        g = descended(self, gradients, parameters)
         v = self.rho * state["square_avg"] + (1 - self.rho) * (g * g)
         d = np.sqrt(state["acc_delta"] + self.eps) / np.sqrt(v + self.eps) * g
         u = self.rho * state["acc_delta"] + (1 - self.rho) * (d * d)
@@ -453,9 +451,7 @@ class Asgd:
         return {"eta": self.learning_rate, "mu": 1.0, **zeros(parameters, "ax")}
 
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
-        g = -gradients if self.maximize else gradients
-        if self.weight_decay:
-            g = g + self.weight_decay * parameters
+        g = descended(self, gradients, parameters)
         t = state["step"] + 1
         eta, mu = state["eta"], state["mu"]
         parameters = parameters * (1 - self.lambd * eta) - eta * g

@@ -14,17 +14,17 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from engine.activations import sigmoid, softmax
-from engine.rules import About, Array, hyper, row_maxima, row_sums
+from engine.activations import log_softmax, sigmoid, softmax
+from engine.rules import About, Array, hyper, row_sums
 from engine.targets import (
     REDUCTION,
     ClassWeights,
     Reduction,
+    Weighted,
     label_weights,
     require_class_weights,
     require_probabilities,
     require_targets,
-    require_weights_from_zero,
 )
 
 SOFTMAX = {"softmax": 1, "softmin": -1}
@@ -34,11 +34,6 @@ FLOOR = {8: 1e-300, 4: 1e-30}
 """What a derivative by a probability divides by at least, for numbers of 8 and of 4 bytes: far enough above 0 that
 weights leave the quotient finite."""
 FROM_LOGITS = "The outputs are logits, not probabilities."
-
-
-def log_softmax(z: Array) -> Array:
-    shifted = z - row_maxima(z)
-    return shifted - np.log(row_sums(np.exp(shifted)))
 
 
 def log(p: Array) -> Array:
@@ -56,7 +51,7 @@ def floored(p: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class CrossEntropy:
+class CrossEntropy(Weighted):
     """-sum_c w_c t_c log(y_c) over the classes c of a row; y are probabilities, or softmax of logits.
 
     Row-wise. Where a probability is 0 and its target is not, the loss is infinite; its derivative by the probability is
@@ -80,9 +75,6 @@ class CrossEntropy:
         r"-\frac{w_c t_c}{y_c}",
     )
 
-    def __post_init__(self) -> None:
-        require_weights_from_zero(self.class_weights)
-
     def check(self, y: Array, t: Array) -> None:
         require_class_weights(self.class_weights, y.shape[1])
         require_targets(t, 0, 1, "a number from 0 to 1")
@@ -91,9 +83,6 @@ class CrossEntropy:
 
     def on_logits(self) -> Self:
         return replace(self, from_logits=True)
-
-    def unweighted(self) -> Self:
-        return self if self.class_weights is None else replace(self, class_weights=None)
 
     def row_weights(self, t: Array) -> Array | None:
         return label_weights(self.class_weights, t)
@@ -122,7 +111,7 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True, slots=True)
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(Weighted):
     """-w (t log(y) + (1 - t) log(1 - y)); y are probabilities, or sigmoid of logits.
 
     On probabilities, logarithms are at least -100 and the derivative's divisor y (1 - y) is at least 1e-12, as in
@@ -145,9 +134,6 @@ class BinaryCrossEntropy:
         r"\frac{y - t}{y (1 - y)}",
     )
 
-    def __post_init__(self) -> None:
-        require_weights_from_zero(self.class_weights)
-
     def check(self, y: Array, t: Array) -> None:
         require_class_weights(self.class_weights, y.shape[1])
         require_targets(t, 0, 1, "a number from 0 to 1")
@@ -156,9 +142,6 @@ class BinaryCrossEntropy:
 
     def on_logits(self) -> Self:
         return replace(self, from_logits=True)
-
-    def unweighted(self) -> Self:
-        return self if self.class_weights is None else replace(self, class_weights=None)
 
     def row_weights(self, t: Array) -> Array | None:
         return None
@@ -187,7 +170,7 @@ class BinaryCrossEntropy:
 
 
 @dataclass(frozen=True, slots=True)
-class Focal:
+class Focal(Weighted):
     """-alpha sum_c w_c (1 - y_c)^gamma t_c log(y_c); y are probabilities, or softmax of logits.
 
     Row-wise, for classes that exclude each other. With gamma 0 it is alpha times the cross-entropy. Where a probability
@@ -212,9 +195,6 @@ class Focal:
         r"\alpha w_c t_c \left( \gamma (1 - y_c)^{\gamma - 1} \log y_c - \frac{(1 - y_c)^\gamma}{y_c} \right)",
     )
 
-    def __post_init__(self) -> None:
-        require_weights_from_zero(self.class_weights)
-
     def check(self, y: Array, t: Array) -> None:
         require_class_weights(self.class_weights, y.shape[1])
         require_targets(t, 0, 1, "a number from 0 to 1")
@@ -223,9 +203,6 @@ class Focal:
 
     def on_logits(self) -> Self:
         return replace(self, from_logits=True)
-
-    def unweighted(self) -> Self:
-        return self if self.class_weights is None else replace(self, class_weights=None)
 
     def row_weights(self, t: Array) -> Array | None:
         return None

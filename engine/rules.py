@@ -1,6 +1,7 @@
 """What every rule of the engine (activation, loss, optimizer, initializer, ...) is written with."""
 
 import dataclasses
+import inspect
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,11 @@ class About(NamedTuple):
     latex: str
     derivative: str | None = None
     derivative_latex: str | None = None
+
+
+def paragraphs(rule: type) -> list[str]:
+    """The docstring of a rule's class: its formula, what surprises, its source, each in one line."""
+    return [" ".join(text.split()) for text in inspect.cleandoc(rule.__doc__ or "").split("\n\n")]
 
 
 def column(vector: Array) -> Array:

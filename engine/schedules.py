@@ -31,15 +31,15 @@ BASE_MOMENTUM = "The momentum (or beta1) where the rate is highest."
 MAX_MOMENTUM = "The momentum (or beta1) where the rate is lowest."
 
 
+@dataclass(frozen=True, slots=True)
 class _Schedule:
     """What all schedules have in common: the warmup, and no state."""
 
-    __slots__ = ()
     kind: str
-    warmup: int
-    warmup_start_factor: float
-    scheduled: Callable[[int, float, State], float]
-    monitor: str = "loss"
+    warmup: int = hyper(0, ge=0, description=WARMUP)
+    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
+    scheduled: ClassVar[Callable[[Any, int, float, State], float]]
+    monitor = "loss"
 
     def init(self, base: float) -> State:
         return {}
@@ -93,8 +93,6 @@ class Step(_Schedule):
     unit: Unit = hyper("epoch", description=UNIT)
     step_size: int = hyper(30, ge=1, description="The rate changes each time that this many units are over.")
     gamma: float = hyper(0.1, gt=0.0, description=GAMMA)
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About("Step decay", r"\eta_0 \gamma^{\lfloor i / s \rfloor}")
 
     def scheduled(self, index: int, base: float, state: State) -> float:
@@ -114,8 +112,6 @@ class MultiStep(_Schedule):
     unit: Unit = hyper("epoch", description=UNIT)
     milestones: tuple[int, ...] = hyper((30, 80), description="`[n]`: the indices where the rate changes, in order.")
     gamma: float = hyper(0.1, gt=0.0, description=GAMMA)
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About("Step decay at milestones", r"\eta_0 \gamma^{|\{m : m \le i\}|}")
 
     def __post_init__(self) -> None:
@@ -137,8 +133,6 @@ class Constant(_Schedule):
     unit: Unit = hyper("epoch", description=UNIT)
     factor: float = hyper(1 / 3, ge=0.0, le=1.0, description="What the rate is multiplied by at first.")
     total_iters: int = hyper(5, ge=0, description="How many units the factor holds for.")
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About("Constant factor at first", r"\eta_0 f \;(i < T), \quad \eta_0 \;(i \ge T)")
 
     def scheduled(self, index: int, base: float, state: State) -> float:
@@ -157,8 +151,6 @@ class Linear(_Schedule):
     start_factor: float = hyper(1 / 3, gt=0.0, le=1.0, description="What the rate is multiplied by at first.")
     end_factor: float = hyper(1.0, ge=0.0, le=1.0, description="What it is multiplied by in the end.")
     total_iters: int = hyper(5, ge=1, description=TOTAL_ITERS)
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About("Linear change", r"\eta_0 \left(f_0 + (f_1 - f_0) \frac{\min(i, T)}{T}\right)")
 
     def scheduled(self, index: int, base: float, state: State) -> float:
@@ -178,8 +170,6 @@ class Exponential(_Schedule):
     kind: Literal["exponential"] = "exponential"
     unit: Unit = hyper("epoch", description=UNIT)
     gamma: float = hyper(0.95, gt=0.0, description=GAMMA)
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About("Exponential decay", r"\eta_0 \gamma^i")
 
     def scheduled(self, index: int, base: float, state: State) -> float:
@@ -197,8 +187,6 @@ class Polynomial(_Schedule):
     unit: Unit = hyper("epoch", description=UNIT)
     total_iters: int = hyper(5, ge=1, description=TOTAL_ITERS)
     power: float = hyper(1.0, ge=0.0, description="The degree of the polynomial.")
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About("Polynomial decay", r"\eta_0 \left(1 - \frac{\min(i, T)}{T}\right)^p")
 
     def scheduled(self, index: int, base: float, state: State) -> float:
@@ -223,8 +211,6 @@ class Cosine(_Schedule):
     unit: Unit = hyper("epoch", description=UNIT)
     t_max: int = hyper(100, ge=1, description="The index of the lowest rate: usually all units of the training.")
     eta_min: float = hyper(0.0, ge=0.0, description=ETA_MIN)
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About(
         "Cosine annealing", r"\eta_{min} + \frac{\eta_0 - \eta_{min}}{2} \left(1 + \cos \frac{\pi i}{T_{max}}\right)"
     )
@@ -248,8 +234,6 @@ class CosineWarmRestarts(_Schedule):
     t_0: int = hyper(10, ge=1, description="How many units the first cycle has.")
     t_mult: int = hyper(1, ge=1, description="How many times longer each next cycle is.")
     eta_min: float = hyper(0.0, ge=0.0, description=ETA_MIN)
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About(
         "Cosine annealing with warm restarts",
         r"\eta_{min} + \frac{\eta_0 - \eta_{min}}{2} \left(1 + \cos \frac{\pi j}{n}\right)",
@@ -292,8 +276,6 @@ class Cyclic(_Schedule):
     cycle_momentum: bool = hyper(False, description=CYCLE_MOMENTUM)
     base_momentum: float = hyper(0.8, ge=0.0, lt=1.0, description=BASE_MOMENTUM)
     max_momentum: float = hyper(0.9, ge=0.0, lt=1.0, description=MAX_MOMENTUM)
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About("Cyclic rate", r"\eta_{base} + (\eta_{max} - \eta_{base}) \, h(i) \, s(i)")
 
     def scheduled(self, index: int, base: float, state: State) -> float:
@@ -340,8 +322,6 @@ class OneCycle(_Schedule):
     div_factor: float = hyper(25.0, gt=0.0, description="How many times lower the first rate is than the highest.")
     final_div_factor: float = hyper(1e4, gt=0.0, description="How many times lower the last rate is than the first.")
     three_phase: bool = hyper(False, description="Fall as long as it rose, then on to the last rate.")
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About(
         "One cycle", r"\frac{\eta_{max}}{d} \nearrow \eta_{max} \searrow \frac{\eta_{max}}{d \, d'}"
     )
@@ -398,15 +378,13 @@ class ReduceOnPlateau(_Schedule):
     cooldown: int = hyper(0, ge=0, description="How many epochs do not count after a reduction.")
     min_learning_rate: float = hyper(0.0, ge=0.0, description=ETA_MIN)
     eps: float = hyper(1e-8, ge=0.0, description="A reduction by no more than this is left out.")
-    warmup: int = hyper(0, ge=0, description=WARMUP)
-    warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
     about: ClassVar = About("Reduction on a plateau", r"\eta \leftarrow \max(f \eta, \eta_{min})")
 
     def init(self, base: float) -> State:
         return {"learning_rate": base, "best": None, "bad_epochs": 0, "cooldown_left": 0}
 
     def check(self, state: State) -> None:
-        _Schedule.check(self, state)
+        _Schedule.check(self, state)  # super() knows the class as it was before dataclass gave it slots.
         for key, value in state.items():
             numbers = (int,) if key in ("bad_epochs", "cooldown_left") else (int, float)
             fits = type(value) in numbers and math.isfinite(value) and (value >= 0 or key == "best")

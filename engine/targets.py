@@ -1,7 +1,8 @@
 """What losses ask of targets, outputs and class weights."""
 
 import math
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, Self
 
 import numpy as np
 
@@ -55,9 +56,18 @@ def require_class_weights(weights: ClassWeights, outputs: int) -> None:
         )
 
 
-def require_weights_from_zero(weights: ClassWeights) -> None:
-    for i, weight in enumerate(weights or ()):
-        require(0 <= weight < math.inf, ("class_weights", i), ">= 0", weight)
+class Weighted:
+    """What the losses with class weights have in common; each is a dataclass, and has them among its fields."""
+
+    __slots__ = ()
+    class_weights: ClassWeights
+
+    def __post_init__(self) -> None:
+        for i, weight in enumerate(self.class_weights or ()):
+            require(0 <= weight < math.inf, ("class_weights", i), ">= 0", weight)
+
+    def unweighted(self) -> Self:
+        return self if self.class_weights is None else replace(self, class_weights=None)  # type: ignore[type-var]
 
 
 def label_weights(weights: ClassWeights, t: Array) -> Array | None:

@@ -247,7 +247,7 @@ class _Epoch:
         if changes:
             self.optimizer = dataclasses.replace(self.optimizer, **changes)
 
-    def step(self, batch: Data) -> "_Step | None":
+    def step(self, batch: Data) -> _Step | None:
         """One update; None for a batch that counts nothing in a mean, which is passed over."""
         plan, workspace = self.plan, self.workspace
         if counts_nothing(plan.loss, batch):

@@ -1,12 +1,12 @@
 """The catalog: every rule there is, read off the unions of the engine."""
 
-import inspect
 from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter
 
 from engine import activations, clipping, initializers, layers, losses, metrics, mistakes, optimizers, schedules
+from engine.rules import paragraphs
 from schemas.network import LayerModel
 from schemas.rules import kind_of
 
@@ -58,24 +58,20 @@ class Catalog(BaseModel):
 
 def describe(rule: Any) -> dict[str, Any]:
     """The entry of a rule's class, from its docstring and `about`."""
-    first, *notes, source = inspect.cleandoc(rule.__doc__).split("\n\n")
+    formula, *notes, source = paragraphs(rule)
     about = rule.about
     entry: dict[str, Any] = {
         "kind": kind_of(rule),
         "title": about.title,
-        "formula": {"text": _line(first), "latex": about.latex},
+        "formula": {"text": formula, "latex": about.latex},
     }
     if about.derivative is not None:
         entry["derivative"] = {"text": about.derivative, "latex": about.derivative_latex}
     entry["parameters"] = _parameters(rule)
-    entry["source"] = _line(source).removeprefix("Source: ")
+    entry["source"] = source.removeprefix("Source: ")
     if notes:
-        entry["notes"] = " ".join(_line(note) for note in notes)
+        entry["notes"] = " ".join(notes)
     return entry
-
-
-def _line(paragraph: str) -> str:
-    return " ".join(paragraph.split())
 
 
 def _parameters(rule: Any) -> dict[str, Any]:

@@ -1,19 +1,16 @@
 """Diagnoses on the wire: findings, each layer's statistics, and the loss along a line."""
 
 import math
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field, StrictBool, model_validator
+from pydantic import BaseModel, Field, StrictBool
 
 from engine.errors import NonFinite, Where
 from engine.findings import Case, diagnose, examine
 from engine.findings.statistics import statistics
-from engine.regularization import Regularization
 from schemas.answers import Selectable
-from schemas.errors import InvalidValue
-from schemas.network import OptimizerState, state_to_engine
-from schemas.requests import BackwardRequest
-from schemas.rules import Clipping, Optimizer
+from schemas.network import state_to_engine
+from schemas.requests import OptionalStepRequest
 
 
 class FindingModel(BaseModel):
@@ -89,23 +86,13 @@ class DiagnoseAnswer(Selectable):
     )
 
 
-class DiagnoseRequest(BackwardRequest):
+class DiagnoseRequest(OptionalStepRequest):
     """A backward request; with an optimizer, the step that it takes is looked at too."""
 
     answer: ClassVar[type[BaseModel]] = DiagnoseAnswer
     passes: ClassVar[int] = 32  # Two steps at most, and the loss at 26 points.
 
     per_example: StrictBool = Field(False, description="Makes no difference: findings are about the whole batch.")
-    optimizer: Optimizer | None = Field(None, description="With an optimizer, its step is looked at.")
-    optimizer_state: OptimizerState | None = Field(None, description="What the last step gave; null before the first.")
-    regularization: Regularization | None = Field(None, description="The penalty that a step adds to the loss.")
-    gradient_clipping: Clipping | None = Field(None, description="How a step limits the gradients.")
-
-    @model_validator(mode="after")
-    def _state_has_an_optimizer(self) -> Self:
-        if self.optimizer is None and self.optimizer_state is not None:
-            raise InvalidValue("missing", ("optimizer",), "An optimizer state stands beside its optimizer.")
-        return self
 
     def numbers(self) -> int:
         return 3 * super().numbers()  # The step's network and state, and a moved network, stand beside the rest.

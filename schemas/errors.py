@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from engine.errors import EngineError
+from engine.errors import EngineError, Where
 
 
 class InvalidValue(EngineError):
     """A value of the wrong type, or an array that is none: `code` says which."""
 
-    def __init__(self, code: str, where: tuple[str | int, ...], detail: str, **facts: Any) -> None:
+    def __init__(self, code: str, where: Where, detail: str, **facts: Any) -> None:
         super().__init__(where, detail, **facts)
         self.code = code
 

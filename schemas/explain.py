@@ -1,16 +1,15 @@
 """Explanations on the wire: which derivation is asked for, and its three forms."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, StrictBool, StrictInt, model_validator
+from pydantic import BaseModel, Field, StrictBool, StrictInt
 
 from engine.derivation import derivation
 from engine.derivation.derivation import Derivation, Worked
 from engine.derivation.focus import focus
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.whole import derive, require_size
-from engine.regularization import Regularization
 from engine.rules import Array
 from engine.step import differentiate, step
 from schemas.answers import Selectable
@@ -18,8 +17,7 @@ from schemas.documents.latex import latex
 from schemas.errors import InvalidValue
 from schemas.model import Model
 from schemas.network import state_to_engine
-from schemas.requests import BackwardRequest
-from schemas.rules import Clipping, Optimizer
+from schemas.requests import OptionalStepRequest
 
 WRITING = 100_000_000
 """How many multiplications take as long as writing the longest document."""
@@ -65,7 +63,7 @@ class FocusModel(Model):
     )
 
 
-class ExplainRequest(BackwardRequest):
+class ExplainRequest(OptionalStepRequest):
     """A backward request, and how an update is made where that is to be told too."""
 
     answer: ClassVar[type[BaseModel]] = ExplainAnswer
@@ -73,17 +71,7 @@ class ExplainRequest(BackwardRequest):
     per_example: StrictBool = Field(
         False, description="Makes no difference: a batch is always told example by example."
     )
-    optimizer: Optimizer | None = Field(None, description="With an optimizer, each layer's update is told.")
-    optimizer_state: dict[str, Any] | None = Field(None, description="What the last step gave.")
-    regularization: Regularization | None = Field(None, description="The penalty that a step would add to the loss.")
-    gradient_clipping: Clipping | None = Field(None, description="How a step would limit the gradients.")
     focus: FocusModel | None = Field(None, description="Tell one parameter's chain, in a network of any size.")
-
-    @model_validator(mode="after")
-    def _state_has_an_optimizer(self) -> Self:
-        if self.optimizer is None and self.optimizer_state is not None:
-            raise InvalidValue("missing", ("optimizer",), "An optimizer state stands beside its optimizer.")
-        return self
 
     def explained(self) -> Derivation:
         """The derivation that is asked for; raises TooLarge where it would be too long to read."""

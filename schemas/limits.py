@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from pydantic import BeforeValidator, ValidationInfo
 
-from engine.errors import TooLarge
+from engine.errors import TooLarge, Where
 
 Body = bytes | bytearray | memoryview
 """A request as it came."""
@@ -24,7 +24,7 @@ class Limits:
     numbers: int = 2**25
     work: int = 2 * 10**11
 
-    def require_layers(self, count: int, where: tuple[str | int, ...]) -> None:
+    def require_layers(self, count: int, where: Where) -> None:
         if count > self.layers:
             raise TooLarge(
                 where,
@@ -34,7 +34,7 @@ class Limits:
                 hint="Use fewer layers, or a server with a higher CHAINRULE_MAX_LAYERS.",
             )
 
-    def require_numbers(self, count: int, where: tuple[str | int, ...]) -> None:
+    def require_numbers(self, count: int, where: Where) -> None:
         if count > self.numbers:
             raise TooLarge(
                 where,
@@ -63,7 +63,7 @@ class Limits:
                 hint="Send the arrays as base64 tensors, send less, or raise CHAINRULE_MAX_NUMBERS.",
             )
 
-    def require_work(self, estimate: int, where: tuple[str | int, ...]) -> None:
+    def require_work(self, estimate: int, where: Where) -> None:
         if estimate > self.work:
             raise TooLarge(
                 where,

@@ -1,4 +1,4 @@
-"""The base of every request and answer."""
+"""The base of every request, and of what it is made of."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, StrictInt, StrictStr, WithJsonSchema
 from typing_extensions import TypedDict
 
-from engine.errors import EngineError, InvalidState, ShapeMismatch
+from engine.errors import EngineError, InvalidState, ShapeMismatch, Where
 from engine.layers import Dense
 from engine.network import Network
 from engine.optimizers import Optimizer
@@ -236,7 +236,7 @@ def schedule_state_to_engine(posted: Any) -> dict[str, Any]:
     return posted
 
 
-def _parameter_state(value: Any, fresh: dict[str, Any], where: tuple[str | int, ...], layout: Layout) -> dict[str, Any]:
+def _parameter_state(value: Any, fresh: dict[str, Any], where: Where, layout: Layout) -> dict[str, Any]:
     _require_keys(value, fresh, where)
     state: dict[str, Any] = {}
     for key, example in fresh.items():
@@ -268,7 +268,7 @@ def _parameter_state(value: Any, fresh: dict[str, Any], where: tuple[str | int, 
     return state
 
 
-def _require_keys(value: Any, expected: dict[str, Any], where: tuple[str | int, ...]) -> None:
+def _require_keys(value: Any, expected: dict[str, Any], where: Where) -> None:
     if type(value) is not dict:
         raise InvalidState(where, "An object was expected here.", expected=sorted(expected), received=json_type(value))
     for key in expected:

@@ -1,16 +1,15 @@
 """The requests: what a client may post, and the crossing to the engine."""
 
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel as AnswerModel
-from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator
+from pydantic import Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 
-from engine.errors import NonFinite, ShapeMismatch
-from engine.finite import is_finite
-from engine.initializers import Orthogonal, PytorchLinear, generator
-from engine.layers import Dense
+from engine.errors import ShapeMismatch
+from engine.initialization import Blank, initialize
+from engine.initializers import Orthogonal, PytorchLinear
 from engine.network import Network
 from engine.objective import LossObjective, Objective, VectorObjective
 from engine.regularization import Regularization
@@ -236,31 +235,19 @@ class StepRequest(BackwardRequest, UpdateFields):
         )
 
 
-def draw(
-    rule: Initializer,
-    shape: tuple[int, ...],
-    fans: tuple[int, int],
-    dtype: DType,
-    seed: int,
-    layer: int,
-    name: Literal["weights", "bias"],
-) -> Array:
-    """Numbers of an initializer; `seed` and a parameter's place in the network give each its own stream.
+class OptionalStepRequest(BackwardRequest):
+    """A backward request that may say how to update the parameters too."""
 
-    Raises NonFinite where the numbers are too large for the dtype.
-    """
-    stream = generator(seed, layer, ("weights", "bias").index(name))
-    with np.errstate(over="ignore", invalid="ignore"):
-        numbers: Array = rule.sample(shape, *fans, stream).astype(dtype)
-    if not is_finite(numbers):
-        raise NonFinite(
-            ("layers", layer, f"{name}_initializer"),
-            f"{rule.kind} draws numbers here that are too large for {dtype}.",
-            expected="finite numbers",
-            received="Infinity",
-            hint="Choose smaller hyperparameters.",
-        )
-    return numbers
+    optimizer: Optimizer | None = Field(None, description="With an optimizer, the step that it takes is looked at too.")
+    optimizer_state: OptimizerState | None = Field(None, description="What the last step gave; null before the first.")
+    regularization: Regularization | None = Field(None, description="The penalty, a part of loss and gradients.")
+    gradient_clipping: Clipping | None = Field(None, description="How a step limits the gradients.")
+
+    @model_validator(mode="after")
+    def _state_has_an_optimizer(self) -> Self:
+        if self.optimizer is None and self.optimizer_state is not None:
+            raise InvalidValue("missing", ("optimizer",), "An optimizer state stands beside its optimizer.")
+        return self
 
 
 class InitializeLayer(Model):
@@ -299,23 +286,11 @@ class InitializeRequest(Model):
         return LAYOUTS[self.weights_layout]
 
     def engine_network(self) -> Network:
-        sizes = [self.input_size, *(layer.units for layer in self.layers)]
-        layers = []
-        for i, layer in enumerate(self.layers):
-            if layer.bias_initializer is not None and layer.bias_initializer.needs_matrix:
-                raise InvalidValue(
-                    "invalid_value",
-                    ("layers", i, "bias_initializer"),
-                    f"{layer.bias_initializer.kind} makes matrices, and a bias is a vector.",
-                    expected="zeros, for instance",
-                )
-            shape = (sizes[i], layer.units)
-            weights = draw(layer.weights_initializer, shape, shape, self.dtype, self.seed, i, "weights")
-            bias = None
-            if layer.bias_initializer is not None:
-                bias = draw(layer.bias_initializer, shape[1:], shape, self.dtype, self.seed, i, "bias")
-            layers.append(Dense(weights, bias, layer.activation, layer.name))
-        return Network(tuple(layers))
+        layers = [
+            Blank(layer.units, layer.activation, layer.weights_initializer, layer.bias_initializer, layer.name)
+            for layer in self.layers
+        ]
+        return initialize(self.input_size, layers, self.dtype, self.seed)
 
     def numbers(self) -> int:
         sizes = [self.input_size, *(layer.units for layer in self.layers)]

@@ -9,6 +9,7 @@ import numpy as np
 import pybase64
 from pydantic import PlainValidator, WithJsonSchema
 
+from engine.errors import Where
 from engine.finite import is_finite
 from engine.rules import Array
 from schemas.errors import InvalidValue, json_type
@@ -234,7 +235,7 @@ def _first_not_finite(array: Array) -> int | None:
     return int(np.argmin(np.isfinite(array)))
 
 
-def as_dtype(array: Array, dtype: str, where: tuple[str | int, ...]) -> Array:
+def as_dtype(array: Array, dtype: str, where: Where) -> Array:
     """`array` in C order and in the dtype that the engine computes in; raises where float32 cannot hold a number."""
     if array.dtype == dtype and array.flags.c_contiguous:
         return array

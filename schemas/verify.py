@@ -1,7 +1,6 @@
 """Verification on the wire: claimed numbers in, comparisons, diagnoses and the certificate out."""
 
 import dataclasses
-import inspect
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -10,16 +9,15 @@ from pydantic import BaseModel, Field, StrictBool, model_validator
 from engine.claims import Claim, Comparison
 from engine.mistakes.computation import Case, Key
 from engine.mistakes.search import Diagnosis
-from engine.regularization import Regularization
+from engine.rules import paragraphs
 from engine.step import differentiate, step
 from engine.verification import RELATIVE, Verification, verify
 from schemas.answers import Selectable
 from schemas.certificate import CertificateModel, certificate_of
 from schemas.claims import Claims
 from schemas.errors import InvalidValue
-from schemas.network import LAYOUTS, Layout, OptimizerState, state_to_engine
-from schemas.requests import BackwardRequest
-from schemas.rules import Clipping, Optimizer
+from schemas.network import LAYOUTS, Layout, state_to_engine
+from schemas.requests import OptionalStepRequest
 
 SEARCH_WORK = 10**9
 """What a search for mistakes counts as at most, in multiplications."""
@@ -140,7 +138,7 @@ class VerifyAnswer(Selectable):
     )
 
 
-class VerifyRequest(BackwardRequest):
+class VerifyRequest(OptionalStepRequest):
     """A backward request, and what somebody else computed for it."""
 
     answer: ClassVar[type[BaseModel]] = VerifyAnswer
@@ -158,20 +156,12 @@ class VerifyRequest(BackwardRequest):
     absolute_tolerance: float = Field(
         1e-9, ge=0, le=1e300, strict=True, description="How far off it may be beside that, as a number."
     )
-    optimizer: Optimizer | None = Field(None, description="With it, parameters after a step can be claimed.")
-    optimizer_state: OptimizerState | None = Field(None, description="What the last step gave; null before the first.")
-    regularization: Regularization | None = Field(None, description="The penalty, a part of loss and gradients.")
-    gradient_clipping: Clipping | None = Field(None, description="How the gradients are limited before the update.")
 
     @model_validator(mode="after")
     def _updates_have_an_optimizer(self) -> Self:
-        if self.optimizer is not None:
-            return self
         claimed = self.claimed
-        if claimed is not None and (claimed.network is not None or claimed.update_norm is not None):
+        if self.optimizer is None and claimed and (claimed.network is not None or claimed.update_norm is not None):
             raise InvalidValue("missing", ("optimizer",), "Parameters after a step are compared with its optimizer's.")
-        if self.optimizer_state is not None:
-            raise InvalidValue("missing", ("optimizer",), "An optimizer state stands beside its optimizer.")
         return self
 
     def numbers(self) -> int:
@@ -301,8 +291,7 @@ class _Wire:
         return entries
 
     def _explanation(self, d: Diagnosis, mistake: Any, choices: dict[str, Any], layer: int | None) -> str:
-        first, *rest = inspect.cleandoc(type(mistake).__doc__ or "").split("\n\n")
-        sentences = [" ".join(part.split()) for part in (first, *rest[:-1])]
+        sentences = paragraphs(type(mistake))[:-1]
         where = [WHERE[value] for name, value in choices.items() if name == "at" and value in WHERE]
         where += [f"of {value}" for name, value in choices.items() if name == "of"]
         where += [f"with {name} {value}" for name, value in choices.items() if name not in ("at", "of")]

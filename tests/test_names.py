@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.document import Application
+from app.application import Application
 from app.main import create_app
 from schemas.names import SYNONYMS, nearest
 from tests.test_bad_input import changed, refused

@@ -45,8 +45,8 @@ def test_no_rule_is_missing_from_its_union(union: Any, modules: Any) -> None:
     classes = [
         c
         for module in modules
-        for _, c in inspect.getmembers(module, inspect.isclass)
-        if c.__module__ == module.__name__ and "kind" in getattr(c, "__dataclass_fields__", {})
+        for name, c in inspect.getmembers(module, inspect.isclass)
+        if c.__module__ == module.__name__ and "kind" in getattr(c, "__dataclass_fields__", {}) and name[0] != "_"
     ]
     assert set(classes) == set(members(union))
     assert len({kind_of(c) for c in classes}) == len(classes)

@@ -8,12 +8,11 @@ import orjson
 from fastapi import Request
 
 from app.bodies import too_large
-from app.compute import ComputeRoute
-from app.errors import InvalidRequest, ProblemError, answer_error
+from app.compute import REFUSALS, ComputeRoute
+from app.errors import ProblemError, problem_of
 from app.forms import chosen, read_json, reader
 from app.problems import PROBLEMS
 from app.settings import Settings
-from engine.errors import EngineError
 from schemas.answers import write
 from schemas.limits import Limits
 
@@ -68,14 +67,14 @@ def _ask(route: ComputeRoute, body: bytes) -> bytes:
 def _caught(act: Callable[..., Any], *arguments: Any) -> Any:
     try:
         act(*arguments)
-    except (EngineError, InvalidRequest, ProblemError) as error:
+    except REFUSALS as error:
         return _problem(error)
     return None
 
 
 def _problem(error: Exception) -> Any:
     scope = {"type": "http", "state": {"request_id": REQUEST_ID}}
-    return orjson.loads(bytes(answer_error(Request(scope), error).body))
+    return problem_of(Request(scope), error)
 
 
 def _shortened(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.examples.form import DIAGNOSE, layer
+from app.examples.form import DIAGNOSE, layer, pattern
 from app.examples.textbook import TEXTBOOK
 
 POINTS = [[-1.2, 0.4], [0.3, -0.9], [0.8, 1.1], [-0.5, -1.3], [1.4, 0.2], [-0.1, 0.7], [0.6, -0.6], [-1.0, 1.0]]
@@ -27,13 +27,10 @@ def _line(activation: str) -> list[dict[str, Any]]:
 
 
 def _deep(units: int, depth: int, scale: float, activation: str) -> list[dict[str, Any]]:
-    """Equal hidden layers of weights that repeat no column, and an identity output."""
+    """Equal hidden layers, and an identity output."""
     layers, inputs = [], 2
     for k in range(depth):
-        weights = [
-            [round(scale * ((7 * i + 3 * j + 5 * k) % 11 - 5) / 5, 3) for j in range(units)] for i in range(inputs)
-        ]
-        layers.append(layer(weights, [0.0] * units, activation, f"hidden{k + 1}"))
+        layers.append(layer(pattern(inputs, units, k, scale), [0.0] * units, activation, f"hidden{k + 1}"))
         inputs = units
     return [*layers, layer([[0.4], [-0.7], [0.5], [0.9]], [0.0], "identity", "output")]
 

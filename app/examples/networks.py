@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.examples.form import BACKWARD, EVALUATE, INITIALIZE, STEP, TRAIN, layer
+from app.examples.form import BACKWARD, EVALUATE, INITIALIZE, STEP, TRAIN, layer, pattern
 from app.examples.textbook import TEXTBOOK
 
 
@@ -62,8 +62,7 @@ def _xor() -> dict[str, Any]:
             "optimizer": {"kind": "adam", "learning_rate": 0.1},
         },
         "notes": "Post the answer's `network` and `optimizer_state` back a hundred times: the outputs go to 0, 1, 1, "
-        "0. "
-        "Without the hidden layer they would stay near 0.5, since no line separates the two classes.",
+        "0. Without the hidden layer they would stay near 0.5, since no line separates the two classes.",
     }
 
 
@@ -151,8 +150,7 @@ def _vanishing() -> dict[str, Any]:
     layers: list[dict[str, Any]] = []
     inputs = 3
     for k, n in enumerate(units):
-        weights = [[round(0.5 * ((7 * i + 3 * j + 5 * k) % 11 - 5) / 5, 2) for j in range(n)] for i in range(inputs)]
-        layers.append(layer(weights, [0.0] * n, "sigmoid", f"sigmoid{k + 1}"))
+        layers.append(layer(pattern(inputs, n, k, 0.5), [0.0] * n, "sigmoid", f"sigmoid{k + 1}"))
         inputs = n
     return {
         "title": "Deep sigmoid layers: the gradient vanishes",

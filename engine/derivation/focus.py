@@ -309,8 +309,10 @@ class Chain:
         return Section("The gradient", (Statement(text, formula, self.value, terms),))
 
     def paths(self) -> Section | None:
-        """Every path from the parameter to the errors of the last layer, where they are few and there is a choice."""
-        if self.layer == self.last:
+        """Every path from the parameter to the errors of the last layer: where they are few, there is a choice, and no
+        penalty adds to their sum."""
+        penalized = self.worked.regularization is not None and self.parameter == "weights"
+        if self.layer == self.last or penalized:
             return None
         rows = [works_by_rows(layer.activation) for layer in self.layers[self.layer : self.last]]
         widths = [layer.weights.shape[1] for layer in self.layers[self.layer :]]
@@ -323,9 +325,6 @@ class Chain:
         for n in range(self.worked.batch):
             start = [] if self.sources is None else [self.sources[n]]
             terms += self._paths(n, self.layer, self.unit, start)
-        penalty = self.worked.regularization
-        if penalty is not None and self.parameter == "weights":
-            return None
         text = (
             "Multiplied out, the gradient is a sum over all paths from the parameter to the loss. Each is a product: "
             + ("" if self.sources is None else "the input, ")

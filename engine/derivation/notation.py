@@ -1,10 +1,10 @@
 """The symbols of a derivation, and how a rule is told in words."""
 
 import dataclasses
-import inspect
 from typing import Any
 
 from engine.derivation.derivation import Worked
+from engine.rules import paragraphs
 
 MOST_WIDTHS = 7
 
@@ -39,8 +39,8 @@ def layer_name(worked: Worked, layer: int) -> str:
 
 
 def plain_formula(rule: Any) -> str:
-    """The formula in words and plain symbols: the first paragraph of the rule's docstring."""
-    return " ".join(inspect.cleandoc(type(rule).__doc__ or "").split("\n\n")[0].split())
+    """The formula in words and plain symbols."""
+    return paragraphs(type(rule))[0]
 
 
 def hyperparameters(rule: Any) -> str:
@@ -60,8 +60,8 @@ def _written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def count(n: int, noun: str, plural: str = "") -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {plural or noun + 's'}"
+def count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def shapes(worked: Worked) -> str:

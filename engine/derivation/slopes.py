@@ -7,7 +7,7 @@ import numpy as np
 from engine.activations import Activation
 from engine.rules import Array
 
-BLOCK = 256
+ROWS = 256
 """How many rows of a Jacobian are computed at once."""
 
 
@@ -34,8 +34,8 @@ def jacobian_column(activation: Activation, z: Array, a: Array, j: int) -> Array
     """Column j of the Jacobian: the derivative of every a_k by z_j `[units]`."""
     units = len(z)
     column = np.empty_like(z)
-    for start in range(0, units, BLOCK):
-        rows = np.eye(min(BLOCK, units - start), units, start, dtype=z.dtype)
+    for start in range(0, units, ROWS):
+        rows = np.eye(min(ROWS, units - start), units, start, dtype=z.dtype)
         shape = (len(rows), 1)
-        column[start : start + BLOCK] = activation.backward(rows, np.tile(z, shape), np.tile(a, shape))[:, j]
+        column[start : start + ROWS] = activation.backward(rows, np.tile(z, shape), np.tile(a, shape))[:, j]
     return column

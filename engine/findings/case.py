@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.clipping import Clipping, norm
+from engine.clipping import Clipping, norm, root_mean_square
 from engine.errors import EngineError, NonFinite
 from engine.findings.ranges import Shape, shape_of
 from engine.network import LayerTrace, Network, forward
@@ -194,11 +194,6 @@ def examine(
         with suppress(NonFinite):
             taken = step(network, inputs, objective, optimizer, state, regularization, clipping)
     return Case(network, inputs, before, optimizer, regularization, taken)
-
-
-def root_mean_square(array: Array) -> float:
-    """Of all numbers, without overflow in their squares."""
-    return norm([array]) / math.sqrt(array.size)
 
 
 def spread(array: Array) -> tuple[float, float]:

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from engine.clipping import root_mean_square
 from engine.findings.answers import REGRESSION, SOFTMAX, constant_answer, of_class_logits, wished
-from engine.findings.case import Case, Finding, deviations, root_mean_square
+from engine.findings.case import Case, Finding, deviations
 from engine.rules import Array
 
 EXAMPLES = 8

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from engine.findings.case import Case, Finding, deviations, root_mean_square, some, spread
+from engine.clipping import root_mean_square
+from engine.findings.case import Case, Finding, deviations, some, spread
 from engine.rules import Array
 
 VANISHED = 1e-3

@@ -21,7 +21,7 @@ from engine.mistakes.activation import (
     SoftmaxWithoutExponential,
 )
 from engine.mistakes.backward import (
-    DerivativeByInputsOfOtherLayer,
+    DerivativeOfOtherLayer,
     DiagonalWeightsOnly,
     LayerOrderReversed,
     PassedBackThroughUpdatedWeights,
@@ -105,7 +105,7 @@ Alteration = (
     | OneExampleOnly
     | ReluMaskOfGradient
     | ReluMaskOfOtherLayer
-    | DerivativeByInputsOfOtherLayer
+    | DerivativeOfOtherLayer
     | LayerOrderReversed
     | DerivativeOfNeighbor
     | BiasLeftOut

@@ -199,9 +199,8 @@ class LayerOrderReversed:
 
 
 @dataclass(frozen=True, slots=True)
-class DerivativeByInputsOfOtherLayer:
-    """The error passed back taken for the layer before's error by preactivations one layer off: dL/da of layer l
-    multiplied by the derivative of layer l + 1.
+class DerivativeOfOtherLayer:
+    """The next layer's derivative in place of the layer's own: dL/dz_l = dL/da_l * f'(z_{l+1}).
 
     The list of kept preactivations is off by one.
 

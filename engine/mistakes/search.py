@@ -128,8 +128,8 @@ class Search:
     def _failed(self, computation: Computation) -> set[int]:
         """The branches whose first wrong numbers a computation does not give.
 
-        Where it is to explain the first wrong gradients and does not, it explains no update that follows from them; nor
-        anything where it alters the forward pass in another way than is claimed.
+        One that does not give those of the forward pass gives no others, and one that does not give those of the
+        gradients no update, since each follows from the ones before.
         """
         stages = exchanged(computation, self.base)
         left = {key for key in self.first.values() if any(reaches(stage, key) for stage in stages)}

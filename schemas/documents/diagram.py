@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 
-from engine.clipping import norm
+from engine.clipping import root_mean_square
 from engine.derivation.derivation import Focus, Worked
 from engine.rules import Array
 from schemas.documents.markdown import CONTROL
@@ -233,11 +233,6 @@ def _layers(worked: Worked, widths: list[int]) -> tuple[Element, str]:
     return svg, caption + (f" The {left_out} layers in the middle are left out." if left_out else "")
 
 
-def _rms(array: Array) -> float:
-    """The root mean square; the norm does not overflow."""
-    return norm([array]) / math.sqrt(array.size)
-
-
 def _box(svg: Element, worked: Worked, column: int, units: int, left: float, top: float) -> None:
     name, kind = _heading(worked, column)
     box = {"class": "unit", "x": _place(left), "y": _place(top), "width": str(BOX[0]), "height": str(BOX[1])}
@@ -250,8 +245,8 @@ def _box(svg: Element, worked: Worked, column: int, units: int, left: float, top
     else:
         values = worked.before.trace[column - 1].activations
         gradients = worked.before.gradients.layers[column - 1].activations
-    _text(svg, x, top + 61, _number(_rms(values)), "value", 13)
-    _text(svg, x, top + 79, _number(_rms(gradients)), "gradient", 12)
+    _text(svg, x, top + 61, _number(root_mean_square(values)), "value", 13)
+    _text(svg, x, top + 79, _number(root_mean_square(gradients)), "gradient", 12)
 
 
 def _between(svg: Element, worked: Worked, column: int, left: float, top: float, wraps: bool) -> None:
@@ -259,8 +254,8 @@ def _between(svg: Element, worked: Worked, column: int, left: float, top: float,
     gradients = worked.before.gradients.layers[column].parameters["weights"]
     if wraps:
         x, y = left + BOX[0] / 2, top + BOX[1] + 22
-        _text(svg, x, y, f"{_number(_rms(weights))}  ↓", "value", 11)
-        _text(svg, x, y + 15, f"{_number(_rms(gradients))}  ↑", "gradient", 11)
+        _text(svg, x, y, f"{_number(root_mean_square(weights))}  ↓", "value", 11)
+        _text(svg, x, y + 15, f"{_number(root_mean_square(gradients))}  ↑", "gradient", 11)
         return
     x, y = left + BOX[0] + GAP / 2, top + BOX[1] / 2
     start, end = left + BOX[0] + 6, left + BOX[0] + GAP - 6
@@ -269,5 +264,5 @@ def _between(svg: Element, worked: Worked, column: int, left: float, top: float,
         level = _place(y + offset)
         tip = f"M{_place(a)} {level}H{_place(b)}M{_place(b - 6 * way)} {_place(y + offset - 4)}L{_place(b)} {level}"
         SubElement(svg, "path", {"class": style, "d": f"{tip}L{_place(b - 6 * way)} {_place(y + offset + 4)}"})
-    _text(svg, x, y - 15, _number(_rms(weights)), "value halo", 11)
-    _text(svg, x, y + 24, _number(_rms(gradients)), "gradient halo", 11)
+    _text(svg, x, y - 15, _number(root_mean_square(weights)), "value halo", 11)
+    _text(svg, x, y + 24, _number(root_mean_square(gradients)), "gradient halo", 11)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from engine import initializers
+from engine.activations import Relu
 from engine.errors import OutOfRange
+from engine.initialization import Blank, initialize
 from engine.initializers import Initializer, generator
 from engine.rules import Array
 
@@ -224,3 +226,13 @@ FIRST_NUMBERS = {
     "pytorch_linear": [0.09903551210477124, 0.6682024786452996, 0.005331740195322121, 0.0601484279903981],
 }
 """The four numbers of a 2 by 2 matrix, from the seed 42, layer 1, parameter 0."""
+
+
+def test_each_parameter_of_a_network_has_a_stream_of_its_own() -> None:
+    he, uniform = initializers.HeNormal(), initializers.Uniform()
+    layers = [Blank(4, Relu(), he, None, "hidden"), Blank(2, Relu(), he, uniform)]
+    hidden, output = initialize(3, layers, "float64", 42).layers
+    assert hidden.name == "hidden" and hidden.bias is None and output.bias is not None
+    assert (hidden.weights == he.sample((3, 4), 3, 4, generator(42, 0, 0))).all()
+    assert (output.weights == he.sample((4, 2), 4, 2, generator(42, 1, 0))).all()
+    assert (output.bias == uniform.sample((2,), 4, 2, generator(42, 1, 1))).all()
