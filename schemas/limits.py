@@ -67,12 +67,13 @@ class Limits:
         if estimate > self.work:
             raise TooLarge(
                 where,
-                f"This request is estimated at {estimate} multiplications (passes x examples x parameters, and in "
-                f"training x epochs), and this server takes at most {self.work}.",
+                f"This request is estimated at {estimate} multiplications (passes x examples x parameters, in "
+                "training x epochs; a search for mistakes counts another 10^9, a derivation 10^8), and this server "
+                f"takes at most {self.work}.",
                 expected=f"at most {self.work} multiplications",
                 received=estimate,
-                hint="Split it: fewer examples, or fewer epochs a call and then on from the answer. Or raise "
-                "CHAINRULE_MAX_WORK.",
+                hint="Send fewer examples, or train fewer epochs a call and go on from the answer. Where a single "
+                "example is too much already, take a server with a higher CHAINRULE_MAX_WORK.",
             )
 
 
