@@ -40,16 +40,21 @@ TAGS = [
         "name": "training",
         "description": "Whole training runs, watched as they go and resumable to the bit; evaluation on other data.",
     },
-    {"name": "oracle", "description": "Answers about a computation: every number explained, what is wrong."},
+    {
+        "name": "oracle",
+        "description": "Answers about a computation: how every number of it comes about (explain), what keeps the "
+        "network from learning (diagnose), and which of somebody else's numbers are wrong, and why (verify).",
+    },
     {"name": "reference", "description": "What there is: rules, ready requests, and what each error means."},
     {"name": "service", "description": "Health, versions, and the limits in force."},
 ]
 DESCRIPTION = """\
 Post a network, inputs and targets; get back every activation, the loss, every gradient and the updated weights.
 
-**Start here:** open `POST /v1/step` below and press *Execute*. It posts the textbook network (three inputs; relu,
-sigmoid and softmax layers; cross-entropy) and answers with every number of one step of backpropagation. The other
-examples in the list each show one thing: XOR, symmetric weights, the delta rule.
+**Start here:** `POST /v1/step`. Its first example is the textbook network (three inputs; relu, sigmoid and softmax
+layers; cross-entropy), and the answer has every number of one step of backpropagation. To send it, open the operation
+[on this page](/docs) and press *Execute*. The other examples in the list each show one thing: XOR, symmetric weights,
+the delta rule.
 
 - **Nothing is kept between requests.** `network` and `optimizer_state` of an answer can be posted unchanged in the next
   request.
@@ -58,7 +63,9 @@ examples in the list each show one thing: XOR, symmetric weights, the delta rule
 - **Same body, same bytes.** Randomness comes only from a `seed` in the request.
 - **Mistakes come back as problems** (RFC 9457) that say where and why; `GET /problems/{name}` explains each kind.
 
-The same document [to try out](/docs), [to read](/redoc), and [for programs](/openapi.json).
+The same document [to try out](/docs), [to read](/redoc), and [for programs](/openapi.json). The guides (first steps, a
+cookbook, backpropagation derived by hand, how to run a server) are Markdown files in the folder `docs` of the service's
+source code; `docs/README.md` lists them.
 """
 COMPONENTS = {
     "Activation": "The function of a layer: its name, or an object with its kind and hyperparameters. "

@@ -78,7 +78,7 @@ def diagnose(
     that make no difference; with an `optimizer`, updates too large or too small, and a learning rate that sends the
     loss up.
 
-    - Each finding has `evidence`, the numbers it is drawn from, and a `remedy`. No finding is good news.
+    - Each finding has `evidence`, the numbers it is drawn from, and a `remedy`. An empty list is good news.
     - `layers` holds statistics of every layer: what a plot of a training run would show.
     - `loss_slices` is the loss along the gradient, and along the optimizer's step, to be plotted.
     """

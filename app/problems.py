@@ -42,7 +42,10 @@ PROBLEMS = {
     ),
     "not-found": Problem(404, "There is nothing here", "No such path.", "The paths are listed at /openapi.json."),
     "method-not-allowed": Problem(
-        405, "This path has other methods", "The path exists, the method does not.", "See the Allow header."
+        405,
+        "This path has other methods",
+        "This path does not take the method of the request.",
+        "The Allow header lists those that it takes.",
     ),
     "not-acceptable": Problem(
         406,
@@ -140,7 +143,10 @@ PROBLEMS = {
         "Compare expected and received; weights that look transposed may need another weights_layout.",
     ),
     "out-of-range": Problem(
-        422, "A number is outside its range", "A hyperparameter or weight is outside its bounds.", "See the bounds."
+        422,
+        "A number is outside its range",
+        "A hyperparameter, a setting, or the weight of an example or a class is outside its bounds.",
+        "Take a number within the bounds, which the error gives as expected; GET /v1/catalog has them for all rules.",
     ),
     "invalid-value": Problem(
         422, "A value cannot be used", "The value has the right type and makes no sense here.", "See the detail."
@@ -182,8 +188,10 @@ PROBLEMS = {
     "too-large": Problem(
         422,
         "The request asks for too much",
-        "It would make the server hold more numbers, or the network has more layers, than this server's limit.",
-        "Split the request, or run a server with higher limits; /version shows those in force.",
+        "It would take more multiplications, by an estimate, or make the server hold more numbers, or the network has "
+        "more layers, than this server's limit.",
+        "Split the request: fewer examples, or fewer epochs a call. Or run a server with higher limits "
+        "(CHAINRULE_MAX_WORK, CHAINRULE_MAX_NUMBERS, CHAINRULE_MAX_LAYERS); /version shows those in force.",
     ),
     "rate-limited": Problem(
         429,

@@ -92,10 +92,10 @@ def _unknown(noun: str, name: str, names: list[str]) -> ProblemError:
 
 @router.get("/v1/catalog", response_model=Catalog, tags=["reference"], summary="Every rule there is")
 def get_catalog() -> Response:
-    """All activations, losses, optimizers, initializers, schedules and metrics.
+    """All activations, losses, optimizers, initializers, layers, schedules, metrics, gradient clippings and mistakes.
 
-    Each has its formula and derivative as text and as LaTeX, its hyperparameters with defaults and bounds as a JSON
-    schema, and the paper or program that it follows.
+    Each has its formula as text and as LaTeX, its hyperparameters with defaults and bounds as a JSON schema, and the
+    paper or program that it follows; activations, losses and layers have their derivative too.
     """
     return _json(catalog())
 
@@ -104,7 +104,7 @@ def get_catalog() -> Response:
 def list_examples() -> Response:
     """All examples: each a request to post as it is to its `endpoint`, with what to look at in the answer.
 
-    They are those of the lists on this page.
+    The examples that this page offers for the bodies of the POST operations are these.
     """
     return _json(list(EXAMPLES.values()))
 
@@ -133,9 +133,15 @@ async def get_liveness() -> Response:
 
 @router.get("/readyz", response_model=Health, tags=["service"], summary="May requests be sent here?")
 async def get_readiness() -> Response:
-    """200 where requests are welcome, 503 while the server drains before it stops: for a load balancer's probe."""
+    """200 where requests are welcome, 503 while the server drains before it stops: for a load balancer's probe.
+
+    What arrives while it drains is still answered, new connections for CHAINRULE_DRAIN_SECONDS; the probe says in time
+    that requests should go elsewhere.
+    """
     if drain.began is not None:
-        raise ProblemError("unavailable", "The server is draining and takes no new requests.", {"Retry-After": "1"})
+        raise ProblemError(
+            "unavailable", "The server is draining before it stops: send requests elsewhere.", {"Retry-After": "1"}
+        )
     return _json({"status": "ready"})
 
 

@@ -14,7 +14,7 @@ from engine.rules import About, Array
 class Dense:
     """z = x @ W + b, a = activation(z), with x `[batch, inputs]`, W `[inputs, units]`, b `[units]`, a `[batch, units]`.
 
-    Row i of W holds the weights that leave input i. A bias of None is no bias.
+    Row i of W holds the weights that leave input i. Without a bias (null in JSON) z = x @ W.
 
     Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0.
     """

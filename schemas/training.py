@@ -179,7 +179,12 @@ class TrainRequest(EvaluateRequest, UpdateFields):
     )
     checkpoint_every: StrictInt = Field(0, ge=0, description="Streams send a checkpoint after so many epochs; 0: none.")
     max_seconds: float | None = Field(
-        None, gt=0, strict=True, allow_inf_nan=False, description="Stop after so many seconds, with what was reached."
+        None,
+        gt=0,
+        strict=True,
+        allow_inf_nan=False,
+        description="Stop after so many seconds, with what was reached. Above the server's own limit, max_seconds of "
+        "GET /version, that limit counts.",
     )
 
     def plan(self) -> Plan:
