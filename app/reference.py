@@ -85,6 +85,10 @@ def _json(content: Any) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
 
+def _explained(name: str) -> dict[str, Any]:
+    return {"type": f"/problems/{name}", **PROBLEMS[name]._asdict()}
+
+
 def _unknown(noun: str, name: str, names: list[str]) -> ProblemError:
     hint = nearest(name, names)
     return ProblemError("not-found", f"There is no such {noun}. {hint + ' ' if hint else ''}Known: {', '.join(names)}.")
@@ -117,12 +121,18 @@ def get_example(name: Annotated[str, EXAMPLE_NAME]) -> Response:
     return _json(EXAMPLES[name])
 
 
+@router.get("/problems", response_model=list[ProblemPage], tags=["reference"], summary="All kinds of errors")
+def list_problems() -> Response:
+    """Every kind of error that this server answers: its type and status, what it means, and what to do about it."""
+    return _json([_explained(name) for name in PROBLEMS])
+
+
 @router.get("/problems/{name}", response_model=ProblemPage, tags=["reference"], summary="What an error means")
 def get_problem(name: Annotated[str, PROBLEM_NAME]) -> Response:
     """Explains a kind of error: what it means, and what to do about it. The `type` of every error is this path."""
     if name not in PROBLEMS:
         raise _unknown("problem", name, list(PROBLEMS))
-    return _json({"type": f"/problems/{name}", **PROBLEMS[name]._asdict()})
+    return _json(_explained(name))
 
 
 @router.get("/livez", response_model=Health, tags=["service"], summary="Is the process alive?")

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from app.problems import PROBLEMS
 from schemas.limits import Limits
 from schemas.requests import InitializeRequest
 from tests.test_bad_input import changed, refused
@@ -423,6 +424,8 @@ def test_health_versions_and_problems(client: httpx.Client) -> None:
     assert head.status_code == 200 and head.content == b"" and int(head.headers["content-length"]) > 0
     page = client.get("/problems/shape-mismatch").json()
     assert page["type"] == "/problems/shape-mismatch" and page["status"] == 422 and page["meaning"] and page["remedy"]
+    pages = client.get("/problems").json()
+    assert page in pages and [entry["type"] for entry in pages] == [f"/problems/{name}" for name in PROBLEMS]
     assert client.get("/livez", headers={"X-Request-ID": "abc-1"}).headers["x-request-id"] == "abc-1"
 
 
