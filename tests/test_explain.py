@@ -251,6 +251,21 @@ def test_what_belongs_to_an_update(client: httpx.Client, post: Any) -> None:
     assert json.dumps(second["optimizer_state"]["layers"][2]["weights"]["exp_avg_sq"]) in found
 
 
+def test_each_part_of_an_update_is_told(client: httpx.Client, post: Any) -> None:
+    rule = {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
+    request = example(client, "textbook") | {"optimizer": rule}
+    for focus in (None, {"layer": 2, "parameter": "bias", "index": [0]}):
+        steps = [s for section in post("/v1/explain", request | {"focus": focus})["sections"] for s in section["steps"]]
+        texts = " ".join(step["text"] for step in steps)
+        for part in (
+            "weight_decay = 0.01",
+            "Weight decay adds",
+            "The momentum: b =",
+            "With nesterov the step goes along",
+        ):
+            assert part in texts
+
+
 def test_include_and_base64(client: httpx.Client, post: Any) -> None:
     request = example(client, "textbook")
     assert list(post("/v1/explain", request | {"include": ["title"]})) == ["title"]

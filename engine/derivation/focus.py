@@ -6,6 +6,7 @@ import numpy as np
 
 from engine.clipping import norm
 from engine.derivation.derivation import Derivation, Focus, Section, Statement, Worked
+from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import (
     Difference,
     Formula,
@@ -368,13 +369,12 @@ class Chain:
         if worked.clipping is not None:
             text = f"Clipping comes first: {plain_formula(worked.clipping)}"
             steps.append(Statement(text, equation("g", number(gradient)), gradient))
-        left = rf"\text{{new }} {self.letter}"
-        if is_plain(worked):
-            text = f"Gradient descent: against the gradient, as far as the learning rate {rule.learning_rate:g} says."
-            rate = np.asarray(rule.learning_rate, old.dtype)
-            moved: Formula = Difference(number(old), Product((number(rate), number(gradient))))
-        else:
-            text = f"The optimizer is {rule.kind}: {plain_formula(rule)} It changes the parameter by:"
-            moved = Sum((number(old), number(new - old)))
-        steps.append(Statement(text, equation(left, moved, number(new)), new))
+        if not is_plain(worked):
+            steps.append(Statement(rule_text(rule), equation(rule.about.latex)))
+        kept = {
+            key: array[self.index] if isinstance(array, np.ndarray) else array
+            for key, array in step.state[self.layer][self.parameter].items()
+        }
+        what = "The update of the parameter"
+        steps += update_statements(rule, self.letter, old, gradient, new, kept, what, number, lambda value: value)
         return Section("The update", tuple(steps))

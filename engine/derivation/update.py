@@ -1,16 +1,16 @@
 """Clipping, and the update of a layer's parameters."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from engine.clipping import ClipByNorm
 from engine.derivation.derivation import Section, Statement, Worked
+from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import (
-    Difference,
     Fraction,
     Numbers,
-    Product,
     Sum,
     equation,
     number,
@@ -58,19 +58,19 @@ def update_steps(worked: Worked, i: int) -> list[Statement]:
             steps.append(Statement(f"{what} is left out: {frozen}.", equation(letter, shown(worked, new)), value))
             continue
         gradient = gradients[i, name]
-        if isinstance(worked.optimizer, Sgd) and is_plain(worked):
-            rate = worked.optimizer.learning_rate
-            text = f"{what}: against the gradient, as far as the learning rate {rate:g} says."
-            rule = rf"{letter} - \eta \, {by(letter)}"
-            step = Product((number(np.asarray(rate, old.dtype)), shown(worked, gradient)))
-            formula = equation(rf"{letter} \leftarrow {rule}", Difference(shown(worked, old), step), shown(worked, new))
-            steps.append(Statement(text, formula, value))
-        else:
-            text = f"{what} by {worked.optimizer.kind}, from the old values and the gradient:"
-            change = Sum((shown(worked, old), shown(worked, new - old)))
-            rule = rf"{letter} \leftarrow {letter} + \Delta {letter}"
-            steps.append(Statement(text, equation(rule, change, shown(worked, new)), value))
-            steps += _states(worked, i, name)
+        kept = worked.step.state[i][name]
+        steps += update_statements(
+            worked.optimizer,
+            letter,
+            old,
+            gradient,
+            new,
+            kept,
+            what,
+            partial(shown, worked),
+            lambda array: array if array.ndim == 1 else worked.weights_form(array),
+        )
+        steps += _states(worked, i, name)
     return steps
 
 
@@ -100,8 +100,7 @@ def update_rule(worked: Worked) -> Statement:
     if is_plain(worked):
         text = "The optimizer is plain gradient descent: each parameter moves against its gradient, times the rate."
         return Statement(text, equation(r"w \leftarrow w - \eta \, " + by("w")))
-    text = f"The optimizer is {rule.kind}: {plain_formula(rule)}{hyperparameters(rule)}"
-    return Statement(text, equation(rule.about.latex))
+    return Statement(rule_text(rule), equation(rule.about.latex))
 
 
 def clipping_section(worked: Worked) -> Section:

@@ -24,7 +24,7 @@ from engine.layers import Dense
 from engine.losses import Mse
 from engine.network import Network
 from engine.objective import LossObjective, VectorObjective
-from engine.optimizers import Optimizer
+from engine.optimizers import Adam, Lion, NAdam, Optimizer, Sgd
 from engine.regularization import Regularization
 from engine.rules import Array
 from engine.step import differentiate, init_state, step
@@ -203,6 +203,14 @@ def texts(derivation: Derivation) -> str:
 
 OPTIMIZERS = get_args(Optimizer)
 assert OPTIMIZERS, "an empty union would test nothing"
+OPTIMIZERS_IN_STEPS = [
+    Sgd(momentum=0.9, nesterov=True, weight_decay=0.1),
+    Sgd(momentum=0.5, dampening=0.3, maximize=True),
+    Sgd(weight_decay=0.1),
+    Adam(weight_decay=0.1, maximize=True),
+    NAdam(weight_decay=0.1, decoupled_weight_decay=True),
+    Lion(weight_decay=0.1),
+]
 
 
 class Drawn(NamedTuple):
@@ -233,7 +241,7 @@ def examples(draw: Any) -> Drawn:
     if draw(st.booleans()):
         result = differentiate(network, inputs, objective, penalty)
         return Drawn(Worked(network, inputs, objective, result, regularization=penalty, transposed=transposed))
-    rule = draw(st.sampled_from(OPTIMIZERS))()
+    rule = draw(st.sampled_from([*(kind() for kind in OPTIMIZERS), *OPTIMIZERS_IN_STEPS]))
     clipping = draw(st.sampled_from([None, ClipByNorm(max_norm=0.1), ClipByNorm(max_norm=1e9), ClipByValue()]))
     made = step(network, inputs, objective, rule, init_state(rule, network), penalty, clipping)
     return Drawn(Worked(network, inputs, objective, made.before, made, rule, penalty, clipping, transposed))

@@ -1,0 +1,79 @@
+"""What an optimizer makes of gradient and parameter before, and in place of, the g and w of its formula."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine.derivation.derivation import Statement
+from engine.derivation.formulas import Difference, Formula, Product, Sum, equation, number
+from engine.derivation.notation import by, hyperparameters, plain_formula
+from engine.optimizers import AdamW, Lion, Optimizer, Sgd
+from engine.rules import Array
+
+
+def rule_text(rule: Optimizer) -> str:
+    """The optimizer's formula and its hyperparameters."""
+    return f"The optimizer is {rule.kind}: {plain_formula(rule)}{hyperparameters(rule)}"
+
+
+def update_statements(
+    rule: Optimizer,
+    letter: str,
+    old: Array,
+    gradient: Array,
+    new: Array,
+    kept: dict[str, Any],
+    what: str,
+    shown: Callable[[Array], Formula],
+    form: Callable[[Array], Array],
+) -> list[Statement]:
+    """The update of `old` to `new`, in as many steps as it takes; `kept` is the state after it.
+
+    `shown` makes a formula of an array of the parameter's shape, `form` the value that an answer has of it.
+    """
+    g, moving, steps = gradient, old, []
+
+    def tell(text: str, left: str, right: Formula, value: Array) -> None:
+        steps.append(Statement(text, equation(left, right, shown(value)), form(value)))
+
+    def times(factor: float, array: Array) -> Product:
+        return Product((number(np.asarray(factor, old.dtype)), shown(array)))
+
+    decay = getattr(rule, "weight_decay", 0.0)
+    if getattr(rule, "maximize", False):
+        g = -g
+        tell("It ascends, so g is the negative of the gradient:", rf"g = -{by(letter)}", times(-1.0, gradient), g)
+    if decay and getattr(rule, "decoupled_weight_decay", False):
+        moving = old * (1 - rule.learning_rate * decay)
+        text = "Weight decay shrinks what the step starts from, by the learning rate times weight_decay:"
+        tell(text, rf"(1 - \eta \lambda) {letter}", times(1 - rule.learning_rate * decay, old), moving)
+    elif decay and not isinstance(rule, AdamW | Lion):
+        summed = g + decay * old
+        text = "Weight decay adds weight_decay times the parameter to the gradient; the sum is g:"
+        tell(text, rf"g + \lambda {letter}", Sum((shown(g), times(decay, old))), summed)
+        g = summed
+    if isinstance(rule, Sgd):
+        direction = g
+        if rule.momentum:
+            direction = kept["momentum_buffer"]
+            text = "The momentum: b = momentum * b + (1 - dampening) * g, and g itself in the first step:"
+            steps.append(Statement(text, equation("b", shown(direction)), form(direction)))
+        if rule.nesterov:
+            ahead = g + rule.momentum * direction
+            text = "With nesterov the step goes along g + momentum * b:"
+            tell(text, r"g + \mu b", Sum((shown(g), times(rule.momentum, direction))), ahead)
+            direction = ahead
+        moved: Formula = Difference(shown(moving), times(rule.learning_rate, direction))
+        text, change = f"{what}: against that, times the learning rate {rule.learning_rate:g}.", r"\eta \, g"
+        if direction is gradient:
+            text = f"{what}: against the gradient, as far as the learning rate {rule.learning_rate:g} says."
+            change = rf"\eta \, {by(letter)}"
+        elif rule.momentum:
+            change = r"\eta (g + \mu b)" if rule.nesterov else r"\eta b"
+        left = rf"{letter} \leftarrow {letter} - {change}"
+    else:
+        text = f"{what} by {rule.kind}, from the old values and the gradient:"
+        moved, left = Sum((shown(moving), shown(new - moving))), rf"{letter} \leftarrow {letter} + \Delta {letter}"
+    steps.append(Statement(text, equation(left, moved, shown(new)), form(new)))
+    return steps
