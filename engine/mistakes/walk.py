@@ -329,9 +329,10 @@ class Walk:
         return OUTPUTS in self.given or layer_keys(self.search.case.depth - 1).activations in self.given
 
     def _slips(self, key: Key, fine: Array, right: Array, mistakes: tuple[Any, ...]) -> list[Diagnosis]:
-        """Slips that make the remaining numbers of `right`; none unless at least half of the array is right already."""
+        """Slips that make the remaining numbers of `right`; none unless at least half of the array is right already,
+        zeros not counted."""
         claim, others = self.search.claims[key], fine.size - int(fine.sum())
-        if others > MOST_SLIPS or (fine.size > 1 and 2 * others > fine.size):
+        if others > MOST_SLIPS or (fine.size > 1 and others > int((fine & (claim.values != 0)).sum())):
             return []
         origin = self._origin(key, right)
         slips: dict[str, list[tuple[tuple[int, ...], Any, float]]] = {}
@@ -339,8 +340,10 @@ class Walk:
             if found := _slip(claim, index, right, float(origin[index])):
                 rule, residual = found
                 slips.setdefault(rule.kind, []).append((index, rule, residual))
-        if len(slips.get("digit_wrong", ())) > MOST_TYPOS:
-            del slips["digit_wrong"]
+        # What follows from an implied error is as good as the digits that this was read off.
+        implied = branch(key) == 2 and any(i >= (layer_of(key) or 0) for i in self.implied)
+        if implied or len(slips.get("digit_wrong", ())) > MOST_TYPOS:
+            slips.pop("digit_wrong", None)
         return [
             Diagnosis(
                 (*mistakes, made[0][1]),

@@ -1,0 +1,103 @@
+"""What verify does not say: nothing is named by chance, and nothing against numbers that match."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.activations import Softmax
+from engine.layers import Dense
+from engine.mistakes.computation import Case, Key, layer_keys
+from engine.network import Network
+from engine.objective import LossObjective
+from engine.optimizers import Sgd
+from engine.probability_losses import CrossEntropy
+from engine.verification import Verification, verify
+from tests.engine.random_steps import claims_of, numbers_of, random_case
+
+FORMS = ["%.3f", "%.4f", "%.5f", "%.6f", "%.3g", "%.4g", "%.6g", "%.3e"]
+
+
+def as_printed(numbers: dict[Key, Any], form: str) -> dict[Key, Any]:
+    return {key: np.vectorize(lambda v: float(form % v))(np.asarray(n, np.float64)) for key, n in numbers.items()}
+
+
+@pytest.mark.parametrize("rate", [1e-5, 1e-4, 1e-3, 1e-2])
+def test_a_step_too_small_to_be_printed_is_no_mistake(rate: float) -> None:
+    random, seen = np.random.default_rng(5), 0
+    while seen < 15:
+        case = replace(random_case(random), optimizer=Sgd(learning_rate=rate), optimizer_state=None)
+        numbers = numbers_of(case)
+        if numbers is None:
+            continue
+        seen += 1
+        for form in FORMS:
+            result = verify(case, claims_of(as_printed(numbers, form)))
+            assert result.matches, (form, [c.key for c in result.comparisons if not c.matches])
+
+
+def classifier(random: np.random.Generator) -> Case:
+    layers = (Dense(random.normal(size=(4, 3)), random.normal(size=3), Softmax()),)
+    targets = np.eye(3)[random.integers(0, 3, 5)]
+    return Case(Network(layers), random.normal(size=(5, 4)), LossObjective(CrossEntropy(), targets))
+
+
+def test_an_error_that_follows_from_the_claimed_gradient_by_the_outputs_is_no_other_loss() -> None:
+    """Cross-entropy for shifted classes, through softmax the long way: dL/dz follows from dL/da."""
+    keys, random = layer_keys(0), np.random.default_rng(1)
+    for _ in range(10):
+        case = classifier(random)
+        numbers = numbers_of(case)
+        assert numbers is not None
+        y = np.asarray(numbers[keys.activations])
+        t = np.roll(case.targets, 1, axis=1)
+        claimed = {**numbers, keys.by_activations: -t / y / 5, keys.by_preactivations: (y - t) / 5}
+        claimed[keys.by["weights"]] = case.inputs.T @ claimed[keys.by_preactivations]
+        claimed[keys.by["bias"]] = claimed[keys.by_preactivations].sum(axis=0)
+        kept = (keys.by_activations, keys.by_preactivations, keys.by["weights"], keys.by["bias"])
+        result = verify(case, claims_of({key: claimed[key] for key in kept}))
+        assert "binary_in_place_of_categorical" not in kinds(result)
+
+
+def kinds(result: Verification) -> list[str]:
+    return [mistake.kind for d in result.diagnoses for mistake in d.mistakes]
+
+
+def test_a_diagnosis_contradicts_no_array_that_matches() -> None:
+    """Weights' gradients divided by the batch, those of biases right, as is the loss: nothing that alters those."""
+    random, seen = np.random.default_rng(2), 0
+    while seen < 10:
+        case = replace(random_case(random), optimizer=None, optimizer_state=None)
+        numbers = numbers_of(case)
+        if numbers is None or case.batch < 3 or case.depth < 2:
+            continue
+        seen += 1
+        claimed = {key: n for key, n in numbers.items() if key[-1] in ("weights", "bias", "loss")}
+        claimed = {key: n / case.batch if key[-1] == "weights" else n for key, n in claimed.items()}
+        assert "divided_by_batch_twice" not in kinds(verify(case, claims_of(claimed)))
+
+
+@pytest.mark.parametrize(("form", "most"), [("%.3f", 4), ("%.5f", 0)])
+def test_numbers_that_are_wrong_in_no_known_way_get_no_name(form: str, most: int) -> None:
+    """All gradients times a factor of no meaning, or each times its own: few digits fit some mistake or other,
+    but not in CHANCE_SHARE of the sixteen."""
+    random, named, seen = np.random.default_rng(7), Counter[str](), 0
+    while seen < 8:
+        case = replace(random_case(random), optimizer=None, optimizer_state=None, regularization=None)
+        numbers = numbers_of(case)
+        if numbers is None:
+            continue
+        seen += 1
+        gradients = {key: n for key, n in numbers.items() if key[-1] in ("weights", "bias")}
+        factor = random.uniform(0.3, 3)
+        for wrong in (
+            {key: n * factor for key, n in gradients.items()},
+            {key: n * random.uniform(0.5, 1.5, np.shape(n)) for key, n in gradients.items()},
+        ):
+            found = [
+                kind for kind in kinds(verify(case, claims_of(as_printed(wrong, form)))) if kind != "wrong_from_here"
+            ]
+            named.update(found[:1])
+    assert named.total() <= most, named
