@@ -63,6 +63,7 @@ from engine.mistakes.update import (
     EpsilonPlacement,
     GradientsAfterClipping,
     LearningRateMissing,
+    LearningRateOff,
     MomentumMixedUp,
     NotUpdated,
     OptimizerStateNotKept,
@@ -127,6 +128,7 @@ Alteration = (
     | EpsilonPlacement
     | WeightDecayMixedUp
     | OptimizerStateNotKept
+    | LearningRateOff
 )
 """The mistakes that change the computation, those more often made first."""
 

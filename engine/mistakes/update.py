@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -216,6 +217,32 @@ class LearningRateMissing:
     def alter(self, c: Computation, case: Case) -> Computation:
         assert c.optimizer is not None
         return replace(c, optimizer=replace(c.optimizer, learning_rate=1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class LearningRateOff:
+    """The step as many times as long: a learning rate that is off by a power of ten, by 2 or by 1/2.
+
+    A zero too many or too few is typed; or the step is that of another learning rate, of a schedule or a default.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 8.
+    """
+
+    kind: Literal["learning_rate_off"] = "learning_rate_off"
+    times: Literal["10", "1/10", "2", "1/2", "100", "1/100", "1000", "1/1000"] = "10"
+    about: ClassVar = About("Learning rate off by a factor", r"w - k \eta g \text{ for } w - \eta g")
+
+    def applies(self, case: Case) -> bool:
+        return case.optimizer is not None and case.optimizer.kind != "rprop"
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before, times = c.updated, float(Fraction(self.times))
+
+        def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+            old = n.layer(i).parameters[name]
+            return old + times * (before(n, i, name, gradient) - old)
+
+        return replace(c, updated=updated)
 
 
 @dataclass(frozen=True, slots=True)

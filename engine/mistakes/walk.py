@@ -289,7 +289,8 @@ class Walk:
         while not fine.all():
             scored = []
             for mistakes, numbers in predictions:
-                if np.shape(numbers) == fine.shape:
+                # Whole columns may have a mistake of their own; a learning rate is that of all numbers.
+                if np.shape(numbers) == fine.shape and not any(m.kind == "learning_rate_off" for m in mistakes):
                     known = len(mistakes) == 1 or any(m in d.mistakes for m in mistakes for d in found)
                     allowed = loose if known else claim.tolerance
                     new = (np.abs(numbers - claim.values) <= allowed) & ~fine & (claim.values != 0)

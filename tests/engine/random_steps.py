@@ -6,13 +6,14 @@ from typing import Any, get_args
 
 import numpy as np
 
-from engine import activations, losses, optimizers
+from engine import activations, losses, optimizers, piecewise_activations
 from engine.claims import Claim
-from engine.clipping import ClipByNorm
+from engine.clipping import ClipByNorm, ClipByValue
 from engine.layers import Dense
 from engine.mistakes.computation import Case, Key, right, run
 from engine.network import Network
 from engine.objective import LossObjective
+from engine.probability_losses import LossOfProbabilities
 from engine.regularization import Regularization
 from engine.step import init_state, step
 
@@ -66,10 +67,62 @@ def random_case(random: np.random.Generator) -> Case:
         optimizer,
     )
     if optimizer is not None and random.random() < 0.5:
-        state = init_state(optimizer, case.network)
-        made = step(case.network, case.inputs, case.objective, optimizer, state)
-        case = replace(case, network=made.network, optimizer_state=made.state)
+        case = later(case)
     return case
+
+
+PIECEWISE = [
+    piecewise_activations.Relu(),
+    piecewise_activations.LeakyRelu(negative_slope=0.2),
+    piecewise_activations.HardTanh(min_val=-0.5, max_val=0.5),
+    activations.Elu(alpha=0.5),
+]
+FROZEN = [["weights"], ["bias"], ["weights", "bias"]]
+ODD_OPTIMIZERS = [
+    optimizers.Sgd(learning_rate=0.1, momentum=0.9, nesterov=True),
+    optimizers.RmsProp(eps=1e-2, alpha=0.8, momentum=0.5, centered=True, weight_decay=0.1),
+    optimizers.NAdam(learning_rate=0.1, eps=1e-3),
+    optimizers.RAdam(learning_rate=0.1, eps=1e-3),
+    optimizers.Lion(learning_rate=0.1, weight_decay=0.1),
+]
+
+
+def odd_case(random: np.random.Generator) -> Case:
+    """A random case with what is rarer: label smoothing, hyperparameters and kinks of activations, a frozen layer,
+    other optimizers, penalties and clippings."""
+    case = random_case(random)
+    loss, objective = case.loss, case.objective
+    if isinstance(loss, LossOfProbabilities) and loss.kind != "kl_divergence" and random.random() < 0.5:
+        objective = objective._replace(loss=replace(loss, label_smoothing=0.2))
+    layers = list(case.layers)
+    i = int(random.integers(case.depth - 1))
+    rule = PIECEWISE[random.integers(len(PIECEWISE))]
+    layers[i] = replace(layers[i], activation=rule)
+    if random.random() < 0.5:  # The first unit's preactivation is 0 exactly, or at hard_tanh's kink.
+        weights, bias = layers[i].weights.copy(), np.array(layers[i].bias)
+        weights[:, 0], bias[0] = 0, getattr(rule, "max_val", 0)
+        layers[i] = replace(layers[i], weights=weights, bias=bias)
+    if random.random() < 0.3:
+        frozen = FROZEN[random.integers(len(FROZEN))]
+        layers[i] = replace(layers[i], frozen=frozenset(frozen))
+    case = replace(case, network=Network(tuple(layers)), objective=objective)
+    if random.random() < 0.3:
+        case = replace(case, regularization=Regularization(l1=0.1, l2=0.1))
+    if random.random() < 0.3:
+        case = replace(case, clipping=ClipByValue(max_value=0.1))
+    if random.random() < 0.4:
+        optimizer = ODD_OPTIMIZERS[random.integers(len(ODD_OPTIMIZERS))]
+        case = replace(case, optimizer=optimizer, optimizer_state=None)
+        if random.random() < 0.5:
+            case = later(case)
+    return case
+
+
+def later(case: Case) -> Case:
+    """The same case after a first step."""
+    assert case.optimizer is not None
+    made = step(case.network, case.inputs, case.objective, case.optimizer, init_state(case.optimizer, case.network))
+    return replace(case, network=made.network, optimizer_state=made.state)
 
 
 @np.errstate(all="ignore")
