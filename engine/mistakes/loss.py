@@ -71,20 +71,26 @@ class SumInPlaceOfMean:
 
     The loop over the examples adds up, and the division is forgotten; or it is made in the loss alone. `at` says
     where: in the loss and its derivative (both), in one of them, in the parameters' gradients only, or in the errors by
-    preactivations and activations while the parameters' gradients are averaged (errors).
+    preactivations and activations while the parameters' gradients are averaged (errors). `over` says whether only the
+    division by the batch is missing, while an elementwise loss is still averaged over a row's outputs.
 
     Source: torch.nn.MSELoss, its reduction.
     """
 
     kind: Literal["sum_in_place_of_mean"] = "sum_in_place_of_mean"
     at: Everywhere = "both"
+    over: Literal["all", "batch"] = "all"
     about: ClassVar = About("Sum in place of mean", r"\sum_n L_n \text{ for } \frac1N \sum_n L_n")
 
     def applies(self, case: Case) -> bool:
+        if self.over == "batch":
+            return _reduction(case) == "mean" and case.elementwise and case.batch > 1 and case.targets.shape[1] > 1
         return _reduction(case) in ("mean", "batch_mean")
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return scaled(c, reduced("sum"), self.at)
+        whole = reduced("sum")
+        share = 1 / case.targets.shape[1] if self.over == "batch" else 1.0
+        return scaled(c, lambda n: share * whole(n), self.at)
 
 
 @dataclass(frozen=True, slots=True)
