@@ -56,6 +56,12 @@ from engine.mistakes.parameters import (
     OutputsInPlaceOfInputs,
 )
 from engine.mistakes.slips import DecimalPointMoved, DigitsTransposed, DigitWrong, EntryCopied, EntrySign
+from engine.mistakes.targets import (
+    DividedByBatchLessOne,
+    ExampleLeftOut,
+    LabelSmoothingMixedUp,
+    TargetsShifted,
+)
 from engine.mistakes.update import (
     BiasCorrectionLeftOut,
     ClippingLeftOut,
@@ -88,6 +94,7 @@ Alteration = (
     | DerivativeLeftOut
     | DerivativeAtActivation
     | DerivativeFormulaTakesPreactivation
+    | LabelSmoothingMixedUp
     | CombinedFormAssumed
     | BinaryTermSign
     | BinaryInPlaceOfCategorical
@@ -129,6 +136,9 @@ Alteration = (
     | WeightDecayMixedUp
     | OptimizerStateNotKept
     | LearningRateOff
+    | TargetsShifted
+    | ExampleLeftOut
+    | DividedByBatchLessOne
 )
 """The mistakes that change the computation, those more often made first."""
 

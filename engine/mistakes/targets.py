@@ -1,0 +1,163 @@
+"""Mistakes in what the outputs are compared with: smoothed, shifted and missing targets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.loss import At, scaled
+from engine.objective import LossObjective
+from engine.rules import About, Array
+
+
+def _compared(c: Computation, other: Callable[[Numbers], Numbers], at: str) -> Computation:
+    """The computation with the loss, its derivative, or both taken of other numbers."""
+    values, by_outputs, combined = c.loss_values, c.output_gradients, c.combined
+    if at != "gradients":
+        c = replace(c, loss_values=lambda n: values(other(n)))
+    if at != "loss":
+        c = replace(c, output_gradients=lambda n: by_outputs(other(n)), combined=lambda n: combined(other(n)))
+    return c
+
+
+def _with_targets(case: Case, targets: Array) -> Case:
+    assert isinstance(case.objective, LossObjective)
+    return replace(case, objective=case.objective._replace(targets=targets))
+
+
+def _one_hot(t: Array) -> bool:
+    return bool(((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all())
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSmoothingMixedUp:
+    """Label smoothing left out, or spread over the other classes alone: 1 - s and s / (K - 1) in place of 1 - s + s / K
+    and s / K.
+
+    The loss smooths the targets that it is given, and p - t is written with those that were given; and papers differ in
+    whether the target's own class gets a share of what is taken from it.
+
+    Source: Szegedy et al. 2015, arXiv:1512.00567, section 7; torch.nn.CrossEntropyLoss, its label_smoothing.
+    """
+
+    kind: Literal["label_smoothing_mixed_up"] = "label_smoothing_mixed_up"
+    form: Literal["left_out", "other_classes"] = "left_out"
+    at: At = "both"
+    about: ClassVar = About("Label smoothing mixed up", r"t \text{ for } (1 - s) t + s / K")
+
+    def applies(self, case: Case) -> bool:
+        loss: Any = case.loss
+        if not getattr(loss, "label_smoothing", 0):
+            return False
+        return self.form == "left_out" or (loss.kind != "binary_cross_entropy" and case.targets.shape[1] > 1)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        loss: Any = case.loss
+        s, classes = loss.label_smoothing, case.targets.shape[1]
+        t = case.targets if self.form == "left_out" else (1 - s) * case.targets + s * (1 - case.targets) / (classes - 1)
+        other = _with_targets(case, t)
+
+        def smoothed(n: Numbers) -> Numbers:
+            rule: Any = n.computation.loss
+            return replace(n, case=other, computation=replace(n.computation, loss=replace(rule, label_smoothing=0.0)))
+
+        return _compared(c, smoothed, self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetsShifted:
+    """The targets of other classes, or of other examples: class k + 1 or k - 1 for k, the next or the previous row's
+    targets, the rows from last to first.
+
+    Labels are counted from 1 in one place and from 0 in another; inputs are shifted, shuffled or turned round, and
+    targets are not.
+
+    Source: none needed; it is what a confusion matrix with an empty diagonal shows.
+    """
+
+    kind: Literal["targets_shifted"] = "targets_shifted"
+    to: Literal["next_class", "previous_class", "next_example", "previous_example", "reversed"] = "next_class"
+    about: ClassVar = About("Targets shifted", r"t_{n, k \pm 1} \text{ or } t_{n \pm 1, k} \text{ for } t_{n, k}")
+
+    def applies(self, case: Case) -> bool:
+        if case.loss is None or (not case.loss.takes_labels and "class" in self.to):
+            return False
+        least = {"next_class": 1, "previous_class": 1, "next_example": 1}.get(self.to, 2)
+        size = case.targets.shape[1] if "class" in self.to else case.batch
+        return size > least and not np.array_equal(self._targets(case.targets), case.targets)
+
+    def _targets(self, t: Array) -> Array:
+        match self.to:
+            case "next_class":
+                return np.roll(t, 1, axis=1)
+            case "previous_class":
+                return np.roll(t, -1, axis=1)
+            case "next_example":
+                return np.roll(t, -1, axis=0)
+            case "previous_example":
+                return np.roll(t, 1, axis=0)
+        return t[::-1]
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        other = _with_targets(case, self._targets(case.targets))
+
+        def shifted(n: Numbers) -> Numbers:
+            return replace(n, case=other)
+
+        scales, loss_scales = c.scales, c.loss_scales
+        c = replace(c, scales=lambda n: scales(shifted(n)), loss_scales=lambda n: loss_scales(shifted(n)))
+        return _compared(c, shifted, "both")
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleLeftOut:
+    """The last or the first example of the batch is missing from the sum; a mean divides by all of them, or by the rest
+    (`over`).
+
+    A loop ends one too early, or starts at 1.
+
+    Source: none needed; it is the off-by-one error.
+    """
+
+    kind: Literal["example_left_out"] = "example_left_out"
+    row: Literal["last", "first"] = "last"
+    over: Literal["all", "rest"] = "all"
+    about: ClassVar = About("An example left out", r"\sum_{n < N} L_n \text{ for } \sum_{n \le N} L_n")
+
+    def applies(self, case: Case) -> bool:
+        if case.loss is None or case.batch == 1:
+            return False
+        return self.over == "all" or case.loss.reduction != "sum"
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        kept = np.ones(case.batch)
+        kept[-1 if self.row == "last" else 0] = 0
+
+        def rest(scales: Array) -> Array:
+            left: Array = scales * kept
+            return left if self.over == "all" else left * (scales.sum() / left.sum())
+
+        scales, loss_scales = c.scales, c.loss_scales
+        return replace(c, scales=lambda n: rest(scales(n)), loss_scales=lambda n: rest(loss_scales(n)))
+
+
+@dataclass(frozen=True, slots=True)
+class DividedByBatchLessOne:
+    """The sum over the batch divided by N - 1 in place of N.
+
+    The unbiased variance divides so, and its formula is taken for that of any mean.
+
+    Source: numpy.var, its ddof; torch.nn.MSELoss, its reduction.
+    """
+
+    kind: Literal["divided_by_batch_less_one"] = "divided_by_batch_less_one"
+    at: Literal["both", "gradients", "loss", "parameters"] = "both"
+    about: ClassVar = About("Divided by the batch less one", r"\frac{1}{N - 1} \sum_n L_n")
+
+    def applies(self, case: Case) -> bool:
+        return case.batch > 1 and case.loss is not None and case.loss.reduction != "sum"
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        return scaled(c, lambda n: case.batch / (case.batch - 1), self.at)
