@@ -50,10 +50,12 @@ from engine.mistakes.parameters import (
     BiasGradientNotSummed,
     BiasGradientOncePerWeight,
     BiasLeftOut,
+    GradientsCountedTwice,
     GradientTransposed,
     InputsBeforeActivation,
     OneExampleOnly,
     OutputsInPlaceOfInputs,
+    WeightGradientAveraged,
 )
 from engine.mistakes.slips import DecimalPointMoved, DigitsTransposed, DigitWrong, EntryCopied, EntrySign
 from engine.mistakes.targets import (
@@ -107,6 +109,7 @@ Alteration = (
     | BiasGradientMissing
     | BiasGradientNotSummed
     | BiasGradientAveraged
+    | WeightGradientAveraged
     | BiasGradientOncePerWeight
     | InputsBeforeActivation
     | OutputsInPlaceOfInputs
@@ -136,6 +139,7 @@ Alteration = (
     | WeightDecayMixedUp
     | OptimizerStateNotKept
     | LearningRateOff
+    | GradientsCountedTwice
     | TargetsShifted
     | ExampleLeftOut
     | DividedByBatchLessOne

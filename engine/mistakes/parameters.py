@@ -102,6 +102,52 @@ class BiasGradientAveraged:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightGradientAveraged:
+    """The gradient of the weights divided by the batch, where the loss's mean has its 1/N already; the bias's is not.
+
+    The division is written beside the matrix product, `x.T @ delta / n`, and the sum of the bias has none.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP4.
+    """
+
+    kind: Literal["weight_gradient_averaged"] = "weight_gradient_averaged"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Weight gradient averaged", r"\frac1N x^\top \frac{\partial L}{\partial z}")
+
+    def applies(self, case: Case) -> bool:
+        return case.batch > 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_weights
+        return replace(c, by_weights=in_layers(self.layer, lambda n, i: before(n, i) / n.case.batch, before))
+
+
+@dataclass(frozen=True, slots=True)
+class GradientsCountedTwice:
+    """The gradients of all parameters doubled: those of two passes added up.
+
+    Frameworks add a new gradient to the old one, which is to be set to zero between two passes.
+
+    Source: torch.optim.Optimizer.zero_grad.
+    """
+
+    kind: Literal["gradients_counted_twice"] = "gradients_counted_twice"
+    about: ClassVar = About("Gradients counted twice", r"2 g \text{ for } g")
+
+    def applies(self, case: Case) -> bool:
+        return True
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        by_weights, by_bias, by_penalty = c.by_weights, c.by_bias, c.by_penalty
+        return replace(
+            c,
+            by_weights=lambda n, i: 2 * by_weights(n, i),
+            by_bias=lambda n, i: 2 * by_bias(n, i),
+            by_penalty=lambda n, i, name: 2 * by_penalty(n, i, name),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class BiasGradientOncePerWeight:
     """The gradient of the bias counted once for each weight of its unit: times the number of inputs, or as a matrix
     of the weights' shape.
