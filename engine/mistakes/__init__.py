@@ -29,6 +29,12 @@ from engine.mistakes.backward import (
     WeightsTransposed,
 )
 from engine.mistakes.computation import Case
+from engine.mistakes.derivative import (
+    DerivativeAtKink,
+    DerivativeFormulaWrong,
+    DerivativeTwice,
+    HyperparametersForgotten,
+)
 from engine.mistakes.loss import (
     BinaryInPlaceOfCategorical,
     BinaryTermSign,
@@ -93,6 +99,7 @@ Alteration = (
     | SoftmaxDiagonalOnly
     | SoftmaxDerivativeTwice
     | SigmoidDerivativeInCombinedForm
+    | DerivativeAtKink
     | DerivativeLeftOut
     | DerivativeAtActivation
     | DerivativeFormulaTakesPreactivation
@@ -138,6 +145,9 @@ Alteration = (
     | EpsilonPlacement
     | WeightDecayMixedUp
     | OptimizerStateNotKept
+    | HyperparametersForgotten
+    | DerivativeFormulaWrong
+    | DerivativeTwice
     | LearningRateOff
     | GradientsCountedTwice
     | TargetsShifted

@@ -15,7 +15,7 @@ import numpy as np
 from engine.clipping import Clipping, norm
 from engine.layers import Layer
 from engine.losses import Loss
-from engine.network import Network
+from engine.network import Network, forward
 from engine.objective import LossObjective, Objective, combination
 from engine.optimizers import Optimizer
 from engine.probability_losses import LossOfProbabilities
@@ -99,6 +99,11 @@ class Case:
             return self.objective.output_gradients
         shape = (self.batch, self.layers[-1].weights.shape[1])
         return prepare_targets(self.objective.loss, self.objective.targets, shape, self.inputs.dtype)
+
+    @cached_property
+    def preactivations(self) -> list[Array]:
+        """Those of each layer."""
+        return [trace.preactivations for trace in forward(self.network, self.inputs)]
 
     @cached_property
     def elementwise(self) -> bool:

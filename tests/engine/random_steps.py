@@ -97,7 +97,9 @@ def odd_case(random: np.random.Generator) -> Case:
     layers = list(case.layers)
     i = int(random.integers(case.depth - 1))
     rule = PIECEWISE[random.integers(len(PIECEWISE))]
-    layers[i] = replace(layers[i], activation=rule)
+    for k in range(case.depth - 1):
+        if k == i or random.random() < 0.3:
+            layers[k] = replace(layers[k], activation=rule)
     if random.random() < 0.5:  # The first unit's preactivation is 0 exactly, or at hard_tanh's kink.
         weights, bias = layers[i].weights.copy(), np.array(layers[i].bias)
         weights[:, 0], bias[0] = 0, getattr(rule, "max_val", 0)

@@ -1,0 +1,185 @@
+"""Mistakes in the formula of an activation's derivative, at its kinks, and in its hyperparameters."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from engine.activations import Activation
+from engine.layers import Layer
+from engine.mistakes.activation import LAYER, in_layers, in_own_derivative
+from engine.mistakes.computation import Case, Computation, Numbers
+from engine.rules import About, Array, hyper
+
+STRAIGHT = ("identity", "relu", "relu6", "hard_tanh", "hard_shrink", "soft_shrink", "threshold")
+"""The activations whose derivative is 0 or 1 everywhere, so that its square is the same."""
+KINKED = (*STRAIGHT[1:], "leaky_relu", "hard_sigmoid", "hard_swish", "elu", "celu", "selu")
+FORMULAS = {
+    "a": ("sigmoid",),
+    "1 - a": ("sigmoid", "tanh"),
+    "a (1 + a)": ("sigmoid",),
+    "1 - a^2": ("sigmoid",),
+    "a (1 - a)": ("tanh",),
+    "1 + a^2": ("tanh",),
+}
+"""The wrong formulas of a derivative by the activation's value, and the activations for which they are written."""
+
+
+def _layers(case: Case, layer: int | None) -> list[tuple[int, Layer]]:
+    return [(i, one) for i, one in enumerate(case.layers) if layer in (None, i)]
+
+
+@dataclass(frozen=True, slots=True)
+class DerivativeFormulaWrong:
+    """A wrong formula of sigmoid's derivative, a (1 - a), or of tanh's, 1 - a^2: half of it, another sign, no square,
+    or that of the other one.
+
+    Both are called sigmoid in places, and both formulas are short enough to be written from memory.
+
+    Source: LeCun et al. 1998, Efficient BackProp, section 4.4.
+    """
+
+    kind: Literal["derivative_formula_wrong"] = "derivative_formula_wrong"
+    formula: Literal["a", "1 - a", "a (1 + a)", "1 - a^2", "a (1 - a)", "1 + a^2"] = "1 - a"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Wrong formula of a derivative", r"1 - a \text{ for } a (1 - a) \text{ or } 1 - a^2")
+
+    def applies(self, case: Case) -> bool:
+        return any(layer.activation.kind in FORMULAS[self.formula] for _, layer in _layers(case, self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_preactivations
+
+        def stage(n: Numbers, i: int) -> Array:
+            if n.layer(i).activation.kind not in FORMULAS[self.formula]:
+                return before(n, i)
+            return n.by_a[i] * self._derivative(n.a[i])
+
+        return in_own_derivative(c, self.layer, stage)
+
+    def _derivative(self, a: Array) -> Array:
+        match self.formula:
+            case "a":
+                return a
+            case "1 - a":
+                return 1 - a
+            case "a (1 + a)":
+                return a * (1 + a)
+            case "1 - a^2":
+                return 1 - a * a
+            case "a (1 - a)":
+                return a * (1 - a)
+        return 1 + a * a
+
+
+@dataclass(frozen=True, slots=True)
+class DerivativeTwice:
+    """The activation's derivative multiplied twice: f'(z)^2 for f'(z).
+
+    The error is multiplied by it where it arrives at a layer, and once more where it is used or passed on.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 5.
+    """
+
+    kind: Literal["derivative_twice"] = "derivative_twice"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Activation's derivative twice", r"f'(z)^2 \text{ for } f'(z)")
+
+    def applies(self, case: Case) -> bool:
+        if self.layer == case.depth - 1:
+            return False
+        return any(layer.activation.kind not in STRAIGHT for _, layer in _layers(case, self.layer)[: case.depth - 1])
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_preactivations
+
+        def stage(n: Numbers, i: int) -> Array:
+            return n.layer(i).activation.backward(before(n, i), n.z[i], n.a[i])
+
+        return in_own_derivative(c, self.layer, stage)
+
+
+@dataclass(frozen=True, slots=True)
+class DerivativeAtKink:
+    """The derivative from the other side where a preactivation is exactly at a kink, as relu'(0) = 1; or the middle of
+    both sides.
+
+    No value is more right than the other. The engine takes PyTorch's; z >= 0 written for z > 0 gives the other one, and
+    zeros are frequent where weights or inputs are.
+
+    Source: torch.nn.ReLU, whose derivative at 0 is 0.
+    """
+
+    kind: Literal["derivative_at_kink"] = "derivative_at_kink"
+    side: Literal["other", "middle"] = "other"
+    about: ClassVar = About("Derivative at a kink", r"f'(0) = 1 \text{ for } f'(0) = 0")
+
+    def applies(self, case: Case) -> bool:
+        return any(
+            layer.activation.kind in KINKED and _sides(layer.activation, case.preactivations[i])[2].any()
+            for i, layer in enumerate(case.layers)
+        )
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_preactivations
+
+        def stage(n: Numbers, i: int) -> Array:
+            here, rule = before(n, i), n.layer(i).activation
+            if rule.kind not in KINKED:
+                return here
+            left, right, kinks = _sides(rule, n.z[i])
+            middle = n.by_a[i] * (left + right) / 2
+            return np.where(kinks, middle if self.side == "middle" else 2 * middle - here, here)
+
+        return replace(c, by_preactivations=stage)
+
+
+def _sides(rule: Activation, z: Array) -> tuple[Array, Array, Array]:
+    """The derivatives a little below and above each z, and where they differ."""
+    step, ones = 1e-9 * np.maximum(np.abs(z), 1), np.ones_like(z)
+    left, right = (rule.backward(ones, near, rule.forward(near)) for near in (z - step, z + step))
+    return left, right, np.abs(left - right) > 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class HyperparametersForgotten:
+    """An activation with its default hyperparameters in place of those asked for, or leaky_relu without its slope:
+    relu.
+
+    The function is given them and its derivative is not, or neither is.
+
+    Source: torch.nn.LeakyReLU and keras.layers.LeakyReLU, whose defaults differ.
+    """
+
+    kind: Literal["hyperparameters_forgotten"] = "hyperparameters_forgotten"
+    form: Literal["defaults", "no_slope"] = "defaults"
+    of: Literal["both", "derivative", "activation"] = "both"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Hyperparameters of an activation forgotten", r"f_{0.01} \text{ for } f_\alpha")
+
+    def applies(self, case: Case) -> bool:
+        return any(self._forgetful(layer.activation) != layer.activation for _, layer in _layers(case, self.layer))
+
+    def _forgetful(self, rule: Any) -> Any:
+        if self.form == "defaults":
+            return type(rule)()
+        return replace(rule, negative_slope=0.0) if rule.kind == "leaky_relu" else rule
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before, rules = c.by_preactivations, [self._forgetful(layer.activation) for layer in case.layers]
+
+        def derivative(n: Numbers, i: int) -> Array:
+            if rules[i] == n.layer(i).activation:
+                return before(n, i)
+            grad: Array = rules[i].backward(n.by_a[i], n.z[i], n.a[i])
+            return grad
+
+        def activation(n: Numbers, i: int) -> Array:
+            a: Array = rules[i].forward(n.z[i])
+            return a
+
+        if self.of != "derivative":
+            c = replace(c, activations=in_layers(self.layer, activation, c.activations))
+        if self.of != "activation":
+            c = replace(c, by_preactivations=in_layers(self.layer, derivative, before))
+        return c
