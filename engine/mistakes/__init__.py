@@ -20,6 +20,7 @@ from engine.mistakes.activation import (
     SoftmaxOverBatch,
     SoftmaxWithoutExponential,
 )
+from engine.mistakes.adaptive import AdaptiveStepMixedUp, BiasCorrectionLeftOut, EpsilonPlacement
 from engine.mistakes.backward import (
     DerivativeOfOtherLayer,
     DiagonalWeightsOnly,
@@ -28,6 +29,7 @@ from engine.mistakes.backward import (
     SignFlipped,
     WeightsTransposed,
 )
+from engine.mistakes.clipping import ClippingLeftOut, ClippingPerLayer, GradientsAfterClipping
 from engine.mistakes.computation import Case
 from engine.mistakes.derivative import (
     DerivativeAtKink,
@@ -63,6 +65,7 @@ from engine.mistakes.parameters import (
     OutputsInPlaceOfInputs,
     WeightGradientAveraged,
 )
+from engine.mistakes.penalty import RegularizationDoubled, RegularizationLeftOut, RegularizationOnBiases
 from engine.mistakes.slips import DecimalPointMoved, DigitsTransposed, DigitWrong, EntryCopied, EntrySign
 from engine.mistakes.targets import (
     DividedByBatchLessOne,
@@ -71,20 +74,13 @@ from engine.mistakes.targets import (
     TargetsShifted,
 )
 from engine.mistakes.update import (
-    BiasCorrectionLeftOut,
-    ClippingLeftOut,
-    ClippingPerLayer,
-    EpsilonPlacement,
-    GradientsAfterClipping,
+    FrozenUpdated,
     LearningRateMissing,
     LearningRateOff,
     MomentumMixedUp,
     NotUpdated,
     OptimizerStateNotKept,
     PlusInPlaceOfMinus,
-    RegularizationDoubled,
-    RegularizationLeftOut,
-    RegularizationOnBiases,
     WeightDecayMixedUp,
 )
 
@@ -144,6 +140,8 @@ Alteration = (
     | BiasCorrectionLeftOut
     | EpsilonPlacement
     | WeightDecayMixedUp
+    | AdaptiveStepMixedUp
+    | FrozenUpdated
     | OptimizerStateNotKept
     | HyperparametersForgotten
     | DerivativeFormulaWrong

@@ -254,6 +254,16 @@ def by_penalty(n: Numbers, i: int, name: str) -> Any:
     return 0.0 if rule is None or name != "weights" else rule.gradient(n.layer(i).weights)
 
 
+def everywhere(case: Case) -> list[tuple[int, str]]:
+    """Layer and name of each parameter."""
+    return [(i, name) for i, layer in enumerate(case.layers) for name in layer.parameters]
+
+
+def trained(case: Case) -> list[tuple[int, str]]:
+    """Layer and name of each parameter that an update changes."""
+    return [(i, name) for i, name in everywhere(case) if name not in case.layers[i].frozen]
+
+
 def clipped(n: Numbers, gradients: list[Array]) -> list[Array]:
     """The gradients of all parameters that are not frozen, layer by layer, as the update takes them."""
     return gradients if n.case.clipping is None else n.case.clipping.clip(gradients, norm(gradients))
@@ -285,6 +295,7 @@ class Computation:
     passed_back: Callable[[Numbers, int], Array] = passed_back
     penalty: Callable[[Numbers], float] = penalty
     by_penalty: Callable[[Numbers, int, str], Any] = by_penalty
+    trained: Callable[[Case], list[tuple[int, str]]] = trained
     clipped: Callable[[Numbers, list[Array]], list[Array]] = clipped
     updated: Callable[[Numbers, int, str, Array], Array] = updated
     written: Callable[[dict[Key, Any]], dict[Key, Any]] | None = None
@@ -390,16 +401,11 @@ def _backward(
 
 
 def _trainable(n: Numbers) -> list[Array]:
-    return [n.by[i][name] for i, name in places(n.case)]
-
-
-def places(case: Case) -> list[tuple[int, str]]:
-    """Layer and name of each parameter that an update changes."""
-    return [(i, name) for i, layer in enumerate(case.layers) for name in layer.parameters if name not in layer.frozen]
+    return [n.by[i][name] for i, name in n.computation.trained(n.case)]
 
 
 def _update(c: Computation, n: Numbers, given: Mapping[Key, Any]) -> Iterator[tuple[Key, Any]]:
-    gradients = dict(zip(places(n.case), c.clipped(n, _trainable(n)), strict=True))
+    gradients = dict(zip(c.trained(n.case), c.clipped(n, _trainable(n)), strict=True))
     changes = []
     for i, layer in enumerate(n.case.layers):
         for name, old in layer.parameters.items():

@@ -15,7 +15,7 @@ from engine.network import Network
 from engine.objective import LossObjective
 from engine.probability_losses import LossOfProbabilities
 from engine.regularization import Regularization
-from engine.step import init_state, step
+from engine.step import step
 
 ACTIVATIONS = {rule().kind: rule for rule in get_args(activations.Activation)}
 LOSSES = {rule().kind: rule for rule in get_args(losses.Loss)}
@@ -115,15 +115,15 @@ def odd_case(random: np.random.Generator) -> Case:
     if random.random() < 0.4:
         optimizer = ODD_OPTIMIZERS[random.integers(len(ODD_OPTIMIZERS))]
         case = replace(case, optimizer=optimizer, optimizer_state=None)
-        if random.random() < 0.5:
-            case = later(case)
+    if case.optimizer is not None and random.random() < 0.5:
+        case = later(case)
     return case
 
 
 def later(case: Case) -> Case:
-    """The same case after a first step."""
+    """The same case one step later."""
     assert case.optimizer is not None
-    made = step(case.network, case.inputs, case.objective, case.optimizer, init_state(case.optimizer, case.network))
+    made = step(case.network, case.inputs, case.objective, case.optimizer, case.state)
     return replace(case, network=made.network, optimizer_state=made.state)
 
 

@@ -1,0 +1,182 @@
+"""Mistakes in the steps of the optimizers that scale them by averages: Adam and its like, RMSprop, Adagrad."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from engine.mistakes.computation import Case, Computation, Numbers
+from engine.optimizers import Adagrad, Adam, Adamax, AdamW, Lion, NAdam, RAdam, RmsProp, State
+from engine.rules import About, Array
+
+Adaptive = Adam | AdamW | RmsProp | Adagrad
+WithBetas = Adam | AdamW | Adamax | NAdam | RAdam
+
+
+def _decayed(rule: Any, gradient: Array, parameter: Array) -> tuple[Array, Array]:
+    """Gradient and parameter after weight decay, coupled or decoupled."""
+    g = -gradient if rule.maximize else gradient
+    if rule.weight_decay and (isinstance(rule, AdamW) or getattr(rule, "decoupled_weight_decay", False)):
+        return g, parameter * (1 - rule.learning_rate * rule.weight_decay)
+    return g + rule.weight_decay * parameter, parameter
+
+
+@dataclass(frozen=True, slots=True)
+class BiasCorrectionLeftOut:
+    """Adam's averages used without the correction of their bias: m for m / (1 - beta1^t), v for v / (1 - beta2^t).
+
+    The averages start from 0, and the first steps are wrong without it. `of` says which is left out.
+
+    Source: Kingma and Ba 2014, arXiv:1412.6980, section 3.
+    """
+
+    kind: Literal["bias_correction_left_out"] = "bias_correction_left_out"
+    of: Literal["both", "first", "second"] = "both"
+    about: ClassVar = About("Bias correction left out", r"w - \eta \frac{m}{\sqrt v + \epsilon}")
+
+    def applies(self, case: Case) -> bool:
+        if isinstance(case.optimizer, Adamax):
+            return self.of == "first"
+        return isinstance(case.optimizer, Adam | AdamW)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+            rule, state = n.computation.optimizer, n.case.state[i][name]
+            assert isinstance(rule, Adam | AdamW | Adamax)
+            g, w = _decayed(rule, gradient, n.layer(i).parameters[name])
+            first = 1.0 if self.of in ("both", "first") else 1 - rule.betas[0] ** (state["step"] + 1)
+            m, v = _moments(rule, g, g * g, state)
+            if isinstance(rule, Adamax):
+                return w - rule.learning_rate / first * (m / v)
+            second = 1.0 if self.of in ("both", "second") else 1 - rule.betas[1] ** (state["step"] + 1)
+            return w - rule.learning_rate * (m / first) / (np.sqrt(v / second) + rule.eps)
+
+        return replace(c, updated=updated)
+
+
+def _moments(rule: Adam | AdamW | Adamax, g: Array, square: Array, state: State) -> tuple[Array, Array]:
+    """The averages of the gradient and of its square (Adamax: its largest magnitude)."""
+    beta1, beta2 = rule.betas
+    m = beta1 * state["exp_avg"] + (1 - beta1) * g
+    if isinstance(rule, Adamax):
+        return m, np.maximum(beta2 * state["exp_inf"], np.abs(g) + rule.eps)
+    v = beta2 * state["exp_avg_sq"] + (1 - beta2) * square
+    return m, np.maximum(state["max_exp_avg_sq"], v) if rule.amsgrad else v
+
+
+def _is_plain(case: Case) -> bool:
+    """Whether the step is one average divided by the root of another."""
+    rule = case.optimizer
+    if isinstance(rule, RmsProp):
+        return not rule.momentum and not rule.centered
+    return isinstance(rule, Adam | AdamW | Adagrad)
+
+
+def _averages(rule: Adaptive, g: Array, square: Array, state: State) -> tuple[Array, Array]:
+    """What is divided, times the learning rate, and by the root of what."""
+    if isinstance(rule, RmsProp):
+        return rule.learning_rate * g, rule.alpha * state["square_avg"] + (1 - rule.alpha) * square
+    if isinstance(rule, Adagrad):
+        return rule.learning_rate / (1 + state["step"] * rule.lr_decay) * g, state["sum"] + square
+    first, second = (1 - beta ** (state["step"] + 1) for beta in rule.betas)
+    m, v = _moments(rule, g, square, state)
+    return rule.learning_rate * m / first, v / second
+
+
+@dataclass(frozen=True, slots=True)
+class EpsilonPlacement:
+    """Epsilon inside the root, sqrt(v + eps), or added before the bias correction, for sqrt(v / c) + eps.
+
+    Libraries differ in it, and it shows where gradients are small or epsilon is large.
+
+    Source: Kingma and Ba 2014, arXiv:1412.6980, section 2, the other order of computation; torch.optim.Adam.
+    """
+
+    kind: Literal["epsilon_placement"] = "epsilon_placement"
+    place: Literal["inside_root", "before_correction"] = "inside_root"
+    about: ClassVar = About("Epsilon in another place", r"\sqrt{v + \epsilon} \text{ for } \sqrt v + \epsilon")
+
+    def applies(self, case: Case) -> bool:
+        return isinstance(case.optimizer, Adam | AdamW) if self.place == "before_correction" else _is_plain(case)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+            rule, state = n.computation.optimizer, n.case.state[i][name]
+            assert isinstance(rule, Adaptive)
+            g, w = _decayed(rule, gradient, n.layer(i).parameters[name])
+            if self.place == "inside_root":
+                direction, square = _averages(rule, g, g * g, state)
+                return w - direction / np.sqrt(square + rule.eps)
+            assert isinstance(rule, Adam | AdamW)
+            first, second = (1 - beta ** (state["step"] + 1) for beta in rule.betas)
+            m, v = _moments(rule, g, g * g, state)
+            return w - rule.learning_rate * math.sqrt(second) / first * m / (np.sqrt(v) + rule.eps)
+
+        return replace(c, updated=updated)
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveStepMixedUp:
+    """The step of Adam, RMSprop or Adagrad with one thing taken for another.
+
+    `form` says what: the root of the denominator is left out; the average is that of the gradient's magnitude and not
+    of its square; Adam's count of steps, which the bias correction goes by, is one ahead, one behind, or always 1; its
+    two betas are exchanged; RMSprop keeps 1 - alpha of its average in place of alpha.
+
+    Source: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; torch.optim.Adam, RMSprop and Adagrad.
+    """
+
+    kind: Literal["adaptive_step_mixed_up"] = "adaptive_step_mixed_up"
+    form: Literal[
+        "root_left_out",
+        "square_left_out",
+        "step_ahead",
+        "first_step",
+        "step_behind",
+        "betas_exchanged",
+        "alpha_exchanged",
+    ] = "root_left_out"
+    about: ClassVar = About("Adaptive step mixed up", r"\frac{m}{v + \epsilon} \text{ for } "
+                            r"\frac{m}{\sqrt v + \epsilon}")  # fmt: skip
+
+    def applies(self, case: Case) -> bool:
+        rule = case.optimizer
+        match self.form:
+            case "root_left_out" | "square_left_out":
+                return _is_plain(case)
+            case "step_ahead":
+                return isinstance(rule, WithBetas)
+            case "first_step" | "step_behind":
+                return isinstance(rule, WithBetas) and _steps(case) > (1 if self.form == "step_behind" else 0)
+            case "betas_exchanged":
+                return isinstance(rule, WithBetas | Lion) and rule.betas[0] != rule.betas[1]
+        return isinstance(rule, RmsProp)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        original: Any = c.optimizer
+        if self.form == "betas_exchanged":
+            return replace(c, optimizer=replace(original, betas=original.betas[::-1]))
+        if self.form == "alpha_exchanged":
+            return replace(c, optimizer=replace(original, alpha=1 - original.alpha))
+
+        def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+            rule: Any = n.computation.optimizer
+            state, parameter = n.case.state[i][name], n.layer(i).parameters[name]
+            if self.form in ("first_step", "step_ahead", "step_behind"):
+                steps = {"first_step": 0, "step_ahead": state["step"] + 1, "step_behind": state["step"] - 1}[self.form]
+                new: Array = rule.update(gradient, {**state, "step": steps}, parameter)[0]
+                return new
+            g, w = _decayed(rule, gradient, parameter)
+            if self.form == "root_left_out":
+                direction, square = _averages(rule, g, g * g, state)
+                return w - direction / (square + rule.eps)
+            direction, magnitude = _averages(rule, g, np.abs(g), state)
+            return w - direction / (np.sqrt(magnitude) + rule.eps)
+
+        return replace(c, updated=updated)
+
+
+def _steps(case: Case) -> int:
+    """How many steps were made before this one."""
+    return min(int(state["step"]) for layer in case.state for state in layer.values())

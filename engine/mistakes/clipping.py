@@ -1,0 +1,89 @@
+"""Mistakes in the clipping of gradients."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from engine.clipping import ClipByNorm, norm
+from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys, trained
+from engine.rules import About, Array
+
+
+@dataclass(frozen=True, slots=True)
+class ClippingLeftOut:
+    """The update takes the gradients as they are before clipping.
+
+    The clipped gradients are computed, or clipped in a copy, and the others used.
+
+    Source: Pascanu et al. 2012, arXiv:1211.5063; torch.nn.utils.clip_grad_norm_.
+    """
+
+    kind: Literal["clipping_left_out"] = "clipping_left_out"
+    about: ClassVar = About("Clipping left out", r"g \text{ for } g \min(1, c / \lVert g \rVert)")
+
+    def applies(self, case: Case) -> bool:
+        return case.clipping is not None and case.optimizer is not None
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        return replace(c, clipped=lambda n, gradients: gradients)
+
+
+@dataclass(frozen=True, slots=True)
+class ClippingPerLayer:
+    """Each layer's gradients, or each parameter's, clipped by their own norm in place of the norm of all together.
+
+    It changes the direction of the step; clipping by the global norm keeps it.
+
+    Source: Pascanu et al. 2012, arXiv:1211.5063; torch.nn.utils.clip_grad_norm_.
+    """
+
+    kind: Literal["clipping_per_layer"] = "clipping_per_layer"
+    per: Literal["layer", "parameter"] = "layer"
+    about: ClassVar = About("Clipping per layer", r"g_l \min(1, c / \lVert g_l \rVert)")
+
+    def applies(self, case: Case) -> bool:
+        return isinstance(case.clipping, ClipByNorm) and case.optimizer is not None
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        rule = case.clipping
+        assert rule is not None
+
+        def clipped(n: Numbers, gradients: list[Array]) -> list[Array]:
+            groups: dict[Any, list[int]] = {}
+            for k, (i, name) in enumerate(n.computation.trained(case)):
+                groups.setdefault(i if self.per == "layer" else (i, name), []).append(k)
+            result = list(gradients)
+            for group in groups.values():
+                own = [gradients[k] for k in group]
+                for k, gradient in zip(group, rule.clip(own, norm(own)), strict=True):
+                    result[k] = gradient
+            return result
+
+        return replace(c, clipped=clipped)
+
+
+@dataclass(frozen=True, slots=True)
+class GradientsAfterClipping:
+    """The gradients given are those after clipping; here, gradients are those before.
+
+    Clipping in place overwrites them.
+
+    Source: torch.nn.utils.clip_grad_norm_, which works in place.
+    """
+
+    kind: Literal["gradients_after_clipping"] = "gradients_after_clipping"
+    about: ClassVar = About("Gradients given after clipping", r"g \min(1, c / \lVert g \rVert) \text{ for } g")
+
+    def applies(self, case: Case) -> bool:
+        return case.clipping is not None
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        written, rule = c.written, case.clipping
+        assert rule is not None
+
+        def clipped(answer: dict[Key, Any]) -> dict[Key, Any]:
+            answer = dict(answer) if written is None else written(answer)
+            keys = [layer_keys(i).by[name] for i, name in trained(case)]
+            gradients = [answer[key] for key in keys]
+            return answer | dict(zip(keys, rule.clip(gradients, norm(gradients)), strict=True))
+
+        return replace(c, written=clipped)

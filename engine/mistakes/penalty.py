@@ -1,0 +1,86 @@
+"""Mistakes in the penalty on weights."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.loss import At
+from engine.rules import About
+
+
+@dataclass(frozen=True, slots=True)
+class RegularizationLeftOut:
+    """The penalty left out of the loss, of the gradients, or of both.
+
+    It is added to the loss that is printed and not to its derivative; or the report leaves it out.
+
+    Source: Goodfellow, Bengio and Courville 2016, Deep Learning, 7.1.
+    """
+
+    kind: Literal["regularization_left_out"] = "regularization_left_out"
+    at: At = "both"
+    about: ClassVar = About("Regularization left out", r"L \text{ for } L + \lambda_1 |w| + \tfrac12 \lambda_2 w^2")
+
+    def applies(self, case: Case) -> bool:
+        return case.regularization is not None
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        if self.at != "loss":
+            c = replace(c, by_penalty=lambda n, i, name: 0.0)
+        return c if self.at == "gradients" else replace(c, penalty=lambda n: 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RegularizationDoubled:
+    """The penalty counted twice: l2 * sum(w^2) without its 1/2, or its derivative 2 * l2 * w.
+
+    Half of the textbooks write the penalty without the 1/2.
+
+    Source: Goodfellow, Bengio and Courville 2016, Deep Learning, 7.1.
+    """
+
+    kind: Literal["regularization_doubled"] = "regularization_doubled"
+    at: At = "both"
+    about: ClassVar = About("Regularization doubled", r"\lambda w^2 \text{ for } \tfrac12 \lambda w^2")
+
+    def applies(self, case: Case) -> bool:
+        return case.regularization is not None
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        penalty, by_penalty = c.penalty, c.by_penalty
+        if self.at != "loss":
+            c = replace(c, by_penalty=lambda n, i, name: 2 * by_penalty(n, i, name))
+        return c if self.at == "gradients" else replace(c, penalty=lambda n: 2 * penalty(n))
+
+
+@dataclass(frozen=True, slots=True)
+class RegularizationOnBiases:
+    """The penalty applied to the biases too.
+
+    "All parameters" is easier to write than "all weights".
+
+    Source: Goodfellow, Bengio and Courville 2016, Deep Learning, 7.1: biases are left unregularized.
+    """
+
+    kind: Literal["regularization_on_biases"] = "regularization_on_biases"
+    at: At = "both"
+    about: ClassVar = About(
+        "Regularization of biases", r"\tfrac12 \lambda (w^2 + b^2) \text{ for } \tfrac12 \lambda w^2"
+    )
+
+    def applies(self, case: Case) -> bool:
+        return case.regularization is not None and any(layer.bias is not None for layer in case.layers)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        rule, penalty, by_penalty = case.regularization, c.penalty, c.by_penalty
+        assert rule is not None
+        biases = [layer.bias for layer in case.layers if layer.bias is not None]
+
+        def of_parameter(n: Numbers, i: int, name: str) -> Any:
+            return rule.gradient(n.layer(i).parameters[name]) if name == "bias" else by_penalty(n, i, name)
+
+        if self.at != "loss":
+            c = replace(c, by_penalty=of_parameter)
+        if self.at != "gradients":
+            c = replace(c, penalty=lambda n: penalty(n) + sum(rule.penalty(b) for b in biases))
+        return c
