@@ -65,7 +65,12 @@ from engine.mistakes.parameters import (
     OutputsInPlaceOfInputs,
     WeightGradientAveraged,
 )
-from engine.mistakes.penalty import RegularizationDoubled, RegularizationLeftOut, RegularizationOnBiases
+from engine.mistakes.penalty import (
+    RegularizationDoubled,
+    RegularizationLeftOut,
+    RegularizationMixedUp,
+    RegularizationOnBiases,
+)
 from engine.mistakes.slips import DecimalPointMoved, DigitsTransposed, DigitWrong, EntryCopied, EntrySign
 from engine.mistakes.targets import (
     DividedByBatchLessOne,
@@ -151,6 +156,7 @@ Alteration = (
     | TargetsShifted
     | ExampleLeftOut
     | DividedByBatchLessOne
+    | RegularizationMixedUp
 )
 """The mistakes that change the computation, those more often made first."""
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.mistakes.loss import At
 from engine.rules import About
@@ -84,3 +86,43 @@ class RegularizationOnBiases:
         if self.at != "gradients":
             c = replace(c, penalty=lambda n: penalty(n) + sum(rule.penalty(b) for b in biases))
         return c
+
+
+@dataclass(frozen=True, slots=True)
+class RegularizationMixedUp:
+    """The penalty divided by the batch, with the wrong sign, or with an L1 derivative of |w| in place of sign(w).
+
+    `form` says which. The penalty stands inside the mean over the examples, as in scikit-learn; it is subtracted with
+    the gradient; or the derivative of |w| is taken for |w|, as that of w^2 / 2 is w.
+
+    Source: Goodfellow, Bengio and Courville 2016, Deep Learning, 7.1; sklearn.neural_network.MLPClassifier, its alpha.
+    """
+
+    kind: Literal["regularization_mixed_up"] = "regularization_mixed_up"
+    form: Literal["divided_by_batch", "wrong_sign", "without_sign"] = "divided_by_batch"
+    at: At = "both"
+    about: ClassVar = About("Regularization mixed up", r"\tfrac{\lambda}{N} w, \; -\lambda w \text{ for } \lambda w")
+
+    def applies(self, case: Case) -> bool:
+        rule = case.regularization
+        if rule is None:
+            return False
+        if self.form == "without_sign":
+            return rule.l1 > 0 and self.at == "gradients"
+        return self.form == "wrong_sign" or case.batch > 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        penalty, by_penalty, rule = c.penalty, c.by_penalty, case.regularization
+        assert rule is not None
+        if self.form == "without_sign":
+            l1, l2 = rule.l1, rule.l2
+
+            def magnitude(n: Numbers, i: int, name: str) -> Any:
+                weights = n.layer(i).weights
+                return l1 * np.abs(weights) + l2 * weights if name == "weights" else by_penalty(n, i, name)
+
+            return replace(c, by_penalty=magnitude)
+        times = -1 if self.form == "wrong_sign" else 1 / case.batch
+        if self.at != "loss":
+            c = replace(c, by_penalty=lambda n, i, name: times * by_penalty(n, i, name))
+        return c if self.at == "gradients" else replace(c, penalty=lambda n: times * penalty(n))
