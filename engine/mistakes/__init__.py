@@ -29,7 +29,12 @@ from engine.mistakes.backward import (
     SignFlipped,
     WeightsTransposed,
 )
-from engine.mistakes.clipping import ClippingLeftOut, ClippingPerLayer, GradientsAfterClipping
+from engine.mistakes.clipping import (
+    ClippingLeftOut,
+    ClippingMixedUp,
+    ClippingPerLayer,
+    GradientsAfterClipping,
+)
 from engine.mistakes.computation import Case
 from engine.mistakes.derivative import (
     DerivativeAtKink,
@@ -157,6 +162,7 @@ Alteration = (
     | ExampleLeftOut
     | DividedByBatchLessOne
     | RegularizationMixedUp
+    | ClippingMixedUp
 )
 """The mistakes that change the computation, those more often made first."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-from engine.clipping import ClipByNorm, norm
+from engine.clipping import ClipByNorm, ClipByValue, norm
 from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys, trained
 from engine.rules import About, Array
 
@@ -57,6 +57,49 @@ class ClippingPerLayer:
                 for k, gradient in zip(group, rule.clip(own, norm(own)), strict=True):
                     result[k] = gradient
             return result
+
+        return replace(c, clipped=clipped)
+
+
+@dataclass(frozen=True, slots=True)
+class ClippingMixedUp:
+    """Clipping of another kind.
+
+    `form` says which: the weights alone are counted and clipped, and biases are not (weights_alone); each number is
+    limited where the norm is to be, or the norm where each number is (other_kind); the norm's square is taken for the
+    norm (root_left_out).
+
+    Source: torch.nn.utils.clip_grad_norm_ and clip_grad_value_.
+    """
+
+    kind: Literal["clipping_mixed_up"] = "clipping_mixed_up"
+    form: Literal["weights_alone", "other_kind", "root_left_out"] = "weights_alone"
+    about: ClassVar = About("Clipping mixed up", r"g \min(1, c / \lVert g_W \rVert) \text{ or } \max(-c, \min(c, g))")
+
+    def applies(self, case: Case) -> bool:
+        if case.optimizer is None or case.clipping is None:
+            return False
+        if self.form == "weights_alone":
+            return {name for _, name in trained(case)} == {"weights", "bias"}
+        return self.form == "other_kind" or isinstance(case.clipping, ClipByNorm)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        rule: Any = case.clipping
+        other = (
+            ClipByValue(max_value=rule.max_norm)
+            if isinstance(rule, ClipByNorm)
+            else ClipByNorm(max_norm=rule.max_value)
+        )
+
+        def clipped(n: Numbers, gradients: list[Array]) -> list[Array]:
+            if self.form == "other_kind":
+                return other.clip(gradients, norm(gradients))
+            if self.form == "root_left_out":
+                return list(rule.clip(gradients, norm(gradients) ** 2))
+            names = [name for _, name in n.computation.trained(case)]
+            own = [g for name, g in zip(names, gradients, strict=True) if name == "weights"]
+            weights = iter(rule.clip(own, norm(own)))
+            return [next(weights) if name == "weights" else g for name, g in zip(names, gradients, strict=True)]
 
         return replace(c, clipped=clipped)
 
