@@ -58,10 +58,12 @@ from engine.mistakes.loss import (
 )
 from engine.mistakes.numerics import FiniteDifferences, Float32InPlaceOfFloat64, WrongFromHere
 from engine.mistakes.parameters import (
+    BiasAddedWrongly,
     BiasGradientAveraged,
     BiasGradientMissing,
     BiasGradientNotSummed,
     BiasGradientOncePerWeight,
+    BiasGradientOneForAll,
     BiasLeftOut,
     GradientsCountedTwice,
     GradientTransposed,
@@ -163,6 +165,8 @@ Alteration = (
     | DividedByBatchLessOne
     | RegularizationMixedUp
     | ClippingMixedUp
+    | BiasAddedWrongly
+    | BiasGradientOneForAll
 )
 """The mistakes that change the computation, those more often made first."""
 

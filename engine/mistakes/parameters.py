@@ -38,6 +38,34 @@ class BiasLeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class BiasAddedWrongly:
+    """The bias subtracted, or added twice, in the forward pass: z = x @ W - b, or x @ W + 2 b.
+
+    A formula with a threshold subtracts it; a layer that adds its bias is also given a column of ones.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 1.
+    """
+
+    kind: Literal["bias_added_wrongly"] = "bias_added_wrongly"
+    form: Literal["subtracted", "twice"] = "subtracted"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Bias subtracted, or added twice", r"z = x W - b \text{ for } z = x W + b")
+
+    def applies(self, case: Case) -> bool:
+        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
+        return any(one.bias is not None and one.bias.any() for one in layers)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before, times = c.preactivations, 1 if self.form == "twice" else -2
+
+        def stage(n: Numbers, i: int) -> Array:
+            bias, z = n.layer(i).bias, before(n, i)
+            return z if bias is None else z + times * bias
+
+        return replace(c, preactivations=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
 class BiasGradientMissing:
     """The gradient of the bias is 0: biases are not trained.
 
@@ -99,6 +127,34 @@ class BiasGradientAveraged:
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_bias
         return replace(c, by_bias=in_layers(self.layer, lambda n, i: before(n, i) / n.case.batch, before))
+
+
+@dataclass(frozen=True, slots=True)
+class BiasGradientOneForAll:
+    """The gradient of the bias summed, or averaged, over the units too: one number for all of them.
+
+    A sum without its axis adds up everything, and broadcasting hides that one number came out.
+
+    Source: numpy.sum, its axis; Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP3.
+    """
+
+    kind: Literal["bias_gradient_one_for_all"] = "bias_gradient_one_for_all"
+    form: Literal["sum", "mean"] = "sum"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("One bias gradient for all units", r"\sum_{n, j} \frac{\partial L}{\partial z_{n j}}")
+
+    def applies(self, case: Case) -> bool:
+        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
+        return any(one.bias is not None and len(one.bias) > 1 for one in layers)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_bias
+
+        def stage(n: Numbers, i: int) -> Array:
+            gradient = before(n, i)
+            return np.full_like(gradient, gradient.sum() if self.form == "sum" else gradient.mean())
+
+        return replace(c, by_bias=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
