@@ -70,8 +70,7 @@ class WeightsTransposed:
                             r"\frac{\partial L}{\partial z} W^\top")  # fmt: skip
 
     def applies(self, case: Case) -> bool:
-        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
-        return any(len(layer.weights) > 1 and _is_square(layer.weights) for layer in layers)
+        return any(len(layer.weights) > 1 and _is_square(layer.weights) for layer in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         passed_back, preactivations = c.passed_back, c.preactivations
@@ -114,8 +113,7 @@ class DiagonalWeightsOnly:
                             r"W_{ii} \frac{\partial L}{\partial z_i}")  # fmt: skip
 
     def applies(self, case: Case) -> bool:
-        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
-        return any(layer.weights.size > 1 for layer in layers)
+        return any(layer.weights.size > 1 for layer in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def stage(n: Numbers, i: int) -> Array:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from engine.activations import Activation
-from engine.layers import Layer
 from engine.mistakes.activation import LAYER, in_layers, in_own_derivative
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.rules import About, Array, hyper
@@ -25,10 +24,6 @@ FORMULAS = {
 """The wrong formulas of a derivative by the activation's value, and the activations for which they are written."""
 
 
-def _layers(case: Case, layer: int | None) -> list[tuple[int, Layer]]:
-    return [(i, one) for i, one in enumerate(case.layers) if layer in (None, i)]
-
-
 @dataclass(frozen=True, slots=True)
 class DerivativeFormulaWrong:
     """A wrong formula of sigmoid's derivative, a (1 - a), or of tanh's, 1 - a^2: half of it, another sign, no square,
@@ -45,7 +40,7 @@ class DerivativeFormulaWrong:
     about: ClassVar = About("Wrong formula of a derivative", r"1 - a \text{ for } a (1 - a) \text{ or } 1 - a^2")
 
     def applies(self, case: Case) -> bool:
-        return any(layer.activation.kind in FORMULAS[self.formula] for _, layer in _layers(case, self.layer))
+        return any(layer.activation.kind in FORMULAS[self.formula] for layer in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_preactivations
@@ -88,7 +83,7 @@ class DerivativeTwice:
     def applies(self, case: Case) -> bool:
         if self.layer == case.depth - 1:
             return False
-        return any(layer.activation.kind not in STRAIGHT for _, layer in _layers(case, self.layer)[: case.depth - 1])
+        return any(layer.activation.kind not in STRAIGHT for layer in case.layers_of(self.layer)[: case.depth - 1])
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_preactivations
@@ -158,7 +153,7 @@ class HyperparametersForgotten:
     about: ClassVar = About("Hyperparameters of an activation forgotten", r"f_{0.01} \text{ for } f_\alpha")
 
     def applies(self, case: Case) -> bool:
-        return any(self._forgetful(layer.activation) != layer.activation for _, layer in _layers(case, self.layer))
+        return any(self._forgetful(layer.activation) != layer.activation for layer in case.layers_of(self.layer))
 
     def _forgetful(self, rule: Any) -> Any:
         if self.form == "defaults":

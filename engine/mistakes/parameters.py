@@ -11,8 +11,7 @@ from engine.rules import About, Array, hyper
 
 
 def _has_bias(case: Case, layer: int | None) -> bool:
-    layers = case.layers if layer is None else case.layers[layer : layer + 1]
-    return any(one.bias is not None for one in layers)
+    return any(one.bias is not None for one in case.layers_of(layer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,7 @@ class BiasAddedWrongly:
     about: ClassVar = About("Bias subtracted, or added twice", r"z = x W - b \text{ for } z = x W + b")
 
     def applies(self, case: Case) -> bool:
-        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
-        return any(one.bias is not None and one.bias.any() for one in layers)
+        return any(one.bias is not None and one.bias.any() for one in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before, times = c.preactivations, 1 if self.form == "twice" else -2
@@ -144,8 +142,7 @@ class BiasGradientOneForAll:
     about: ClassVar = About("One bias gradient for all units", r"\sum_{n, j} \frac{\partial L}{\partial z_{n j}}")
 
     def applies(self, case: Case) -> bool:
-        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
-        return any(one.bias is not None and len(one.bias) > 1 for one in layers)
+        return any(one.bias is not None and len(one.bias) > 1 for one in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_bias
@@ -246,8 +243,7 @@ class GradientTransposed:
     about: ClassVar = About("Gradient transposed", r"\left( \frac{\partial L}{\partial W} \right)^\top")
 
     def applies(self, case: Case) -> bool:
-        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
-        return any(min(layer.weights.shape) > 1 for layer in layers)
+        return any(min(layer.weights.shape) > 1 for layer in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         written = c.written
@@ -302,8 +298,7 @@ class OutputsInPlaceOfInputs:
     about: ClassVar = About("Own activations in place of inputs", r"a_l^\top \frac{\partial L}{\partial z_l}")
 
     def applies(self, case: Case) -> bool:
-        layers = case.layers if self.layer is None else case.layers[self.layer : self.layer + 1]
-        return any(one.weights.shape[0] == one.weights.shape[1] for one in layers)
+        return any(one.weights.shape[0] == one.weights.shape[1] for one in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_weights
