@@ -38,8 +38,7 @@ def in_own_derivative(c: Computation, layer: int | None, altered: Stage) -> Comp
 
 
 def _kinds(case: Case, layer: int | None) -> list[str]:
-    layers = case.layers if layer is None else case.layers[layer : layer + 1]
-    return [one.activation.kind for one in layers]
+    return [one.activation.kind for one in case.layers_of(layer)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -342,7 +342,7 @@ class Walk:
                 rule, residual = found
                 slips.setdefault(rule.kind, []).append((index, rule, residual))
         # What follows from an implied error is as good as the digits that this was read off.
-        implied = branch(key) == 2 and any(i >= (layer_of(key) or 0) for i in self.implied)
+        implied = branch(key) == 2 and any(i > (layer_of(key) or 0) for i in self.implied)
         if implied or len(slips.get("digit_wrong", ())) > MOST_TYPOS:
             slips.pop("digit_wrong", None)
         return [
