@@ -107,10 +107,13 @@ class Server(uvicorn.Server):
             cast(Protocol, connection).sweep(now)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        for listener in sockets or []:
-            await self.take_waiting(listener)
+        # The loop closes its listener at the end of a round, in which more connections may come: these need another.
+        listeners = [listener.dup() for listener in sockets or []]
         for server in self.servers:
             server.close()
+        await asyncio.sleep(0)
+        for listener in listeners:
+            await self.take_waiting(listener)
         for connection in list(self.server_state.connections):
             connection.shutdown()
         ends = monotonic() + settings().shutdown_seconds
@@ -126,10 +129,13 @@ class Server(uvicorn.Server):
         await self.lifespan.shutdown()
 
     async def take_waiting(self, listener: socket) -> None:
-        """Accepts the connections that the system has made already, and that closing the listener would reset."""
-        protocol = partial(Protocol, self.config, self.server_state, self.lifespan.state)
-        with contextlib.suppress(OSError):
+        """Closes the listener, and accepts the connections that the system has made already and would reset then."""
+        waiting = []
+        listener.setblocking(False)
+        with listener, contextlib.suppress(OSError):
             while True:
-                connection, _ = listener.accept()
-                connection.setblocking(False)
-                await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)
+                waiting.append(listener.accept()[0])
+        protocol = partial(Protocol, self.config, self.server_state, self.lifespan.state)
+        for connection in waiting:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)

@@ -95,7 +95,8 @@ class ClippingMixedUp:
             if self.form == "other_kind":
                 return other.clip(gradients, norm(gradients))
             if self.form == "root_left_out":
-                return list(rule.clip(gradients, norm(gradients) ** 2))
+                length = norm(gradients)
+                return list(rule.clip(gradients, length * length))
             names = [name for _, name in n.computation.trained(case)]
             own = [g for name, g in zip(names, gradients, strict=True) if name == "weights"]
             weights = iter(rule.clip(own, norm(own)))

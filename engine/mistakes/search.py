@@ -25,6 +25,8 @@ CHANCE, PAIR_CHANCE = 2.0, 5.0
 """The evidence, see `Search.evidence`, that chance would have to bring: where a step was chosen to fit, and where some
 thousands of pairs are tried."""
 CHANCE_SHARE = 0.3
+FAILURES = (EngineError, ArithmeticError)
+"""What a computation with a mistake may end in: where numbers are extreme, its own may overflow."""
 EXACT = 1e-11
 """Residuals below this are those of rounding errors: two mistakes that both have one explain equally well."""
 
@@ -122,7 +124,7 @@ class Search:
         try:
             failed = self._failed(computation)
             return None if len(failed) == len(self.first) else self._diagnosis(mistakes, computation, failed)
-        except EngineError:
+        except FAILURES:
             return None
 
     def _failed(self, computation: Computation) -> set[int]:
@@ -235,7 +237,7 @@ class Search:
                                 explains.add(key)
                 elif key in self.claims and not self.claims[key].agrees(numbers):
                     return None
-        except EngineError:
+        except FAILURES:
             return None
         return Effect(changes, explains, exchanged(computation, self.base)) if any_change else None
 

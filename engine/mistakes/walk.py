@@ -13,10 +13,9 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from engine.claims import SMALLEST, Claim
-from engine.errors import EngineError
 from engine.mistakes import Alteration, Slip
 from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, forward_numbers, layer_keys, run
-from engine.mistakes.search import CHANCE_SHARE, PAIR_CHANCE, Diagnosis, Search, branch, differs, layer_of
+from engine.mistakes.search import CHANCE_SHARE, FAILURES, PAIR_CHANCE, Diagnosis, Search, branch, differs, layer_of
 from engine.mistakes.slips import EntryCopied
 from engine.rules import Array
 
@@ -73,7 +72,7 @@ class Walk:
                 numbers[key] = value
                 if key == until:
                     break
-        except EngineError:
+        except FAILURES:
             return {}
         return numbers
 
