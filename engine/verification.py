@@ -148,7 +148,7 @@ def _explain(search: Search, walk: Walk) -> tuple[list[Diagnosis], list[Key]]:
         rest -= {key for d in local if not d.entries for key in d.explains}
     else:
         local += parts
-    local = walk.in_order(without_typos(local))
+    local = walk.in_order(_without_typos(local))
     in_part = {key for d in local if d.entries for key in d.explains}
     elsewhere = {key for d in chosen for key in d.explains}
     local = [d for d in local if not set(d.explains) <= elsewhere]
@@ -157,7 +157,7 @@ def _explain(search: Search, walk: Walk) -> tuple[list[Diagnosis], list[Key]]:
     return chosen + local + begins, [key for key in open_keys if not _accounted(key, walk, local)]
 
 
-def without_typos(found: list[Diagnosis]) -> list[Diagnosis]:
+def _without_typos(found: list[Diagnosis]) -> list[Diagnosis]:
     """Without single digits that would be wrong in several arrays: then numbers are off for another reason."""
     typos = [d for d in found if any(m.kind == "digit_wrong" for m in d.mistakes)]
     return found if len(typos) <= MOST_TYPOS + 1 else [d for d in found if d not in typos]

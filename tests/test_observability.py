@@ -259,12 +259,17 @@ def test_one_line_for_each_request(alone: tuple[Logged, httpx.Client], textbook:
     assert all(set(line) >= {"event", "level", "timestamp"} for line in lines)
 
 
-def test_what_is_no_http_leaves_a_line_too(alone: tuple[Logged, httpx.Client]) -> None:
-    server, _ = alone
+def raw_answer(server: Logged, request: bytes) -> bytes:
+    """The beginning of what comes back to these bytes."""
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as line:
-        line.sendall(b"NONSENSE\r\n\r\n")
-        assert line.recv(4096).startswith(b"HTTP/1.1 400 ")
+        line.sendall(request)
+        return line.recv(4096)
+
+
+def test_what_is_no_http_leaves_a_line_too(alone: tuple[Logged, httpx.Client]) -> None:
+    server, _ = alone
+    assert raw_answer(server, b"NONSENSE\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     (refused,) = [line for line in server.stopped() if line["event"] == "request"]
     assert (refused["status"], refused["problem"], refused["route"]) == (400, "malformed-http", "other")
     assert refused["client"] == "127.0.0.1" and 0 <= refused["seconds"] < 10
@@ -272,10 +277,8 @@ def test_what_is_no_http_leaves_a_line_too(alone: tuple[Logged, httpx.Client]) -
 
 def test_a_body_that_is_too_large_is_counted_where_it_was_sent(alone: tuple[Logged, httpx.Client]) -> None:
     server, client = alone
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as line:
-        line.sendall(b"POST /v1/step?x HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
-        assert line.recv(4096).startswith(b"HTTP/1.1 413 ")
+    head = b"POST /v1/step?x HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n"
+    assert raw_answer(server, head).startswith(b"HTTP/1.1 413 ")
     assert samples(client)["chainrule_requests_total", "/v1/step", "413"] == 1
 
 

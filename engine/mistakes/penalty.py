@@ -10,6 +10,14 @@ from engine.mistakes.loss import At
 from engine.rules import About
 
 
+def _times(c: Computation, factor: float, at: At) -> Computation:
+    """The computation with a multiple of the penalty, of its derivative, or of both."""
+    penalty, by_penalty = c.penalty, c.by_penalty
+    if at != "loss":
+        c = replace(c, by_penalty=lambda n, i, name: factor * by_penalty(n, i, name))
+    return c if at == "gradients" else replace(c, penalty=lambda n: factor * penalty(n))
+
+
 @dataclass(frozen=True, slots=True)
 class RegularizationLeftOut:
     """The penalty left out of the loss, of the gradients, or of both.
@@ -27,9 +35,7 @@ class RegularizationLeftOut:
         return case.regularization is not None
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        if self.at != "loss":
-            c = replace(c, by_penalty=lambda n, i, name: 0.0)
-        return c if self.at == "gradients" else replace(c, penalty=lambda n: 0.0)
+        return _times(c, 0.0, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +55,7 @@ class RegularizationDoubled:
         return case.regularization is not None
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        penalty, by_penalty = c.penalty, c.by_penalty
-        if self.at != "loss":
-            c = replace(c, by_penalty=lambda n, i, name: 2 * by_penalty(n, i, name))
-        return c if self.at == "gradients" else replace(c, penalty=lambda n: 2 * penalty(n))
+        return _times(c, 2.0, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ class RegularizationMixedUp:
         return self.form == "wrong_sign" or case.batch > 1
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        penalty, by_penalty, rule = c.penalty, c.by_penalty, case.regularization
+        by_penalty, rule = c.by_penalty, case.regularization
         assert rule is not None
         if self.form == "without_sign":
             l1, l2 = rule.l1, rule.l2
@@ -122,7 +125,4 @@ class RegularizationMixedUp:
                 return l1 * np.abs(weights) + l2 * weights if name == "weights" else by_penalty(n, i, name)
 
             return replace(c, by_penalty=magnitude)
-        times = -1 if self.form == "wrong_sign" else 1 / case.batch
-        if self.at != "loss":
-            c = replace(c, by_penalty=lambda n, i, name: times * by_penalty(n, i, name))
-        return c if self.at == "gradients" else replace(c, penalty=lambda n: times * penalty(n))
+        return _times(c, -1.0 if self.form == "wrong_sign" else 1 / case.batch, self.at)
