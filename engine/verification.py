@@ -10,9 +10,11 @@ from engine.claims import Claim, Comparison, compare
 from engine.mistakes.computation import Case, Key, right, run
 from engine.mistakes.numerics import Float32InPlaceOfFloat64, WrongFromHere, in_dtype
 from engine.mistakes.search import Diagnosis, Search, branch, differs, layer_of
-from engine.mistakes.walk import MOST_TYPOS, Walk
+from engine.mistakes.walk import Walk
 
 RELATIVE = 1e-6
+MOST_ARRAYS = 3
+"""More arrays than these have no typing error each."""
 FOLLOWS = "These numbers follow from the claimed numbers before them: the error came in earlier."
 
 
@@ -160,7 +162,7 @@ def _explain(search: Search, walk: Walk) -> tuple[list[Diagnosis], list[Key]]:
 def _without_typos(found: list[Diagnosis]) -> list[Diagnosis]:
     """Without single digits that would be wrong in several arrays: then numbers are off for another reason."""
     typos = [d for d in found if any(m.kind == "digit_wrong" for m in d.mistakes)]
-    return found if len(typos) <= MOST_TYPOS + 1 else [d for d in found if d not in typos]
+    return found if len(typos) <= MOST_ARRAYS else [d for d in found if d not in typos]
 
 
 def _accounted(key: Key, walk: Walk, local: list[Diagnosis]) -> bool:
@@ -178,21 +180,18 @@ def _accounted(key: Key, walk: Walk, local: list[Diagnosis]) -> bool:
 
 def _begins(search: Search, walk: Walk, open_keys: list[Key]) -> list[Diagnosis]:
     """That everything claimed after an array that nothing explains follows from it, and everything before is right."""
-    found = []
+    places = {(layer_of(key), branch(key)) for key in open_keys}
+    layer = layer_of(open_keys[0]) if len(places) == 1 else None
+    if layer is None:
+        return []
     for key in open_keys:
-        layer = layer_of(key)
-        same = [k for k in open_keys if layer_of(k) == layer and branch(k) == branch(key)]
-        if layer is None or same != open_keys:
-            continue
         numbers = walk.from_here(key)
         after = [
             k
             for k in search.wrong[search.wrong.index(key) + 1 :]
             if search.claims[k].agrees(numbers[k]) and differs(numbers[k], search.truth[k])
         ]
-        if not after:
-            continue
-        residual = max(search.claims[k].residual(numbers[k]) for k in after)
-        found.append(Diagnosis((WrongFromHere(layer=layer),), (*same, *after), residual, from_claims=True))
-        break
-    return found
+        if after:
+            residual = max(search.claims[k].residual(numbers[k]) for k in after)
+            return [Diagnosis((WrongFromHere(layer=layer),), (*open_keys, *after), residual, from_claims=True)]
+    return []

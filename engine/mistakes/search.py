@@ -25,6 +25,7 @@ CHANCE, PAIR_CHANCE = 2.0, 5.0
 """The evidence, see `Search.evidence`, that chance would have to bring: where a step was chosen to fit, and where some
 thousands of pairs are tried."""
 CHANCE_SHARE = 0.3
+"""In how many of the cases that no mistake accounts for chance may name one nevertheless."""
 FAILURES = (EngineError, ArithmeticError)
 """What a computation with a mistake may end in: where numbers are extreme, its own may overflow."""
 EXACT = 1e-11
