@@ -16,13 +16,13 @@ SHARED = ROOT.parent / "shared"
 
 
 class Server:
-    """A server process; `environment` holds its settings."""
+    """A server process; `environment` holds its settings. Told to stop, it takes no new connections any more."""
 
     def __init__(self, **environment: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app"],
             cwd=ROOT,
-            env={**os.environ, "HOST": "127.0.0.1", "PORT": "0", **environment},
+            env={**os.environ, "HOST": "127.0.0.1", "PORT": "0", "CHAINRULE_DRAIN_SECONDS": "0", **environment},
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -102,7 +102,7 @@ def test_a_killed_worker_is_back_within_two_seconds(textbook: dict[str, Any], ro
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_under_load_loses_nothing(textbook: dict[str, Any], post: Any, workers: str, round_: int) -> None:
     """Busy callers, idle connections, a large computation and a stream: everything accepted is answered."""
-    server = Server(CHAINRULE_WORKERS=workers, CHAINRULE_SHUTDOWN_SECONDS="3")
+    server = Server(CHAINRULE_WORKERS=workers, CHAINRULE_DRAIN_SECONDS="1", CHAINRULE_SHUTDOWN_SECONDS="3")
     port, step = port_of(server), request("/v1/step", json.dumps(textbook).encode())
     large = request("/v1/step", json.dumps(textbook).encode() + b" " * (3 * 2**20))
     endless = training(post, epochs=1_000_000, checkpoint_every=100_000)

@@ -214,7 +214,7 @@ EXTREME = [
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("loss", "reference"), EXTREME, ids=str)
+@pytest.mark.parametrize(("loss", "reference"), EXTREME, ids=lambda value: "" if callable(value) else str(value))
 def test_logits_of_a_thousand_are_torchs(torch: Any, loss: Any, reference: Any, dtype: str) -> None:
     y = np.array([[1000, -1000, 0], [-1000, 1000, 1000], [1000, 1000, 1000], [-1000, -1000, 3]], dtype)
     t = np.array([[0, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 1]], dtype)
