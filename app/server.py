@@ -1,12 +1,11 @@
 """How a process serves: uvicorn with our protocol, drained before it stops, alone or as one of several workers."""
 
 import asyncio
-import contextlib
 import os
 import signal
 from functools import partial
 from pathlib import Path
-from socket import AF_INET, AF_INET6, create_server, socket
+from socket import socket
 from time import monotonic
 from types import FrameType
 from typing import cast
@@ -16,6 +15,7 @@ import uvicorn
 from app.annex import annexes
 from app.cells import shared_directory
 from app.drain import drain
+from app.listener import listen, refuse_newcomers
 from app.logs import log, log_config, log_thread
 from app.main import create_app
 from app.memory import memory
@@ -24,11 +24,12 @@ from app.protocol import Protocol
 from app.settings import settings
 from app.workers import Workers
 
-BACKLOG = 2048
 HEADERS = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")]
 """Of every answer; pages have a content security policy of their own."""
 SWEEP_TICKS = 5
 """A tick is a tenth of a second."""
+LAST_CALL_SECONDS = 0.1
+"""How long those are let in who had begun to connect when nobody new was let in any more."""
 
 
 def serve(host: str, port: int, workers: int) -> None:
@@ -52,19 +53,16 @@ def serve(host: str, port: int, workers: int) -> None:
         if workers == 1:
             work(config, listener, None, directory)
         else:
-            grace = settings().drain_seconds + settings().shutdown_seconds + 1
-            Workers(workers, partial(work, config, listener, os.getpid(), directory), grace, listener.close).run()
+            drained = settings().drain_seconds
+            grace = drained + settings().shutdown_seconds + 1
+            leave = partial(close_door, listener)
+            Workers(workers, partial(work, config, listener, os.getpid(), directory), drained, leave, grace).run()
 
 
-def listen(host: str, port: int) -> socket:
-    """A listening socket, of which the log tells only when one can connect to it."""
-    try:
-        listener = create_server((host, port), family=AF_INET6 if ":" in host else AF_INET, backlog=BACKLOG)
-    except OSError as error:
-        raise SystemExit(f"Cannot listen on {host}, port {port}: {error.strerror}.") from None
-    name = f"[{host}]" if ":" in host else host
-    log.info(f"running on http://{name}:{listener.getsockname()[1]} (end it with Ctrl+C)")
-    return listener
+def close_door(listener: socket) -> None:
+    """Of the process that keeps the workers: they still accept who has come."""
+    refuse_newcomers(listener)
+    listener.close()
 
 
 def work(config: uvicorn.Config, listener: socket, parent: int | None, counts: Path | None) -> None:
@@ -107,13 +105,13 @@ class Server(uvicorn.Server):
             cast(Protocol, connection).sweep(now)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        # The loop closes its listener at the end of a round, in which more connections may come: these need another.
-        listeners = [listener.dup() for listener in sockets or []]
+        if self.parent is None:
+            for listener in sockets or []:
+                refuse_newcomers(listener)
+        await asyncio.sleep(LAST_CALL_SECONDS)
         for server in self.servers:
             server.close()
         await asyncio.sleep(0)
-        for listener in listeners:
-            await self.take_waiting(listener)
         for connection in list(self.server_state.connections):
             connection.shutdown()
         ends = monotonic() + settings().shutdown_seconds
@@ -127,15 +125,3 @@ class Server(uvicorn.Server):
             task.cancel()
         annexes.close()
         await self.lifespan.shutdown()
-
-    async def take_waiting(self, listener: socket) -> None:
-        """Closes the listener, and accepts the connections that the system has made already and would reset then."""
-        waiting = []
-        listener.setblocking(False)
-        with listener, contextlib.suppress(OSError):
-            while True:
-                waiting.append(listener.accept()[0])
-        protocol = partial(Protocol, self.config, self.server_state, self.lifespan.state)
-        for connection in waiting:
-            connection.setblocking(False)
-            await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)

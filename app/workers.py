@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 REST_SECONDS = 0.5
@@ -12,21 +13,23 @@ REST_SECONDS = 0.5
 
 
 class Workers:
-    """Keeps `count` processes in `work` until SIGTERM or SIGINT; those that do not end in `grace` seconds are killed.
+    """Keeps `count` processes in `work` until SIGTERM or SIGINT.
 
-    `leave` gives back what the parent itself holds of the work: the system must not take connections for it any more.
+    `leave` is called when they were told to stop `drained` seconds ago, and after `grace` seconds they are killed.
 
     The parent has no threads and imported the application before it forks, so that a worker starts within
     milliseconds and shares the memory of the code.
     """
 
-    def __init__(self, count: int, work: Callable[[], None], grace: float, leave: Callable[[], None]) -> None:
+    def __init__(
+        self, count: int, work: Callable[[], None], drained: float, leave: Callable[[], None], grace: float
+    ) -> None:
         self.count = count
         self.work = work
-        self.grace = grace
-        self.leave = leave
+        self.ending: list[tuple[float, Callable[[], None]]]
+        self.ending = [(drained, leave), (grace, partial(self.tell, signal.SIGKILL))]
         self.started: dict[int, float] = {}
-        self.ends: float | None = None
+        self.told: float | None = None
 
     def run(self) -> None:
         # Signals are blocked and waited for: none is lost, and none interrupts a fork.
@@ -35,17 +38,18 @@ class Workers:
             self.start()
         while self.started:
             received = signal.sigtimedwait(SIGNALS, self.patience())
-            if received is None:
-                if self.ends is not None:
-                    self.tell(signal.SIGKILL)
-            elif received.si_signo != signal.SIGCHLD:
-                self.ends = self.ends or time.monotonic() + self.grace
-                self.leave()
+            if received is not None and received.si_signo != signal.SIGCHLD:
+                self.told = self.told or time.monotonic()
                 self.tell(signal.SIGTERM)
             self.replace_dead()
+            if self.told is not None and self.ending and self.patience() == 0:
+                self.ending.pop(0)[1]()
 
     def patience(self) -> float:
-        return 3600.0 if self.ends is None else max(0.0, self.ends - time.monotonic())
+        """How long to wait for signals before the next step of the ending."""
+        if self.told is None or not self.ending:
+            return 3600.0
+        return max(0.0, self.told + self.ending[0][0] - time.monotonic())
 
     def start(self) -> None:
         pid = os.fork()
@@ -72,7 +76,7 @@ class Workers:
                 return
             began = self.started.pop(pid, None)
             # The first process of a container also inherits the children of workers that died.
-            if began is not None and self.ends is None:
+            if began is not None and self.told is None:
                 if time.monotonic() - began < REST_SECONDS:
                     time.sleep(REST_SECONDS)
                 self.start()

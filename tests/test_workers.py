@@ -33,7 +33,7 @@ def supervise(work: str, patience: float, seconds: float) -> tuple[int, list[str
             time.sleep(60)
 
         getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)({PR_SET_CHILD_SUBREAPER}, 1, 0, 0, 0)
-        Supervisor(1, work, 5.0, lambda: None).run()
+        Supervisor(1, work, 0.0, lambda: None, 5.0).run()
         print("ended", flush=True)
     """
     process = subprocess.Popen(
