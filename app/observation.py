@@ -1,6 +1,7 @@
 """The outermost middleware: every request has an id, is counted, and leaves one line in the log."""
 
 import re
+from asyncio import CancelledError
 from collections.abc import Sequence
 from random import getrandbits
 from time import perf_counter
@@ -9,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.routing import BaseRoute, Mount, Route, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import answer_error
+from app.errors import ProblemError, answer_error
 from app.logs import log, log_request, logged
 from app.metrics import FIRST, IN_PROGRESS, MOST_ROUTES, metrics
 from app.tracing import trace_of
@@ -20,6 +21,7 @@ OTHER = "other"
 LONGEST = 200
 """A path or method is cut at this length in the log."""
 GONE = 499
+STOPPED = "The server was told to stop, and its time was over before it had the answer."
 IN_PROGRESS_CELL = FIRST[IN_PROGRESS]
 
 
@@ -81,6 +83,11 @@ class Observe:
             await self.app(scope, receive_counted, send_counted)
         except ClientDisconnect:
             pass  # in the middle of its body: nobody's mistake, and nobody to answer
+        except CancelledError:  # at the end of a server that was told to stop
+            if status:
+                raise
+            stopped = ProblemError("unavailable", STOPPED, {"Retry-After": "1"})
+            await answer_error(Request(scope), stopped)(scope, receive, send_counted)
         except Exception as error:
             log.error("a request failed by a mistake of the server's", request_id=state["request_id"], exc_info=error)
             if status:

@@ -334,6 +334,8 @@ class Protocol(HttpToolsProtocol):
         head += [name + b": " + value for name, value in self.server_state.default_headers]
         head += [b"content-type: " + MEDIA_TYPE.encode(), b"content-length: %d" % len(body)]
         head += [b"x-request-id: " + request_id.encode(), b"cache-control: no-store", b"connection: close"]
+        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            head.append(b"retry-after: 1")
         return b"\r\n".join([*head, b"", body])
 
     def linger(self) -> None:

@@ -217,7 +217,8 @@ def test_connections_beyond_the_limit_are_told(strict: Server) -> None:
     try:
         time.sleep(0.2)
         with connect(strict) as raw:
-            assert problem(read_all(raw))["type"] == "/problems/too-many-connections"
+            refusal = read_all(raw)
+            assert problem(refusal)["type"] == "/problems/too-many-connections" and b"retry-after: 1\r\n" in refusal
     finally:
         for connection in connections:
             connection.close()
