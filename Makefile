@@ -26,7 +26,7 @@ run: $(RUN_READY) ## serve on HOST (127.0.0.1) and PORT (8000)
 setup: $(TEST_READY) ## install everything, tests included
 
 test: $(TEST_READY) ## run the tests, several files at once
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(TEST_READY) ## check style and format
 	$(BIN)/ruff check

@@ -16,11 +16,14 @@ SHARED = ROOT.parent / "shared"
 
 
 class Server:
-    """A server process; `environment` holds its settings. Told to stop, it takes no new connections any more."""
+    """A server process; `environment` holds its settings. Told to stop, it takes no new connections any more.
 
-    def __init__(self, **environment: str) -> None:
+    `first` is Python that it runs before the application.
+    """
+
+    def __init__(self, first: str = "pass", **environment: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app"],
+            [sys.executable, "-c", f"import runpy; {first}; runpy.run_module('app', run_name='__main__')"],
             cwd=ROOT,
             env={**os.environ, "HOST": "127.0.0.1", "PORT": "0", "CHAINRULE_DRAIN_SECONDS": "0", **environment},
             stderr=subprocess.PIPE,

@@ -11,8 +11,6 @@ import resource
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +20,7 @@ import httpx
 import pytest
 
 from benchmarks.load import Caller, Tally, request
-from tests.conftest import ROOT, Server
+from tests.conftest import Server
 from tests.test_annex import children
 from tests.test_training import request as training
 
@@ -209,7 +207,7 @@ def reset(raw: socket.socket) -> None:
 
 def test_resets_at_every_byte_leak_nothing(textbook: dict[str, Any], post: Any) -> None:
     """Of the request, and of the answer; of a small step, of one that takes a slot, and of a stream."""
-    server = Server()
+    server = Server("import app.annex; app.annex.IDLE_SECONDS = 2.0")
     try:
         port = port_of(server)
         small = request("/v1/step", json.dumps(textbook, separators=(",", ":")).encode())
@@ -234,8 +232,8 @@ def test_resets_at_every_byte_leak_nothing(textbook: dict[str, Any], post: Any) 
                 raw.sendall(sent)
                 raw.recv(stop)
                 reset(raw)
-        # Further annexes end when they have been idle for half a minute.
-        deadline = time.monotonic() + 45
+        # Further annexes end when they have been idle for a while.
+        deadline = time.monotonic() + 20
         while not (after := Resources(server)).within(before) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert after.within(before), (before, after)
@@ -246,29 +244,17 @@ def test_resets_at_every_byte_leak_nothing(textbook: dict[str, Any], post: Any) 
 
 def test_where_nothing_can_be_written(textbook: dict[str, Any]) -> None:
     """A limit of zero bytes for every file stands for a read-only root, a full /tmp and a full /dev/shm at once."""
-    limit = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
-    program = f"{limit}; runpy.run_module('app', run_name='__main__')"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env={**os.environ, "PORT": "0", "CHAINRULE_WORKERS": "2", "TMPDIR": "/nonexistent"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    server = Server(limit, CHAINRULE_WORKERS="2", TMPDIR="/nonexistent")
     try:
-        assert process.stderr is not None
-        line = next(line for line in process.stderr if "running on http" in line)
-        found = re.search(r"http://[\d.:]+", line)
-        assert found
         for size in (0, 20_000):
             body = json.dumps(textbook).encode() + b" " * size
             headers = {"Content-Type": "application/json"}
-            assert httpx.post(f"{found[0]}/v1/step", content=body, headers=headers, timeout=20).status_code == 200
-        assert httpx.get(f"{found[0]}/metrics").status_code == 200
+            assert httpx.post(f"{server.url}/v1/step", content=body, headers=headers, timeout=20).status_code == 200
+        assert httpx.get(f"{server.url}/metrics").status_code == 200
     finally:
-        process.terminate()
-        process.communicate(timeout=20)
-    assert process.returncode == 0
+        server.stop()
+    assert server.process.returncode == 0
 
 
 def test_descriptors_that_run_out_close_nothing_else(textbook: dict[str, Any]) -> None:
