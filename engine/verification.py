@@ -150,6 +150,10 @@ def _explain(search: Search, walk: Walk) -> tuple[list[Diagnosis], list[Key]]:
         rest -= {key for d in local if not d.entries for key in d.explains}
     else:
         local += parts
+    multiples = walk.multiples(rest)
+    whole = {key for d in multiples for key in d.explains}
+    rest -= whole
+    local = [d for d in local if not (d.entries and d.explains[0] in whole)] + multiples
     local = walk.in_order(_without_typos(local))
     in_part = {key for d in local if d.entries for key in d.explains}
     elsewhere = {key for d in chosen for key in d.explains}

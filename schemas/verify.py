@@ -23,6 +23,7 @@ SEARCH_WORK = 10**9
 """What a search for mistakes counts as at most, in multiplications."""
 CERTIFICATE_PASSES = 200
 """How many passes over the network a certificate takes, about."""
+FORMS = {"factor": "with factor {:.10g}", "meaning": "which is {}"}
 WHERE = {
     "answer": "in what was written down",
     "bias": "in the gradients of biases",
@@ -294,7 +295,8 @@ class _Wire:
         sentences = paragraphs(type(mistake))[:-1]
         where = [WHERE[value] for name, value in choices.items() if name == "at" and value in WHERE]
         where += [f"of {value}" for name, value in choices.items() if name == "of"]
-        where += [f"with {name} {value}" for name, value in choices.items() if name not in ("at", "of")]
+        others = {name: value for name, value in choices.items() if name not in ("at", "of") and value is not None}
+        where += [FORMS.get(name, f"with {name} {{}}").format(value) for name, value in others.items()]
         where += [] if layer is None else [f"in layer {layer} only"]
         if where:
             sentences.append(f"Here {', '.join(where)}.")

@@ -42,6 +42,7 @@ from engine.mistakes.derivative import (
     DerivativeTwice,
     HyperparametersForgotten,
 )
+from engine.mistakes.factor import ConstantFactor
 from engine.mistakes.loss import (
     BinaryInPlaceOfCategorical,
     BinaryTermSign,
@@ -173,7 +174,7 @@ Alteration = (
 Slip = EntrySign | DecimalPointMoved | DigitsTransposed | DigitWrong | EntryCopied
 """The mistakes of single numbers."""
 
-Mistake = Alteration | FiniteDifferences | Float32InPlaceOfFloat64 | WrongFromHere | Slip
+Mistake = Alteration | FiniteDifferences | ConstantFactor | Float32InPlaceOfFloat64 | WrongFromHere | Slip
 
 
 @cache

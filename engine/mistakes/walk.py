@@ -15,7 +15,18 @@ import numpy as np
 from engine.claims import SMALLEST, Claim
 from engine.mistakes import Alteration, Slip
 from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, forward_numbers, layer_keys, run
-from engine.mistakes.search import CHANCE_SHARE, FAILURES, PAIR_CHANCE, Diagnosis, Search, branch, differs, layer_of
+from engine.mistakes.factor import ConstantFactor, meaning_of, nearest_factor
+from engine.mistakes.search import (
+    CHANCE,
+    CHANCE_SHARE,
+    FAILURES,
+    PAIR_CHANCE,
+    Diagnosis,
+    Search,
+    branch,
+    differs,
+    layer_of,
+)
 from engine.mistakes.slips import EntryCopied
 from engine.rules import Array
 
@@ -229,6 +240,31 @@ class Walk:
             ]
             found += _simplest(whole) or self._parts(key, self.predictions[key] + made)[0]
         return found
+
+    def multiples(self, keys: set[Key]) -> list[Diagnosis]:
+        """Open arrays that are a number times what follows, or whose change by the step is; those of one number are one
+        mistake."""
+        found: dict[ConstantFactor, list[tuple[Key, float]]] = {}
+        for key in self._of(keys):
+            claim, right = self.search.claims[key], np.asarray(self.recomputed[key])
+            origin = self._origin(key, right)
+            change, allowed = right - origin, claim.tolerance
+            factor = nearest_factor(claim.values - origin, change)
+            if factor is None:
+                continue
+            within = float((allowed / np.maximum(np.abs(factor * change), SMALLEST)).min())
+            factor, meaning = meaning_of(factor, within, self.search.case, layer_of(key))
+            digits = np.log10(np.maximum(np.abs(claim.values - right) / np.maximum(allowed, SMALLEST), 1.0))
+            # The number was chosen to fit one entry.
+            if claim.is_made(origin + factor * change, right) and digits.sum() - digits.max() >= CHANCE:
+                residual = claim.residual(origin + factor * change)
+                found.setdefault(ConstantFactor(factor=factor, meaning=meaning), []).append((key, residual))
+        diagnoses = []
+        for mistake, made in found.items():
+            explained = tuple(key for key, _ in made)
+            from_claims = any(differs(self.recomputed[key], self.search.truth[key]) for key in explained)
+            diagnoses.append(Diagnosis((mistake,), explained, max(residual for _, residual in made), from_claims))
+        return diagnoses
 
     def _of(self, keys: set[Key]) -> list[Key]:
         return [key for key in self.open if key in keys and key in self.given]
