@@ -26,7 +26,7 @@ HEAD = (
 LOADING = "<p>The page is being made; the first time this takes a few seconds.</p>"
 SWAGGER = (
     f'{HEAD}<link rel="stylesheet" href="/assets/swagger-ui.css"><link rel="stylesheet" href="/docs/page.css">'
-    '<body><div id="swagger-ui">{LOADING}</div>'
+    f'<body><div id="swagger-ui">{LOADING}</div>'
     '<script src="/assets/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body></html>'
 )
 SWAGGER_START = (

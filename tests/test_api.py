@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from app.page import LOADING
 from app.problems import PROBLEMS
 from schemas.limits import Limits
 from schemas.requests import InitializeRequest
@@ -434,6 +435,7 @@ def test_the_page_loads_nothing_from_outside(client: httpx.Client) -> None:
     for path in ("/docs", "/redoc"):
         page = client.get(path)
         assert page.status_code == 200 and "://" not in page.text
+        assert LOADING in page.text and "{" not in page.text
         policy = page.headers["content-security-policy"]
         assert "script-src 'self';" in policy and "unsafe-inline" not in policy
         for asset in page.text.split('src="')[1:]:
