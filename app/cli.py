@@ -4,6 +4,7 @@ import os
 import re
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 import click
@@ -138,7 +139,7 @@ def post(url: str, body: bytes) -> str:
     except urllib.error.HTTPError as error:
         click.echo(error.read())
         raise click.ClickException(f"{url} answered {error.code}.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         hint = "Is it running? chainrule serve starts one; --url says where another is."
         raise click.ClickException(f"No answer from {url}: {error}. {hint}") from None
 

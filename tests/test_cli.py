@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,22 @@ def test_without_a_service_it_says_so() -> None:
         and refused.stdout == ""
         and "No answer from http://127.0.0.1:9/v1/step" in refused.stderr
     )
+
+
+def test_a_service_that_does_not_speak_http_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        refused = chainrule("example", "xor", "--run", "--url", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert refused.returncode == 1 and "SSH-2.0" in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_a_problem_is_printed(server: Server) -> None:
