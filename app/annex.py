@@ -26,6 +26,7 @@ import orjson
 from starlette.types import Message, Receive, Scope, Send
 
 from app.bodies import Spool, file_in_memory
+from app.drain import drain
 from app.errors import ProblemError
 from app.memory import LARGE_PAGES
 
@@ -181,6 +182,7 @@ class Annexes:
 
     async def answer(self, scope: Scope, body: Spool, receive: Receive, send: Send) -> None:
         annex = await self._take()
+        self.busy.add(annex)
         try:
             await annex.answer(scope, body, receive, send)
         finally:
@@ -195,12 +197,10 @@ class Annexes:
             annex = self.idle.pop()
             self.departures.pop(annex).cancel()
             if annex.is_alive():
-                self.busy.add(annex)
                 return annex
             annex.close()
         annex = Annex()
         await annex.connect()
-        self.busy.add(annex)
         return annex
 
     def _dismiss(self, annex: Annex) -> None:
@@ -209,7 +209,10 @@ class Annexes:
         annex.close()
 
     def drain(self) -> None:
-        """Tells the children that the server is about to stop, so that training runs end in time."""
+        """Tells the children at work that the server is about to stop, so that training runs end in time.
+
+        Those that begin to work later learn it from their job.
+        """
         for annex in self.busy:
             annex.process.send_signal(signal.SIGTERM)
 
@@ -223,8 +226,16 @@ annexes = Annexes()
 
 def job_of(scope: Scope, size: int) -> bytes:
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-    facts = {"path": scope["path"], "headers": headers, "http_version": scope["http_version"]}
-    return orjson.dumps({**facts, "request_id": scope["state"]["request_id"], "size": size})
+    return orjson.dumps(
+        {
+            "path": scope["path"],
+            "headers": headers,
+            "http_version": scope["http_version"],
+            "request_id": scope["state"]["request_id"],
+            "size": size,
+            "drain_began": drain.began,  # by the system's monotonic clock, which the child reads too
+        }
+    )
 
 
 def message_of(kind: bytes, payload: bytes) -> Message:

@@ -71,6 +71,8 @@ class Attendant:
             await self.answer(orjson.loads(await self.jobs.get()))
 
     async def answer(self, job: dict[str, Any]) -> None:
+        if job["drain_began"] is not None:
+            drain.began = job["drain_began"]
         _, (descriptor,), *_ = socket.recv_fds(self.files, 1, 1)
         self.body = opened(descriptor, job["size"])
         self.started = False

@@ -162,6 +162,26 @@ def test_a_client_that_goes_frees_the_slot(
     assert (children(own_server.process.pid) == before) is (path == "/v1/train")
 
 
+@pytest.mark.parametrize("annexes", [0, 1])
+def test_a_run_that_comes_while_the_server_drains_ends_in_time(
+    post: Any, textbook: dict[str, Any], annexes: int
+) -> None:
+    """With its last event, whether its annex has yet to be started or has been idle."""
+    server = Server(CHAINRULE_DRAIN_SECONDS="2", CHAINRULE_SHUTDOWN_SECONDS="3")
+    try:
+        with httpx.Client(base_url=server.url, timeout=30, headers=HEADERS) as client:
+            if annexes:
+                client.post("/v1/step", content=padded(textbook, THREAD_BYTES + 1))
+            assert len(children(server.process.pid)) == annexes
+            server.process.terminate()
+            while client.get("/readyz").status_code == 200:
+                time.sleep(0.02)
+            answer = client.post("/v1/train", json=request(post, epochs=1_000_000))
+        assert answer.status_code == 200 and answer.json()["stopped_because"] == "deadline"
+    finally:
+        server.stop()
+
+
 def test_a_server_short_of_files_says_so_and_goes_on(
     own_server: Server, own_client: httpx.Client, textbook: dict[str, Any]
 ) -> None:
