@@ -73,12 +73,12 @@ class Attendant:
     async def answer(self, job: dict[str, Any]) -> None:
         if job["drain_began"] is not None:
             drain.began = job["drain_began"]
-        _, (descriptor,), *_ = socket.recv_fds(self.files, 1, 1)
-        self.body = opened(descriptor, job["size"])
         self.started = False
         scope = scope_of(job)
         scope["state"]["charge"] = self.charge
         try:
+            _, (descriptor,), *_ = socket.recv_fds(self.files, 1, 1)
+            self.body = opened(descriptor, job["size"])
             await self.routes[job["path"]](scope, self.receive, self.send)
         except ClientDisconnect:
             pass

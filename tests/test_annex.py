@@ -198,6 +198,23 @@ def test_a_server_short_of_files_says_so_and_goes_on(
     assert own_client.post("/v1/step", content=body).status_code == 200
 
 
+def test_an_annex_short_of_memory_says_so_and_goes_on(
+    own_server: Server, own_client: httpx.Client, textbook: dict[str, Any]
+) -> None:
+    body = padded(textbook, 8 * 2**20)
+    assert own_client.post("/v1/step", content=body).status_code == 200
+    (child,) = children(own_server.process.pid)
+    pages = int(Path(f"/proc/{child}/statm").read_text().split()[0])
+    unlimited = resource.prlimit(child, resource.RLIMIT_AS)
+    resource.prlimit(child, resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**22, unlimited[1]))
+    try:
+        refused(own_client.post("/v1/step", content=body), 503, "unavailable")
+    finally:
+        resource.prlimit(child, resource.RLIMIT_AS, unlimited)
+    assert own_client.post("/v1/step", content=body).status_code == 200
+    assert children(own_server.process.pid) == [child]
+
+
 def test_a_process_that_cannot_be_started_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any, **options: Any) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
