@@ -20,7 +20,8 @@ from schemas.answers import (
     forward_answer,
     only,
 )
-from schemas.network import network_to_wire, state_to_wire
+from schemas.network import network_to_wire
+from schemas.optimizer_state import state_to_wire
 from schemas.requests import BackwardRequest, ForwardRequest, InitializeRequest, StepRequest
 from schemas.training import EvaluateAnswer, EvaluateRequest, TrainAnswer, TrainRequest, predictions
 

@@ -13,7 +13,8 @@ from engine.network import LayerTrace, Network
 from engine.objective import Evaluation
 from engine.rules import Array
 from engine.step import Differentiation, example_gradients
-from schemas.network import Layout, NetworkModel, OptimizerState
+from schemas.network import Layout, NetworkModel
+from schemas.optimizer_state import OptimizerState
 from schemas.tensors import encode_base64, tensor_schema
 
 Weights = Annotated[Any, WithJsonSchema(tensor_schema((2,), "`[inputs, units], or as weights_layout says`"))]

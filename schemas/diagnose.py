@@ -9,7 +9,7 @@ from engine.errors import NonFinite, Where
 from engine.findings import Case, diagnose, examine
 from engine.findings.statistics import statistics
 from schemas.answers import Selectable
-from schemas.network import state_to_engine
+from schemas.optimizer_state import state_to_engine
 from schemas.requests import OptionalStepRequest
 
 

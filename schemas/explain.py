@@ -16,7 +16,7 @@ from schemas.answers import Selectable
 from schemas.documents.latex import latex
 from schemas.errors import InvalidValue
 from schemas.model import Model
-from schemas.network import state_to_engine
+from schemas.optimizer_state import state_to_engine
 from schemas.requests import OptionalStepRequest
 
 WRITING = 100_000_000

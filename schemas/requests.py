@@ -20,14 +20,9 @@ from schemas.errors import InvalidValue
 from schemas.limits import WithinLimits
 from schemas.model import Model
 from schemas.names import nearest
-from schemas.network import (
-    LAYOUTS,
-    DType,
-    Layout,
-    Name,
-    NetworkModel,
+from schemas.network import LAYOUTS, DType, Layout, Name, NetworkModel, WeightsLayout
+from schemas.optimizer_state import (
     OptimizerState,
-    WeightsLayout,
     schedule_state_to_engine,
     state_to_engine,
     training_state_to_wire,

@@ -18,10 +18,9 @@ from engine.training import Checkpoint, Plan, begin
 from schemas.answers import Batch, BatchOutputs, Selectable
 from schemas.errors import InvalidValue
 from schemas.model import Model
-from schemas.network import (
-    NetworkModel,
+from schemas.network import NetworkModel, network_to_wire
+from schemas.optimizer_state import (
     OptimizerState,
-    network_to_wire,
     schedule_state_to_engine,
     state_to_engine,
     state_to_wire,

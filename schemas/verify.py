@@ -16,7 +16,8 @@ from schemas.answers import Selectable
 from schemas.certificate import CertificateModel, certificate_of
 from schemas.claims import Claims
 from schemas.errors import InvalidValue
-from schemas.network import LAYOUTS, Layout, state_to_engine
+from schemas.network import LAYOUTS, Layout
+from schemas.optimizer_state import state_to_engine
 from schemas.requests import OptionalStepRequest
 
 SEARCH_WORK = 10**9
