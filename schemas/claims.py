@@ -22,7 +22,7 @@ from engine.mistakes.computation import (
 from engine.rules import Array
 from schemas.errors import InvalidValue, json_type
 from schemas.model import Model
-from schemas.network import Layout, WeightsLayout
+from schemas.network import LAYOUTS, Layout, WeightsLayout
 from schemas.tensors import BASE64, NUMBERS, decode, refuse_mixture
 
 DEEPEST = 4
@@ -102,6 +102,17 @@ class ClaimedLayer(Model):
     gradients: ClaimedGradients | None = Field(None, description="Any of the layer's gradients.")
     per_example_gradients: Any = Field(None, description=AS_IT_CAME)
 
+    def arrays(self, i: int, layout: Layout) -> Iterator[tuple[Key, Array | None]]:
+        """What is claimed of layer i, by the keys of the engine."""
+        keys = layer_keys(i)
+        yield keys.preactivations, self.preactivations
+        yield keys.activations, self.activations
+        if self.gradients is not None:
+            yield keys.by_activations, self.gradients.activations
+            yield keys.by_preactivations, self.gradients.preactivations
+            yield keys.by["weights"], _engine_form(self.gradients.weights, layout)
+            yield keys.by["bias"], self.gradients.bias
+
 
 class ClaimedParameters(Model):
     """Parameters of one layer after a step. The other fields of a layer may stand here too."""
@@ -157,38 +168,30 @@ class Claims(Model):
         ]
 
     def _arrays(self, layout: Layout, depth: int) -> Iterator[tuple[Key, Array | None]]:
-        single: list[tuple[Key, Array | None]] = [
-            (OUTPUTS, self.outputs),
-            (LOSS, self.loss),
-            (EXAMPLE_LOSSES, self.example_losses),
-            (PENALTY, self.penalty),
-            (INPUT_GRADIENTS, self.input_gradients),
-            (GRADIENT_NORM, self.gradient_norm),
-            (UPDATE_NORM, self.update_norm),
-        ]
-        yield from single
-        for i, layer in enumerate(_counted(self.layers, depth, ("claimed", "layers"))):
-            keys = layer_keys(i)
-            yield keys.preactivations, layer.preactivations
-            yield keys.activations, layer.activations
-            if layer.gradients is not None:
-                yield keys.by_activations, layer.gradients.activations
-                yield keys.by_preactivations, layer.gradients.preactivations
-                yield keys.by["weights"], _engine_form(layer.gradients.weights, layout)
-                yield keys.by["bias"], layer.gradients.bias
+        yield OUTPUTS, self.outputs
+        yield LOSS, self.loss
+        yield EXAMPLE_LOSSES, self.example_losses
+        yield PENALTY, self.penalty
+        yield INPUT_GRADIENTS, self.input_gradients
+        yield GRADIENT_NORM, self.gradient_norm
+        yield UPDATE_NORM, self.update_norm
+        if self.layers is not None:
+            _require_depth(self.layers, depth, ("claimed", "layers"))
+            for i, layer in enumerate(self.layers):
+                if layer is not None:
+                    yield from layer.arrays(i, layout)
         if self.network is not None:
+            _require_depth(self.network.layers, depth, ("claimed", "network", "layers"))
             if self.network.weights_layout is not None:
-                layout = Layout(self.network.weights_layout)
-            where = ("claimed", "network", "layers")
-            for i, parameters in enumerate(_counted(self.network.layers, depth, where)):
-                yield layer_keys(i).new["weights"], _engine_form(parameters.weights, layout)
-                yield layer_keys(i).new["bias"], parameters.bias
+                layout = LAYOUTS[self.network.weights_layout]
+            for i, parameters in enumerate(self.network.layers):
+                if parameters is not None:
+                    yield layer_keys(i).new["weights"], _engine_form(parameters.weights, layout)
+                    yield layer_keys(i).new["bias"], parameters.bias
 
 
-def _counted(layers: list[Any] | None, depth: int, where: tuple[str, ...]) -> list[Any]:
-    """The claimed layers, empty ones in place of null."""
-    if layers is None:
-        return []
+def _require_depth(layers: list[Any], depth: int, where: tuple[str, ...]) -> None:
+    """Raises ShapeMismatch unless there is one claimed layer for each layer of the network."""
     if len(layers) != depth:
         raise ShapeMismatch(
             where,
@@ -197,8 +200,6 @@ def _counted(layers: list[Any] | None, depth: int, where: tuple[str, ...]) -> li
             received=[len(layers)],
             hint="Write null for a layer of which nothing is claimed.",
         )
-    nothing = ClaimedLayer() if where[1] == "layers" else ClaimedParameters()
-    return [nothing if layer is None else layer for layer in layers]
 
 
 def _engine_form(array: Array | None, layout: Layout) -> Array | None:

@@ -251,11 +251,11 @@ class InitializeLayer(Model):
     units: StrictInt = Field(ge=1, description="How many units the layer has.")
     activation: Activation = Field(description="A name, or an object with hyperparameters.")
     weights_initializer: Initializer = Field(
-        default_factory=lambda: PytorchLinear(),
+        default_factory=PytorchLinear,
         description="How its weights are drawn. Default: PyTorch's for linear layers.",
     )
     bias_initializer: Initializer | None = Field(
-        default_factory=lambda: PytorchLinear(),
+        default_factory=PytorchLinear,
         description="How its bias is drawn; null for a layer without bias. Default: PyTorch's for linear layers.",
     )
     name: Name | None = Field(None, description="Answers call the layer by it; layers.<index> without one.")

@@ -174,15 +174,17 @@ class VerifyRequest(OptionalStepRequest):
 
     def verified(self) -> dict[str, Any]:
         """The fields of VerifyAnswer."""
-        case = self._case()
-        claims = [] if self.claimed is None else self.claimed.to_engine(self.layout, case.depth)
+        case, claimed = self._case(), self.claimed or Claims()
+        claims = claimed.to_engine(self.layout, case.depth)
         found = verify(case, claims, self.relative_tolerance, self.absolute_tolerance)
-        certificate = certificate_of(self, self.regularization)
-        by_key = {claim.key: claim for claim in claims}
-        stepped = None if self.claimed is None or self.claimed.network is None else self.claimed.network.weights_layout
-        layouts = (self.layout, self.layout if stepped is None else LAYOUTS[stepped])
-        left = [] if self.claimed is None else self.claimed.not_compared()
-        return {**verification_to_wire(found, by_key, *layouts), "not_compared": left, "certificate": certificate}
+        stepped = self.layout
+        if claimed.network is not None and claimed.network.weights_layout is not None:
+            stepped = LAYOUTS[claimed.network.weights_layout]
+        return {
+            **verification_to_wire(found, {claim.key: claim for claim in claims}, self.layout, stepped),
+            "not_compared": claimed.not_compared(),
+            "certificate": certificate_of(self, self.regularization),
+        }
 
     def _case(self) -> Case:
         """What is computed; raises what a step, or its gradients, would."""
@@ -294,8 +296,9 @@ class _Wire:
 
     def _explanation(self, d: Diagnosis, mistake: Any, choices: dict[str, Any], layer: int | None) -> str:
         sentences = paragraphs(type(mistake))[:-1]
-        where = [WHERE[value] for name, value in choices.items() if name == "at" and value in WHERE]
-        where += [f"of {value}" for name, value in choices.items() if name == "of"]
+        at, of = choices.get("at"), choices.get("of")
+        where = [WHERE[at]] if at in WHERE else []
+        where += [] if of is None else [f"of {of}"]
         others = {name: value for name, value in choices.items() if name not in ("at", "of") and value is not None}
         where += [FORMS.get(name, f"with {name} {{}}").format(value) for name, value in others.items()]
         where += [] if layer is None else [f"in layer {layer} only"]
