@@ -1,9 +1,9 @@
 """The activations: each a frozen dataclass with its formula, and its derivative right beside it.
 
 `forward(z)` takes preactivations `[batch, units]`; `backward(grad, z, a)` gives the product of `grad` = dL/da with the
-derivative. Most work element by element, softmax and its kin row by row. Those made of straight pieces are in
-piecewise_activations.py. Callers silence NumPy's floating-point warnings: where a rule overflows inside, it ends in the
-right limit.
+derivative. Those here work element by element. Those made of straight pieces are in piecewise_activations.py, softmax
+and its kin in row_activations.py. Callers silence NumPy's floating-point warnings: where a rule overflows inside, it
+ends in the right limit.
 """
 
 import math
@@ -24,23 +24,15 @@ from engine.piecewise_activations import (
     SoftShrink,
     Threshold,
 )
-from engine.rules import About, Array, hyper, row_maxima, row_sums
+from engine.row_activations import LogSoftmax, Softmax, Softmin
+from engine.rules import About, Array, hyper
 
 
 def sigmoid(z: Array) -> Array:
+    """1 / (1 + exp(-z))."""
     powers = np.exp(-z)
     powers += 1.0
     return np.reciprocal(powers, out=powers)
-
-
-def softmax(z: Array) -> Array:
-    powers = np.exp(z - row_maxima(z))
-    return powers / row_sums(powers)
-
-
-def log_softmax(z: Array) -> Array:
-    shifted = z - row_maxima(z)
-    return shifted - np.log(row_sums(np.exp(shifted)))
 
 
 def normal_cdf(z: Array) -> Array:
@@ -388,72 +380,6 @@ class Exponential:
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
         return grad * a
-
-
-@dataclass(frozen=True, slots=True)
-class Softmax:
-    """exp(z_j) / sum_k exp(z_k) over each row.
-
-    Source: Bridle 1990; torch.nn.Softmax.
-    """
-
-    kind: Literal["softmax"] = "softmax"
-    about: ClassVar = About(
-        "Softmax",
-        r"\frac{e^{z_j}}{\sum_k e^{z_k}}",
-        "the Jacobian a_j * ([j = k] - a_k)",
-        r"a_j ([j = k] - a_k)",
-    )
-
-    def forward(self, z: Array) -> Array:
-        return softmax(z)
-
-    def backward(self, grad: Array, z: Array, a: Array) -> Array:
-        return a * (grad - row_sums(grad * a))
-
-
-@dataclass(frozen=True, slots=True)
-class Softmin:
-    """exp(-z_j) / sum_k exp(-z_k) over each row.
-
-    Source: torch.nn.Softmin.
-    """
-
-    kind: Literal["softmin"] = "softmin"
-    about: ClassVar = About(
-        "Softmin",
-        r"\frac{e^{-z_j}}{\sum_k e^{-z_k}}",
-        "the Jacobian -a_j * ([j = k] - a_k)",
-        r"-a_j ([j = k] - a_k)",
-    )
-
-    def forward(self, z: Array) -> Array:
-        return softmax(-z)
-
-    def backward(self, grad: Array, z: Array, a: Array) -> Array:
-        return a * (row_sums(grad * a) - grad)
-
-
-@dataclass(frozen=True, slots=True)
-class LogSoftmax:
-    """z_j - log(sum_k exp(z_k)) over each row.
-
-    Source: torch.nn.LogSoftmax.
-    """
-
-    kind: Literal["log_softmax"] = "log_softmax"
-    about: ClassVar = About(
-        "Logarithm of softmax",
-        r"z_j - \log \sum_k e^{z_k}",
-        "the Jacobian [j = k] - exp(a_k)",
-        r"[j = k] - e^{a_k}",
-    )
-
-    def forward(self, z: Array) -> Array:
-        return log_softmax(z)
-
-    def backward(self, grad: Array, z: Array, a: Array) -> Array:
-        return grad - np.exp(a) * row_sums(grad)
 
 
 Activation = (

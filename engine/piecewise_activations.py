@@ -109,16 +109,15 @@ class HardTanh:
     kind: Literal["hard_tanh"] = "hard_tanh"
     min_val: float = hyper(-1.0, description="The least value.")
     max_val: float = hyper(1.0, description="The largest value.")
-
-    def __post_init__(self) -> None:
-        require(self.min_val < self.max_val, ("max_val",), f"> {self.min_val}", self.max_val)
-
     about: ClassVar = About(
         "Hard tanh",
         r"\max(l, \min(u, z))",
         "1 where min_val < z < max_val, else 0",
         r"[l < z < u]",
     )
+
+    def __post_init__(self) -> None:
+        require(self.min_val < self.max_val, ("max_val",), f"> {self.min_val}", self.max_val)
 
     def forward(self, z: Array) -> Array:
         return np.clip(z, self.min_val, self.max_val)

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from engine.activations import log_softmax, sigmoid, softmax
+from engine.activations import sigmoid
+from engine.row_activations import log_softmax, softmax
 from engine.rules import About, Array, hyper, row_sums
 from engine.targets import (
     REDUCTION,

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.clipping import Clipping, norm
+from engine.descent import State
 from engine.finite import check_gradients, check_trace, require_finite
 from engine.network import Gradients, LayerTrace, Network, backward, forward, per_example
 from engine.objective import Evaluation, Objective
-from engine.optimizers import Optimizer, State
+from engine.optimizers import Optimizer
 from engine.regularization import Regularization
 from engine.rules import Array, column
 

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.blocks import BLOCK
+from engine.descent import State
 from engine.finite import is_finite
 from engine.network import LayerGradients, Network
-from engine.optimizers import Optimizer, State
+from engine.optimizers import Optimizer
 from engine.rules import Array
 from engine.step import NetworkState
 

@@ -1,5 +1,6 @@
 """Every rule of every union: its derivative against central differences, its ends, its documentation."""
 
+import dataclasses
 import inspect
 import math
 from typing import Any, get_args
@@ -9,6 +10,7 @@ import pytest
 
 from engine import (
     activations,
+    adam_optimizers,
     clipping,
     initializers,
     losses,
@@ -16,6 +18,7 @@ from engine import (
     optimizers,
     piecewise_activations,
     probability_losses,
+    row_activations,
     schedules,
 )
 from engine.rules import Array
@@ -23,9 +26,9 @@ from schemas.catalog import describe, members
 from schemas.rules import kind_of
 
 UNIONS = {
-    activations.Activation: (activations, piecewise_activations),
+    activations.Activation: (activations, piecewise_activations, row_activations),
     losses.Loss: (losses, probability_losses),
-    optimizers.Optimizer: (optimizers,),
+    optimizers.Optimizer: (optimizers, adam_optimizers),
     initializers.Initializer: (initializers,),
     clipping.Clipping: (clipping,),
     schedules.Schedule: (schedules,),
@@ -57,6 +60,7 @@ def test_every_rule_is_documented(rule: Any) -> None:
     entry = describe(rule)
     assert entry["title"] and entry["formula"]["text"] and entry["formula"]["latex"] and entry["source"]
     assert inspect.cleandoc(rule.__doc__).split("\n\n")[-1].startswith("Source: ")
+    assert all(field.name == "kind" or field.metadata["description"] for field in dataclasses.fields(rule))
     if rule in ACTIVATIONS or rule in LOSSES:
         assert entry["derivative"]["text"] and entry["derivative"]["latex"]
 

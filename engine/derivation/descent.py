@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from engine.adam_optimizers import AdamW
 from engine.derivation.derivation import Statement
 from engine.derivation.formulas import Difference, Formula, Product, Sum, equation, number
 from engine.derivation.notation import by, hyperparameters, plain_formula
-from engine.optimizers import AdamW, Lion, Optimizer, Sgd
+from engine.optimizers import Lion, Optimizer, Sgd
 from engine.rules import Array
 
 

@@ -6,8 +6,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from engine.adam_optimizers import Adam, Adamax, AdamW, NAdam, RAdam
+from engine.descent import State
 from engine.mistakes.computation import Case, Computation, Numbers
-from engine.optimizers import Adagrad, Adam, Adamax, AdamW, Lion, NAdam, RAdam, RmsProp, State
+from engine.optimizers import Adagrad, Lion, RmsProp
 from engine.rules import About, Array
 
 Adaptive = Adam | AdamW | RmsProp | Adagrad
