@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from engine import optimizers
+from engine.descent import State
 from engine.errors import InvalidState, OutOfRange
-from engine.optimizers import Optimizer, State
+from engine.optimizers import Optimizer
 from engine.rules import Array
 
 RULES = get_args(Optimizer)
@@ -111,19 +112,8 @@ def torch_optimizer(torch: Any, optimizer: Any, parameters: Any) -> Any:
     return made([parameters], lr=rate, foreach=False, **fields)
 
 
-def test_every_class_is_in_the_union() -> None:
-    classes = {c for _, c in inspect.getmembers(optimizers, inspect.isclass) if c.__module__ == optimizers.__name__}
-    assert classes == set(RULES)
-    assert len({kind_of(rule) for rule in RULES}) == len(RULES)
+def test_every_optimizer_is_compared_but_the_one_that_pytorch_has_not() -> None:
     assert {kind_of(rule) for rule in RULES} == TORCH_NAMES.keys() | {"lion"} == CHOICES.keys()
-
-
-@pytest.mark.parametrize("rule", RULES, ids=kind_of)
-def test_every_rule_is_documented(rule: Any) -> None:
-    paragraphs = inspect.cleandoc(rule.__doc__).split("\n\n")
-    assert len(paragraphs) > 1 and paragraphs[-1].startswith("Source: ")
-    assert rule.about.title and rule.about.latex
-    assert all(f.name == "kind" or f.metadata["description"] for f in dataclasses.fields(rule))
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if kind_of(rule) in TORCH_NAMES], ids=kind_of)

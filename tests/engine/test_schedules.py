@@ -1,9 +1,8 @@
 """The schedules against torch.optim.lr_scheduler, their warmup, and the state of reduce_on_plateau."""
 
-import inspect
 import json
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -336,13 +335,5 @@ def test_a_state_of_something_else_is_rejected(change: dict[str, Any]) -> None:
     schedule.check({**schedule.init(1), "best": -3})
 
 
-def test_every_class_is_in_the_union_and_documented() -> None:
-    classes = [c for name, c in inspect.getmembers(schedules, inspect.isclass) if not name.startswith("_")]
-    rules = [c for c in classes if hasattr(c, "kind")]
-    assert set(rules) == set(SCHEDULES) and len({rule().kind for rule in rules}) == 11
+def test_every_schedule_has_a_case() -> None:
     assert {type(case[2]) for case in (*CASES, *CYCLES)} | {ReduceOnPlateau} == set(SCHEDULES)
-    for rule in rules:
-        paragraphs = inspect.cleandoc(rule.__doc__).split("\n\n")
-        assert len(paragraphs) > 1 and paragraphs[-1].startswith("Source: ")
-        assert rule.about.title and rule.about.latex
-        assert all(field.metadata.get("description") for field in fields(rule) if field.name != "kind")
