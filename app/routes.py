@@ -9,8 +9,8 @@ from app.examples import openapi_examples
 from app.openapi import route_name
 from app.training import Run, TrainRoute
 from engine import step as training_step
+from engine.measures import measure_outputs
 from engine.objective import LossObjective
-from engine.training import measure_outputs
 from schemas.answers import (
     BackwardAnswer,
     ForwardAnswer,

@@ -19,12 +19,13 @@ from engine.activations import Softmax
 from engine.data import Data, order
 from engine.initializers import GlorotUniform, generator
 from engine.layers import Dense
+from engine.measures import evaluate
 from engine.network import Network
 from engine.optimizers import Adam
 from engine.piecewise_activations import Relu
 from engine.probability_losses import CrossEntropy
 from engine.step import init_state
-from engine.training import Outcome, Plan, begin, evaluate, train
+from engine.training import Outcome, Plan, begin, train
 
 EPOCHS, BATCH, ROUNDS = 30, 32, 2 if QUICK else 7
 

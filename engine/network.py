@@ -39,6 +39,8 @@ class LayerGradients(NamedTuple):
 
 
 class Gradients(NamedTuple):
+    """Those of each layer, from the first to the last, and the derivative by the network's inputs."""
+
     layers: list[LayerGradients]
     inputs: Array
 

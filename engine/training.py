@@ -5,21 +5,20 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from engine.clipping import Clipping, norm
 from engine.data import Data, order
-from engine.errors import EngineError, InvalidWeights, NonFinite, ShapeMismatch
-from engine.finite import require_finite
+from engine.errors import EngineError, InvalidWeights, NonFinite
 from engine.losses import Loss
+from engine.measures import Row, evaluate, measure, measure_outputs, monitor
 from engine.metrics import Metric
 from engine.network import Network, backward, forward
 from engine.objective import LossObjective
 from engine.optimizers import Optimizer
 from engine.regularization import Regularization
-from engine.rules import Array
 from engine.running_loss import RunningLoss, counts_nothing, total
 from engine.schedules import Schedule
 from engine.step import NetworkState, differentiate
@@ -27,8 +26,6 @@ from engine.stopping import EarlyStopping
 from engine.workspace import Workspace
 
 Reason = Literal["epochs", "early_stopping", "target_loss", "diverged", "deadline"]
-Row = dict[str, Any]
-"""An epoch of the history: epoch, loss, metrics, validation, learning_rate, gradient_norm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +62,14 @@ class Checkpoint(NamedTuple):
 
 
 class Outcome(NamedTuple):
+    """The end of a run: where it can go on from, why it ended, and a row of history for each of its epochs."""
+
     checkpoint: Checkpoint
     reason: Reason
     history: list[Row]
 
 
 Event = Row | Checkpoint | Outcome
-METRICS = {rule().kind for rule in get_args(Metric)}
 
 
 def begin(network: Network, state: NetworkState, plan: Plan, completed_epochs: int = 0) -> Checkpoint:
@@ -90,11 +88,13 @@ def train(
 ) -> Iterator[Event]:
     """Yields a row after each epoch, a checkpoint after every `checkpoint_every` of them, and at last the outcome.
 
-    Targets are `[examples, outputs]`, labels as one-hot rows. `stop` is asked before each batch; where it says so, or
+    Targets are `[examples, outputs]`, labels as one-hot rows. `stop` is asked before each batch. Where it says so, or
     where numbers cease to be finite, the run ends with the last whole epoch; where they are not finite before the first
-    update, it raises NonFinite. An epoch's loss is the mean of its batches'
-    losses (before their updates) by the weight of their examples, their sum for the reduction sum; the penalty is part
-    of it. The gradient norm is the mean over batches.
+    update, it raises NonFinite.
+
+    An epoch's loss is the mean of its batches' losses, each before its update and by the weight of its examples (with
+    the reduction sum, their sum), plus the penalty, whose mean is taken over the batches. The gradient norm is the mean
+    over the batches.
     """
     if counts_nothing(plan.loss, data):
         raise InvalidWeights(
@@ -217,7 +217,7 @@ class _Epoch:
             try:
                 made = self.step(data.take(part if rows is None else rows[part]))
             except EngineError as error:
-                if error.where[0] == "outputs":  # Of a row of the batch; the request numbers examples.
+                if error.where[0] == "outputs":  # It names a row of the batch, where a request counts examples.
                     row = k * size + int(error.where[1])
                     error.where = ("outputs", data.row(row if rows is None else int(rows[row])), *error.where[2:])
                 raise
@@ -292,57 +292,3 @@ def _observed(rule: EarlyStopping, row: Row, network: Network, state: dict[str, 
     best = network if rule.improves(value, state["best"]) else state.get("network", network)
     new = rule.observe(value, state)
     return {**new, "network": best} if rule.restore_best else new
-
-
-def monitor(row: Row, name: str, where: tuple[str, ...]) -> float:
-    """The number of a history row that a name stands for; raises EngineError where there is none."""
-    of_validation = name.startswith("validation_")
-    part = row.get("validation", {}) if of_validation else row
-    bare = name.removeprefix("validation_")
-    value = part.get("loss") if bare == "loss" else part.get("metrics", {}).get(bare)
-    if not isinstance(value, float):
-        known = [n for n, v in {"loss": row["loss"], **row["metrics"]}.items() if isinstance(v, float)]
-        names = known + [f"validation_{n}" for n in known if "validation" in row]
-        hint = "Watch a loss, or one of the metrics."
-        if of_validation and "validation" not in row:
-            hint = "Give validation data."
-        elif bare in METRICS:
-            hint = "It is not one number." if bare in part["metrics"] else "Add it to metrics."
-        if name.startswith("val_"):
-            hint = f"Did you mean 'validation_{name.removeprefix('val_')}'?"
-        raise EngineError(where, "There is no such quantity to watch.", expected=names, hint=hint)
-    return value
-
-
-@np.errstate(all="ignore")
-def evaluate(network: Network, data: Data, loss: Loss) -> tuple[float, Array]:
-    """The reduced loss, without any penalty, and the outputs; raises NonFinite."""
-    trace = forward(network, data.inputs)
-    outputs = trace[-1].activations
-    require_finite(("outputs",), outputs)
-    value = LossObjective(loss, data.targets, data.weights).evaluate(network, trace).loss
-    require_finite(("loss",), np.asarray(value))
-    return float(value), outputs
-
-
-def measure(network: Network, data: Data, metrics: tuple[Metric, ...]) -> dict[str, Any]:
-    """The metrics of a network on data, by kind; the forward pass is left out where there are none."""
-    if not metrics:
-        return {}
-    with np.errstate(all="ignore"):
-        outputs = forward(network, data.inputs)[-1].activations
-    return measure_outputs(outputs, data, metrics)
-
-
-@np.errstate(all="ignore")
-def measure_outputs(outputs: Array, data: Data, metrics: tuple[Metric, ...]) -> dict[str, Any]:
-    """The metrics of outputs against targets; raises NonFinite."""
-    values: dict[str, Any] = {}
-    for i, metric in enumerate(metrics):
-        try:
-            values[metric.kind] = value = metric.value(outputs, data.targets, data.weights)
-        except ShapeMismatch as error:
-            error.where = (*error.where, i)
-            raise
-        require_finite(("metrics", metric.kind), np.asarray(value))
-    return values

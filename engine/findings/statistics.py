@@ -11,6 +11,8 @@ from engine.rules import Array
 
 
 class Spread(NamedTuple):
+    """How numbers are spread; `std` is their standard deviation."""
+
     mean: float
     std: float
     least: float
