@@ -4,11 +4,10 @@ What a client sends is limited in size and in time before any of the application
 the server sweeps over its connections twice a second.
 """
 
-import re
 import struct
 from collections.abc import Coroutine, Generator
 from contextvars import copy_context
-from functools import lru_cache, partial
+from functools import partial
 from http import HTTPStatus
 from random import getrandbits
 from socket import SO_LINGER, SOL_SOCKET
@@ -20,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from app.drain import drain
 from app.errors import MEDIA_TYPE, problem_json
+from app.hosts import is_allowed
 from app.logs import log_request, logged
 from app.metrics import metrics
 from app.problems import PROBLEMS
@@ -31,20 +31,20 @@ LAST_SECONDS = 1.0
 """How long a new connection may take to send its request while the server drains."""
 LONGEST_TARGET = 8192
 MOST_PIPELINED = 100
-HOST = re.compile(r"(?:(\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+)|([a-z0-9_.-]*))(?::\d*)?")
 VERSIONS = ("1.0", "1.1")
-ASKING = (b"upgrade", b"connection", b"http2-settings")
+UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
 SHORT = 2**16
 """A body of at most so many bytes goes out in one piece with its head."""
 
 
 class Transport:
-    """A connection's transport that sends an answer's head together with its body, and whose closing lets the client
-    read the answer first.
+    """A connection's transport with two differences.
 
-    A call of the system for each costs a small answer a twentieth of its time. A head whose body does not follow at
-    once goes out alone. A socket that is closed with bytes that nobody read resets the connection, and the reset
-    overtakes the answer.
+    It sends an answer's head together with its body: a system call for each would cost a small answer a twentieth of
+    its time. A head whose body does not follow at once goes out alone.
+
+    When it closes, the client can still read the answer: closing a socket with bytes that nobody has read resets the
+    connection, and the reset overtakes the answer. So where a body is still coming, the connection lingers first.
     """
 
     def __init__(self, transport: Any, protocol: "Protocol") -> None:
@@ -94,7 +94,9 @@ class Transport:
 class Protocol(HttpToolsProtocol):
     """One connection.
 
-    `since` is when it began to wait for what it waits for: a request, the rest of one, or the end of its lingering.
+    `since` is when it began to wait for what it waits for now: a request, the rest of one, or the end of its lingering;
+    `paused` is when its client stopped taking the answer. While `parsing`, a request that was found is kept `unstarted`
+    until the parser has returned; while `starting`, it runs outside of any task.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -147,8 +149,11 @@ class Protocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def _start(self) -> None:
-        """Starts what the parser has found. A POST that has come whole is run at once, and becomes a task only where it
-        has to wait for something: a small computation does not, and a task of its own is a tenth of its time."""
+        """Starts the request that the parser has found.
+
+        A POST that has arrived whole is run at once, and becomes a task only where it has to wait for something. A
+        small computation never waits, and a task would add a tenth to its time.
+        """
         if self.unstarted is None:
             return
         (cycle, app), self.unstarted = self.unstarted, None
@@ -172,10 +177,10 @@ class Protocol(HttpToolsProtocol):
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Goes on with a request that asked for another protocol as if it had not (RFC 9110, 7.8).
 
-        The parser leaves such a request's body alone, so its head is parsed anew, without the asking.
+        The parser does not read the body of such a request, so its head is parsed again without the upgrade's headers.
         """
         head = [b" ".join((self.parser.get_method(), self.url, b"HTTP/" + self.parser.get_http_version().encode()))]
-        head += [name + b": " + value for name, value in self.headers if name not in ASKING]
+        head += [name + b": " + value for name, value in self.headers if name not in UPGRADE_HEADERS]
         self.parser = httptools.HttpRequestParser(self)
         self._parse(b"\r\n".join([*head, b"connection: close", b"", rest]))
 
@@ -364,19 +369,3 @@ def _go_on(begun: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any
 
 class _Stop(Exception):
     """Ends the parsing of a request that has been refused."""
-
-
-@lru_cache(1024)
-def is_allowed(host: bytes) -> bool:
-    """Whether this server answers for a Host: an address, a name without a dot, or one that the settings list.
-
-    A page whose own name has been made to lead to this server (DNS rebinding) comes with that name, and such names have
-    a dot.
-    """
-    name = HOST.fullmatch(host.decode("latin-1").lower())
-    if name is None:
-        return False
-    if name[1] is not None or "." not in name[2] or name[2].endswith(".localhost"):
-        return True
-    allowed = [entry.strip().lower() for entry in settings().allowed_hosts.split(",")]
-    return "*" in allowed or name[2].rstrip(".") in allowed

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from app.access import Keys, RateLimit, network_of
-from app.protocol import is_allowed
+from app.hosts import is_allowed
 from app.settings import Settings
 from tests.conftest import ROOT, Server
 from tests.test_bad_input import refused
