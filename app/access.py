@@ -1,8 +1,8 @@
 """Who may compute, and how much: API keys, and a rate limit by cost. Both are off unless a setting switches them on.
 
-The limit is a token bucket for each key, or where there are no keys for each address: it holds a minute's worth of
-units and fills up steadily. A request is let in while anything is left; what it costs is known once it has been read,
-and is taken off then, so that a large one may leave a debt that time must pay before the next.
+The limit is a token bucket for each key, or for each address where there are no keys. It holds a minute's worth of
+units and fills up steadily. A request is let in while anything is left. What it costs is known only once it has been
+read, and is taken off then: a large request may leave a debt, which time must pay before the next one is let in.
 """
 
 import hashlib
@@ -22,8 +22,9 @@ from app.observation import PROBES
 from app.settings import settings
 
 WINDOW = 60
-"""Seconds of the policy: a bucket holds as much as these fill up."""
+"""How many seconds an empty bucket takes to fill up."""
 MOST_BUCKETS = 100_000
+"""Beyond these, the bucket that was not used for longest is forgotten."""
 
 
 def units(numbers: int, work: int) -> float:
@@ -82,7 +83,7 @@ class Bucket:
 
 
 class RateLimit:
-    """Buckets of `size` units by whom they belong to; a bucket that has not been seen for long is full."""
+    """A bucket of `size` units for each holder, a key or an address; one that is not there is full."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -90,12 +91,12 @@ class RateLimit:
         self.lock = Lock()
 
     def level(self, whose: str) -> float:
-        """What is left now."""
+        """What is left in a bucket now; a debt is negative."""
         with self.lock:
             return self._filled(whose).level
 
     def take(self, whose: str, cost: float) -> None:
-        """Safe from any thread."""
+        """Takes a cost off, which may leave a debt; safe from any thread."""
         with self.lock:
             self._filled(whose).level -= cost
 
@@ -104,6 +105,7 @@ class RateLimit:
         return max(0, math.ceil((wanted - level) * WINDOW / self.size))
 
     def _filled(self, whose: str) -> Bucket:
+        """The bucket as it is now, put last in the order of use."""
         now = monotonic()
         bucket = self.buckets.pop(whose, None) or Bucket(self.size, now)
         bucket.level = min(self.size, bucket.level + (now - bucket.at) * self.size / WINDOW)
@@ -115,7 +117,7 @@ class RateLimit:
 
 
 class Access:
-    """Lets POSTs in with a key, where there are keys, and everything while its bucket lasts, where there is a limit."""
+    """Where there are keys, a POST needs one; where there is a limit, every request needs a unit in its bucket."""
 
     def __init__(self, app: ASGIApp, keys: Keys, rate: int) -> None:
         self.app = app
@@ -148,7 +150,7 @@ class Access:
         return network_of(scope["client"][0] if scope["client"] else "")
 
     def _limited(self, limit: RateLimit, whose: str, scope: Scope, send: Send) -> Send:
-        """Takes a request's first unit; a `send` that adds what is left. Raises where nothing is."""
+        """Takes a request's first unit, and returns a `send` that tells what is left; raises where nothing is left."""
         policy = {"RateLimit-Policy": f'"cost";q={limit.size};w={WINDOW}'}
         level = limit.level(whose)
         if level < 1:
@@ -178,7 +180,7 @@ def key_of(headers: Mapping[bytes, bytes]) -> bytes | None:
 
 
 def network_of(address: str) -> str:
-    """An address, of IPv6 the network of 64 bits that one customer has at least."""
+    """Whose bucket an address counts against: in IPv6 that of its network of 64 bits, the least that a customer has."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

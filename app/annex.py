@@ -33,8 +33,8 @@ from app.memory import LARGE_PAGES
 HEAD = struct.Struct("!cI")
 PIECE = 2**18
 FILL, ROOM = 2**22, 2**24
-"""How much of an answer is told at once; and how large its file grows, where each piece takes the place of an earlier
-one. Multiples of a piece, so that none lies across the end."""
+"""The server is told of an answer each FILL bytes. Its file is a ring of ROOM bytes, in which later pieces take the
+place of those that the server has read. Both are multiples of PIECE, so that no piece lies across the ring's end."""
 SIGNALS = {signal.SIGTERM, signal.SIGINT}
 IDLE_SECONDS = 30.0
 GONE_SECONDS = 1.0
@@ -44,6 +44,7 @@ Frame = tuple[bytes, bytes]
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Frame:
+    """The next frame; raises IncompleteReadError where the other side has gone."""
     kind, length = HEAD.unpack(await reader.readexactly(HEAD.size))
     return kind, await reader.readexactly(length)
 
@@ -63,7 +64,7 @@ async def write_pieces(writer: asyncio.StreamWriter, kind: bytes, content: bytes
 
 
 async def connected(connection: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """The streams of a socket; a drain of the writer waits until all has gone."""
+    """The streams of a socket; the writer's `drain` waits until all has been handed to the system."""
     reader, writer = await asyncio.open_connection(sock=connection)
     writer.transport.set_write_buffer_limits(high=0)
     return reader, writer
@@ -164,7 +165,7 @@ class Annex:
 
 
 def ignore(numbers: int, work: int) -> None:
-    """Where there is no rate limit."""
+    """The charge where there is no rate limit."""
 
 
 def died() -> ProblemError:
@@ -173,7 +174,7 @@ def died() -> ProblemError:
 
 
 class Annexes:
-    """The children of a server: as many as there are large requests at once, those idle for long sent away."""
+    """The children of a server: as many as there are large requests at once; one that has long been idle is ended."""
 
     def __init__(self) -> None:
         self.idle: list[Annex] = []

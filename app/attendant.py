@@ -26,20 +26,24 @@ from app.memory import memory
 from app.metrics import join
 
 NICENESS = 5
-"""The event loop of the server goes before the children's work."""
+"""The server's event loop comes before the children's work."""
 KILL_FIRST = 500
 """What the system adds to a child's score when it must end a process for want of memory (Linux)."""
 
 
 class Attendant:
+    """Answers the jobs that come over a socket, one at a time, through the handlers of the compute routes.
+
+    An answer of known length goes through the answer file: `written` bytes of it so far (None for an answer that goes
+    over the socket), of which the server knows `told` and has read `taken`, so that their place is free again.
+    """
+
     def __init__(self, routes: Mapping[str, ASGIApp], files: socket.socket, answer_file: int) -> None:
         self.routes = routes
         self.files, self.answer_file = files, answer_file
         self.started = False
         self.written: int | None = None
         self.told = self.taken = 0
-        """How far the answer was written to its file, where it goes there; of how much the server knows; and how much
-        it has taken, so that its place is free again."""
         self.more_room = asyncio.Event()
         self.jobs: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
         self.gone = asyncio.Event()
@@ -88,7 +92,7 @@ class Attendant:
                 self.writer.close()  # The server ends this process then, and its answer in the middle.
                 return
             await answer_error(Request(scope), error)(scope, self.receive, self.send)
-        while any(gate.in_use for gate in gates().values()):  # The client has gone, and its thread goes on.
+        while any(gate.in_use for gate in gates().values()):  # The client has gone, but its computation has not ended.
             await asyncio.sleep(0.01)
         write_frame(self.writer, b"e")
         await self.writer.drain()

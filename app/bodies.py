@@ -72,14 +72,14 @@ def release(body: Body) -> None:
 
 
 class BodyBudget:
-    """The bytes of all bodies that were read, or are being read, for a slot: together at most `most`."""
+    """How many bytes the bodies of all large requests hold together, read or still being read: at most `most`."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.held = 0
 
     def take(self, size: int) -> None:
-        """Raises the 503 where so much more would be too much."""
+        """Counts `size` more bytes; raises the 503 where they are too many."""
         if self.held + size > self.most:
             detail = f"The bodies that this server is reading fill {self.held} bytes; it holds at most {self.most}."
             raise ProblemError("overloaded", detail, {"Retry-After": "1", "Connection": "close"})
@@ -91,7 +91,7 @@ class BodyBudget:
 
 
 class BodyShare:
-    """One request's part of the budget, and the file of its body where it has one."""
+    """One request's part of the budget, and the file that its body may be in."""
 
     def __init__(self, budget: BodyBudget) -> None:
         self.budget = budget
@@ -128,9 +128,10 @@ def anything(body: Body) -> bool:
 async def read_body(
     headers: Headers, message: Message, receive: Receive, share: BodyShare, stays: Callable[[Body], bool]
 ) -> Body | Spool:
-    """The whole body, whose first message is there; in a file unless it `stays`, which is asked as it comes.
+    """The whole body, from its first `message` on; in a file for an annex unless it `stays` in this process.
 
-    Raises where it has too many bytes, or where all bodies together have.
+    `stays` is asked of what has come so far, after each piece. Raises where the body has too many bytes, or where all
+    bodies together have.
     """
     most = settings().max_body_bytes
     declared = headers.get(b"content-length", b"0")

@@ -65,21 +65,21 @@ class Load(NamedTuple):
 
 LOOP_BYTES, LOOP_NUMBERS, LOOP_WORK = 16 * 2**10, 20_000, 2_000_000
 THREAD_BYTES, THREAD_NUMBERS, THREAD_WORK = 2 * 2**20, 1_000_000, 2_000_000_000
-
-
 TEXT, BASE64, BINARY = 1.0, 0.25, 0.0
-"""What it costs to read and write arrays in a form, beside JSON's numbers. Binary ones come and go as they lie in
-memory."""
+"""What reading and writing a number costs in each form, relative to JSON's text. Binary arrays are used as they lie in
+the body."""
 
 
 def place(size: int, numbers: int, work: int, cost: float = TEXT) -> Place:
     """Where a request is answered, by an estimate of its work.
 
-    `size`: bytes of the body, which are read at about 3 ns each. `numbers`: that it makes the server hold, read or
-    written at about 30 ns each. `cost`: what part of that its form takes. `work`: multiplications, some 10^9 a second
-    and core for small matrices, 10^10 for large ones. The event loop takes what keeps others waiting for no more than
-    two milliseconds or so; a thread what holds the interpreter's lock for no more than some ten milliseconds at a time,
-    or can do without being stopped at once when its client goes.
+    `size`: the bytes of the body, which take about 3 ns each to read. `numbers`: those that the server has to hold,
+    which take about 30 ns each to read or write. `cost`: the share of these times that the form takes. `work`: the
+    multiplications, of which a core does some 10^9 a second in small matrices and 10^10 in large ones.
+
+    The event loop takes what keeps others waiting for no more than about two milliseconds. A thread takes what holds
+    the interpreter's lock for no more than some ten milliseconds at a time, and what need not be stopped at once when
+    its client goes. An annex takes the rest.
     """
     if size <= LOOP_BYTES and numbers <= LOOP_NUMBERS and work <= LOOP_WORK:
         return Place.LOOP
@@ -162,14 +162,14 @@ class ComputeRoute(APIRoute):
         annexed = "annex" in scope
         asked, load = self.decode(body, read, cost, last=annexed)
         if annexed:
-            memory.give_back()  # What reading took, so that it does not add to what computing and writing take.
+            memory.give_back()  # Else the memory that reading took would add to that of computing and writing.
         elif load.place is Place.ANNEX:
             return None
         else:
             release(body)
         account(scope, load)
         answer, encoding = self.content(asked, write), asked.encoding
-        del asked  # The request's arrays would be there while the answer is written.
+        del asked  # Else the request's arrays would take memory while the answer is written.
         if write is write_json:
             hand_over(answer)
         return write(answer, encoding)

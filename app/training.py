@@ -39,10 +39,12 @@ STREAMS = (SSE, JSON_LINES)
 PROGRESS_SECONDS = 0.1
 """At most one progress event in this time, so that short epochs do not flood the line."""
 
-
 AHEAD = 16
+"""How many events of a stream may wait for its client before the run waits too."""
 THREAD_STEPS = 100
+"""A run of more steps is an annex's."""
 WORK_SECONDS, REST_SECONDS = 0.005, 0.00005
+"""After so much work a run rests for a moment; see `Run.stop`."""
 
 
 class Run:
@@ -109,7 +111,7 @@ class Run:
 
 
 def counted(events: Iterator[Event], gone: Flag) -> Iterator[Event]:
-    """The same events, with epochs and the end of the run counted."""
+    """The same events; the metrics count each epoch, and what ended the run."""
     reason = "problem"
     try:
         for event in events:
@@ -123,14 +125,14 @@ def counted(events: Iterator[Event], gone: Flag) -> Iterator[Event]:
 
 
 class TrainRoute(ComputeRoute):
-    """The route of training: its work is always a thread's or an annex's, and a client that goes away ends it."""
+    """The route of training: it always works in a thread or an annex, and ends when its client goes."""
 
     stream_forms = STREAMS
 
     async def handle_post(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = gates()["training"]
         try:
-            # First of all: a refusal under load is not to cost what an answer does.
+            # Before anything else: under load, a refusal must cost little.
             gate.require_place()
             await self.handle_run(gate, scope, receive, send)
         except REFUSALS as error:
@@ -156,14 +158,14 @@ class TrainRoute(ComputeRoute):
             gone.set()
 
     def is_long(self, body: Body, read: Reader) -> bool:
-        """Whether a run is an annex's: in a thread, its many steps would keep the event loop from the interpreter.
+        """Whether a run belongs in an annex: in a thread, many steps would keep the event loop from the interpreter.
 
-        Raises what is wrong with a small request.
+        Raises what is wrong with the request.
         """
         return self.decode(body, read)[0].steps() > THREAD_STEPS
 
     def run(self, scope: Scope, body: Body, read: Reader, gone: Flag) -> Run:
-        """The run that a body asks for; the body is not needed any more."""
+        """The run that a body asks for; the body's memory is given back."""
         asked, load = self.decode(body, read, last=True)
         account(scope, load)
         return Run(asked, gone)
