@@ -50,6 +50,7 @@ async def read_frame(reader: asyncio.StreamReader) -> Frame:
 
 
 def write_frame(writer: asyncio.StreamWriter, kind: bytes, payload: bytes | memoryview = b"") -> None:
+    """Queues a frame; `await writer.drain()` waits until it has gone."""
     writer.write(HEAD.pack(kind, len(payload)))
     if payload:
         writer.write(payload)
@@ -169,6 +170,7 @@ def ignore(numbers: int, work: int) -> None:
 
 
 def died() -> ProblemError:
+    """The problem of a request whose child has died before the answer began."""
     detail = "The process that computed this request died before it could answer; it may have needed too much memory."
     return ProblemError("unavailable", detail, {"Retry-After": "1"})
 
@@ -226,6 +228,7 @@ annexes = Annexes()
 
 
 def job_of(scope: Scope, size: int) -> bytes:
+    """The payload of a job's frame: what the child makes a request of, beside the body."""
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
     return orjson.dumps(
         {
@@ -240,6 +243,7 @@ def job_of(scope: Scope, size: int) -> bytes:
 
 
 def message_of(kind: bytes, payload: bytes) -> Message:
+    """The ASGI message of an answer's frame."""
     if kind == b"p":
         return {"type": "http.response.body", "body": payload, "more_body": True}
     start = orjson.loads(payload)

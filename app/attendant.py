@@ -134,6 +134,7 @@ class Attendant:
 
 
 def scope_of(job: dict[str, Any]) -> Scope:
+    """The ASGI scope that a job describes."""
     return {
         "type": "http",
         "method": "POST",

@@ -90,6 +90,7 @@ def problem_response(
     errors: list[dict[str, Any]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    """A problem as an answer; the log is told its name."""
     state = request.scope.setdefault("state", {})
     state["problem"] = name  # for the log
     body = problem_json(name, detail, state.get("request_id", ""), errors)

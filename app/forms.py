@@ -127,4 +127,5 @@ def name_of(media_type: bytes) -> bytes:
 
 
 def names(forms: Iterable[bytes]) -> str:
+    """The media types of forms, as a list to read."""
     return ", ".join(name_of(form).decode() for form in forms)

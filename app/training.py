@@ -243,6 +243,7 @@ class Stream:
 
 
 def written(name: str, content: dict[str, Any], form: bytes, encoding: str = "json") -> bytes:
+    """An event in one of the two forms of streams."""
     if form == SSE:
         return b"event: " + name.encode() + b"\ndata: " + write(content, encoding) + b"\n\n"
     return write({"event": name, **content}, encoding) + b"\n"

@@ -27,6 +27,7 @@ AVERAGE = (
 
 
 def threshold_of_one_output() -> Any:
+    """The hyperparameter threshold."""
     return hyper(
         None,
         strict=True,
@@ -52,6 +53,7 @@ def mean(values: Array, weights: Array | None) -> Array:
 
 
 def classes(rows: Array, threshold: float | None = None) -> Array:
+    """The class of each row `[batch]`: its largest column, or whether a single one is above the threshold (0.5)."""
     if rows.shape[1] > 1:
         return rows.argmax(axis=1)
     return (rows[:, 0] > (0.5 if threshold is None else threshold)).astype(np.intp)
@@ -79,6 +81,7 @@ def labels(targets: Array) -> Array:
 
 
 def differences(outputs: Array, targets: Array) -> Array:
+    """targets - outputs, in float64."""
     return np.subtract(targets, outputs, dtype=np.float64)
 
 
@@ -140,6 +143,7 @@ class Counts(NamedTuple):
 
 
 def count(outputs: Array, targets: Array, weights: Array | None, threshold: float | None, average: Average) -> Counts:
+    """The counts that precision, recall and F1 are ratios of."""
     p, t = classes(outputs, threshold), labels(targets)
     size = max(outputs.shape[1], 2)
     w = np.ones(len(p)) if weights is None else weights.astype(np.float64)
@@ -265,6 +269,7 @@ class RocAuc:
 
 
 def one_against_rest(scores: Array, positive: Array, weights: Array, label: int) -> float:
+    """The area under the ROC curve of one class; raises InvalidTarget where all examples, or none, are of it."""
     _, ranks = np.unique(scores, return_inverse=True)
     inside, outside = np.bincount(ranks, weights * positive), np.bincount(ranks, weights * ~positive)
     if not (inside.any() and outside.any()):
@@ -300,6 +305,7 @@ class LogLoss:
 
 
 def require_rows_of_probabilities(outputs: Array, slack: float) -> None:
+    """Raises NotProbabilities where an output leaves [0, 1], or several of a row do not add up to 1."""
     sums = outputs.sum(axis=1)
     wrong = ((outputs < 0) | (outputs > 1 + slack)).any(axis=1)
     if outputs.shape[1] > 1:

@@ -48,6 +48,7 @@ def product(t: Array, log_p: Array) -> Array:
 
 
 def floored(p: Array) -> Array:
+    """Probabilities that a derivative may divide by."""
     return np.maximum(p, FLOOR[p.itemsize])
 
 

@@ -176,6 +176,7 @@ def step(
 
 
 def require_finite_state(state: State, layer: int, name: str) -> None:
+    """Raises NonFinite where an array of a parameter's state is not finite."""
     for key, value in state.items():
         if isinstance(value, np.ndarray):
             require_finite(("optimizer_state", "layers", layer, name, key), value)
@@ -186,6 +187,7 @@ def all_parameters(gradients: Gradients) -> list[Array]:
 
 
 def trainable(network: Network, gradients: Gradients) -> list[tuple[int, str, Array]]:
+    """Layer, name and gradient of each parameter that is not frozen."""
     return [
         (i, name, gradient)
         for i, (layer, layer_gradients) in enumerate(zip(network.layers, gradients.layers, strict=True))

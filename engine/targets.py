@@ -17,13 +17,12 @@ REDUCTION = (
 ClassWeights = tuple[float, ...] | None
 SLACK = 1e-6
 """How far above 1 rounding may carry a probability."""
-
-
 FEW = 64
 """Below this size Python's own minimum and maximum of a list are faster than the calls of NumPy."""
 
 
 def require_targets(t: Array, least: float, most: float, expected: str) -> None:
+    """Raises InvalidTarget at the first target that is not from `least` to `most`."""
     numbers = t.ravel().tolist() if t.size <= FEW else (t.min(), t.max())
     if min(numbers) >= least and max(numbers) <= most:
         return
@@ -34,6 +33,7 @@ def require_targets(t: Array, least: float, most: float, expected: str) -> None:
 
 
 def require_probabilities(y: Array, activation: str) -> None:
+    """Raises NotProbabilities at the first output outside [0, 1]; the hint names the activation that mends it."""
     if not (y.min() < 0 or y.max() > 1 + SLACK):
         return
     i, j = (int(k) for k in np.argwhere((y < 0) | (y > 1 + SLACK))[0])
@@ -47,6 +47,7 @@ def require_probabilities(y: Array, activation: str) -> None:
 
 
 def require_class_weights(weights: ClassWeights, outputs: int) -> None:
+    """Raises ShapeMismatch where there is not one class weight for each output."""
     if weights is not None and len(weights) != outputs:
         raise ShapeMismatch(
             ("loss", "class_weights"),

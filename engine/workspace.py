@@ -66,6 +66,7 @@ class Group:
 
 
 def joined(arrays: Iterable[Array]) -> Array:
+    """All numbers of some arrays as one new vector."""
     return np.concatenate([array.ravel() for array in arrays])
 
 

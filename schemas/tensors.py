@@ -20,7 +20,6 @@ LITTLE_ENDIAN = {name: np.dtype(code) for name, code in DTYPES.items()}
 NAME_OF = {dtype.newbyteorder("="): name for name, dtype in LITTLE_ENDIAN.items()}
 """A dtype's own `name` is made anew each time it is asked for, which takes longer than a small array does."""
 DIMENSIONS = {0: "a number", 1: "[n]", 2: "[rows, columns]", 3: "[n, rows, columns]", 4: "[m, n, rows, columns]"}
-NOT_A_NUMBER = "An array holds numbers only, and here is something else."
 
 
 def decode(value: Any, dimensions: tuple[int, ...]) -> Array:
@@ -131,7 +130,13 @@ def _refuse_item(items: list[Any], where: tuple[int, ...]) -> NoReturn:
             expected="number",
             received="array",
         )
-    raise InvalidValue("not_a_number", (*where, j), NOT_A_NUMBER, expected="number", received=json_type(item))
+    raise InvalidValue(
+        "not_a_number",
+        (*where, j),
+        "An array holds numbers only, and here is something else.",
+        expected="number",
+        received=json_type(item),
+    )
 
 
 def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:

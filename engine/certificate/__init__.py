@@ -40,7 +40,6 @@ from engine.rules import Array
 
 __all__ = ["Certificate", "certify"]
 
-
 LARGEST_JUDGED = 1e60
 """Squares and fourth powers of numbers up to here are finite."""
 

@@ -147,6 +147,7 @@ def kinks(loss: Any, base: Last, t: Array) -> Array:
 
 
 def is_piecewise(loss: Any, activation: str) -> bool:
+    """Whether a loss is held to pieces after this activation."""
     if loss.kind == "binary_cross_entropy":
         return not (loss.from_logits or activation == "sigmoid")
     return loss.kind in PIECEWISE

@@ -164,6 +164,9 @@ def _root_sums(directions: Array, amounts: Array) -> Array:
 
 
 def central_differences(f: Surroundings, claimed: Array, nearby: Array, sizes: Array, directions: Array) -> Differences:
+    """Derivatives along `directions` by differences of twelve steps, each extrapolated at the step where truncation and
+    rounding are least together.
+    """
     steps = FIRST_STEP * 0.25 ** np.arange(LEVELS)
     signed = np.concatenate([steps, -steps])
 
@@ -194,6 +197,7 @@ def central_differences(f: Surroundings, claimed: Array, nearby: Array, sizes: A
 def complex_step(
     f: Surroundings, claimed: Array, nearby: Array, sizes: Array, directions: Array, kept: Array
 ) -> ComplexStep:
+    """Derivatives by each of the coordinates `kept`, or by a sample of many, and along `directions`."""
     affordable = max(LEAST, WORK // (8 * max(f.work, 1)))  # at two points, and a complex product is four real ones
     if affordable < len(kept):
         kept = np.sort(np.random.default_rng(SEED).choice(kept, affordable, replace=False))

@@ -33,6 +33,7 @@ class LayerCounts(NamedTuple):
 
 
 def total(terms: list[list[int]]) -> int:
+    """What a sum of products comes to, in integers of any size."""
     return sum(int(np.prod(np.array(row, dtype=object))) for row in terms)
 
 

@@ -140,4 +140,5 @@ def abbreviated(terms: list[list[Any]], total: Any) -> Sum:
 
 
 def product(factors: list[Any]) -> Formula:
+    """A product of single numbers; one factor alone is that number."""
     return number(factors[0]) if len(factors) == 1 else Product(tuple(number(factor) for factor in factors))

@@ -14,8 +14,6 @@ from engine.rules import Array, column
 
 MOST_EXAMPLES = 4
 """Of so many examples of a batch at most, what is done alike for each is shown."""
-
-
 ROUNDINGS = 32
 """Two ways that differ by no more than so many roundings are shown as equal."""
 

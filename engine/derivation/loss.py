@@ -17,6 +17,7 @@ MOST_SHOWN = 16
 
 
 def loss_section(worked: Worked) -> Section:
+    """The loss of each example, their reduction, and the penalty."""
     seen = judged(worked)
     if seen is None:
         gradients = worked.before.evaluation.output_gradients

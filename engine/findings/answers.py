@@ -68,6 +68,7 @@ def logits(p: Array, low: float = -np.inf, high: float = np.inf) -> Array:
 
 
 def log_odds(p: Array) -> Array:
+    """log(p / (1 - p)), held within what exp can take back."""
     odds: Array = np.clip(np.log(p) - np.log1p(-p), -FAR, FAR)
     return odds
 

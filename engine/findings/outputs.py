@@ -80,6 +80,7 @@ class UnreachableLoss:
 
 
 def finite(bound: float) -> float | None:
+    """A bound as evidence: null where there is none, since JSON has no infinity."""
     return bound if math.isfinite(bound) else None
 
 
@@ -194,6 +195,7 @@ class CollapsedOutputs:
 
 
 def differ(rows: Array) -> bool:
+    """Whether any row differs from the first."""
     return bool((rows != rows[:1]).any())
 
 

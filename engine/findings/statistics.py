@@ -46,6 +46,7 @@ class LayerStatistics(NamedTuple):
 
 @np.errstate(all="ignore")
 def statistics(case: Case) -> list[LayerStatistics]:
+    """The statistics of each layer, first to last."""
     found = []
     for i, (layer, (_, z, a), shape) in enumerate(zip(case.network.layers, case.trace, case.shapes, strict=True)):
         slope = case.slopes[i]

@@ -55,6 +55,7 @@ def exact_number(value: Any) -> str:
 
 
 def write(formula: Formula, notation: Notation[T]) -> T:
+    """A whole formula in a notation."""
     return _write(formula, notation, first=True)
 
 
@@ -75,6 +76,7 @@ def pieces(formula: Formula) -> list[tuple[str, Formula]]:
 
 
 def write_piece(operator: str, formula: Formula, notation: Notation[T]) -> T:
+    """One of `pieces`, after the operator that stands before it."""
     written = _write(formula, notation, first=operator != "+")
     return notation.row([notation.symbols(operator), written]) if operator else written
 
