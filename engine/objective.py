@@ -11,6 +11,9 @@ from engine.probability_losses import LossOfProbabilities
 from engine.reduction import example_losses, prepare_targets, reduce, row_scales
 from engine.rules import Array
 
+FEW_WEIGHTS = 100
+"""A loss with more class weights is not remembered after its request, which it would keep a large part of."""
+
 
 class Evaluation(NamedTuple):
     """An objective's value and its derivatives, with every row still unscaled.
@@ -25,12 +28,21 @@ class Evaluation(NamedTuple):
     preactivation_gradients: Array | None
 
 
-@lru_cache(maxsize=256)
 def combination(loss: Loss, activation: str) -> tuple[LossOfProbabilities | None, int]:
     """The loss on logits and their sign, where the loss combines with an activation; (None, 1) elsewhere."""
+    weights = getattr(loss, "class_weights", None)
+    if weights is None or len(weights) <= FEW_WEIGHTS:
+        return _remembered_combination(loss, activation)
+    return _combination(loss, activation)
+
+
+def _combination(loss: Loss, activation: str) -> tuple[LossOfProbabilities | None, int]:
     if isinstance(loss, LossOfProbabilities) and not loss.from_logits and activation in loss.combines_with:
         return loss.on_logits(), loss.combines_with[activation]
     return None, 1
+
+
+_remembered_combination = lru_cache(maxsize=256)(_combination)
 
 
 class LossObjective(NamedTuple):

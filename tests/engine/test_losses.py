@@ -3,6 +3,7 @@
 Central differences, documentation and the completeness of the union are in tests/test_rules.py, for all rules at once.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
@@ -12,6 +13,7 @@ import pytest
 
 from engine.errors import EngineError, InvalidTarget, InvalidWeights, NotProbabilities, ShapeMismatch
 from engine.losses import CosineSimilarity, Huber, Loss, MultiMargin, NegativeLogLikelihood, Poisson, SmoothL1
+from engine.objective import combination
 from engine.probability_losses import BinaryCrossEntropy, CrossEntropy, Focal, KlDivergence
 from engine.reduction import example_losses, prepare_targets, reduce, row_scales
 from engine.rules import Array, column
@@ -398,3 +400,12 @@ def test_cosine_similarity_of_large_numbers(dtype: Any, large: float) -> None:
     assert values == pytest.approx([-(0.5**0.5), -0.8], rel=1e-6)
     share = 8**-0.5 / large
     assert gradients == pytest.approx(np.array([[-share, share], [0.096, -0.072]]), rel=1e-5, abs=0)
+
+
+def test_a_loss_with_many_class_weights_is_not_kept() -> None:
+    """Not even for the next request: a cache of such losses would be as large as many requests together."""
+    few, many = (CrossEntropy(class_weights=(0.5,) * n) for n in (100, 101))
+    for loss, kept in ((few, True), (many, False)):
+        before = sys.getrefcount(loss)
+        assert combination(loss, "softmax") == (replace(loss, from_logits=True), 1)
+        assert (sys.getrefcount(loss) > before) is kept
