@@ -167,6 +167,15 @@ def test_above_the_limit_a_focus_is_told(client: httpx.Client, post: Any) -> Non
     assert len(document(client, focused, "text/html")) < 150_000
 
 
+def test_the_deepest_network_has_a_path_that_is_told(client: httpx.Client) -> None:
+    layers = [{"weights": [[1.0]], "bias": [0.0], "activation": "identity"}] * 1000
+    asked = {"network": {"layers": layers}, "inputs": [[2.0]], "targets": [[0.0]], "loss": "half_squared_error"}
+    response = client.post("/v1/explain", json={**asked, "focus": {"layer": 0, "index": [0, 0]}})
+    assert response.status_code == 200, response.text
+    (path,) = response.json()["sections"][-1]["steps"][0]["terms"]
+    assert path == [2.0] + [1.0] * (2 * 999) + [2.0]
+
+
 def test_the_limit_lets_through_what_it_says(client: httpx.Client, post: Any) -> None:
     # One example, n inputs, one unit: 11 * (n + 1) + 14 numbers.
     fits = {"network": {"layers": [{"weights": [[0.1]] * 906, "bias": [0], "activation": "tanh"}]},

@@ -125,10 +125,7 @@ def _paths_section(chain: Chain) -> Section | None:
         ways *= widths[i + 1] * (widths[i] if by_rows else 1)
         if ways > MOST_PATHS:
             return None
-    terms = []
-    for n in range(chain.worked.batch):
-        start = [] if chain.sources is None else [chain.sources[n]]
-        terms += _paths_from(chain, n, chain.layer, chain.unit, start)
+    terms = [factors for n in range(chain.worked.batch) for factors in _paths(chain, n)]
     text = (
         "Multiplied out, the gradient is a sum over all paths from the parameter to the loss. Each is a product: "
         + ("" if chain.sources is None else "the input, ")
@@ -140,21 +137,28 @@ def _paths_section(chain: Chain) -> Section | None:
     return Section("All paths", (Statement(text, formula, chain.gradient, terms),))
 
 
-def _paths_from(chain: Chain, n: int, i: int, j: int, before: list[Any]) -> list[list[Any]]:
-    """For each path from unit j of layer i on its factors, after those `before` it."""
-    if i == chain.last:
-        return [[*before, chain.deltas[i][n, j]]]
-    activation, weights = chain.layers[i].activation, chain.layers[i + 1].weights
+def _paths(chain: Chain, n: int) -> list[list[Any]]:
+    """The factors of each path from the parameter to the loss, for one example."""
+    # The unit that a path has reached, and its factors so far.
+    paths: list[tuple[int, list[Any]]] = [(chain.unit, [] if chain.sources is None else [chain.sources[n]])]
+    for i in range(chain.layer, chain.last):
+        weights = chain.layers[i + 1].weights
+        paths = [
+            (m, [*factors, slope, weight])
+            for j, factors in paths
+            for k, slope in _outputs(chain, n, i, j)
+            for m, weight in enumerate(weights[k])
+        ]
+    return [[*factors, chain.deltas[chain.last][n, j]] for j, factors in paths]
+
+
+def _outputs(chain: Chain, n: int, i: int, j: int) -> list[tuple[int, Any]]:
+    """The outputs of layer i that hear unit j's preactivation, each with its derivative by that."""
+    activation = chain.layers[i].activation
     _, z, a = chain.worked.before.trace[i]
     if works_by_rows(activation):
-        outputs = list(enumerate(jacobian_column(activation, z[n], a[n], j)))
-    else:
-        outputs = [(j, slopes(activation, z[n : n + 1, j : j + 1], a[n : n + 1, j : j + 1])[0, 0])]
-    found = []
-    for k, slope in outputs:
-        for m in range(weights.shape[1]):
-            found += _paths_from(chain, n, i + 1, m, [*before, slope, weights[k, m]])
-    return found
+        return list(enumerate(jacobian_column(activation, z[n], a[n], j)))
+    return [(j, slopes(activation, z[n : n + 1, j : j + 1], a[n : n + 1, j : j + 1])[0, 0])]
 
 
 def _update_section(chain: Chain) -> Section:
