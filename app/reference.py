@@ -1,6 +1,7 @@
 """The GET routes: catalog, examples, problems, health, versions."""
 
 import platform
+from functools import cache
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -81,6 +82,12 @@ class Version(BaseModel):
     limits: LimitsInForce = Field(description="The limits in force here.")
 
 
+@cache
+def _versions() -> dict[str, str]:
+    """The versions of the libraries, once: looking them up takes milliseconds."""
+    return {name: metadata.version(name) for name in LIBRARIES}
+
+
 def _json(content: Any) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
@@ -159,8 +166,8 @@ async def get_readiness() -> Response:
 async def get_version() -> Response:
     """The versions of the service and its libraries, and the limits in force."""
     limits = settings().model_dump(include=set(LimitsInForce.model_fields))
-    libraries = {name: metadata.version(name) for name in LIBRARIES}
-    return _json({"version": VERSION, "python": platform.python_version(), "libraries": libraries, "limits": limits})
+    versions = {"version": VERSION, "python": platform.python_version(), "libraries": _versions()}
+    return _json({**versions, "limits": limits})
 
 
 @router.get(
