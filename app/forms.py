@@ -13,6 +13,7 @@ import orjson
 from app.errors import ProblemError
 from schemas import large_json, safetensors
 from schemas.answers import write
+from schemas.duplicates import require_distinct_names
 from schemas.limits import Body
 
 JSON = b"application/json"
@@ -28,15 +29,20 @@ QUALITY = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 def read_json(body: Body) -> Any:
     """The decoded body, with arrays in the place of large matrices; raises the problem that says where it stops being
-    JSON."""
+    JSON, and InvalidValue where a name stands twice in an object."""
     found = large_json.read(body)
-    return read_json_plainly(body) if found is None else found
+    if found is None:
+        return read_json_plainly(body)
+    require_distinct_names(body, found)
+    return found
 
 
 def read_json_plainly(body: Body) -> Any:
     """The same with lists throughout."""
     try:
-        return orjson.loads(body)
+        found = orjson.loads(body)
+        require_distinct_names(body, found)
+        return found
     except orjson.JSONDecodeError as error:
         detail = f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
     # Raised out here, since an error keeps the one in whose handling it was raised, and that one has the whole body.

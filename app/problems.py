@@ -175,6 +175,12 @@ PROBLEMS = {
         "All sample weights or class weights that count are 0, so a weighted mean is undefined.",
         "Give at least one example a weight above 0, or use the reduction sum.",
     ),
+    "duplicate-name": Problem(
+        422,
+        "A name stands twice in an object",
+        "JSON leaves open which of two values of one name counts, and readers differ; here neither does.",
+        "Leave one of the two out.",
+    ),
     "conflict": Problem(
         422, "Two fields exclude each other", "Only one of the fields may be given.", "Leave one of them out."
     ),

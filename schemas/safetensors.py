@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from engine.rules import Array
+from schemas.duplicates import require_distinct_names
 from schemas.errors import InvalidValue, json_type
 from schemas.limits import Body
 
@@ -101,8 +102,9 @@ def _rest(metadata: Any) -> dict[str, Any]:
     """All that is no tensor."""
     if type(metadata) is not dict or not all(type(value) is str for value in metadata.values()):
         raise MalformedTensors(f"{METADATA} is no object of strings")
+    text = metadata.get(TEXT, "{}")
     try:
-        rest = orjson.loads(metadata.get(TEXT, "{}"))
+        rest = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise MalformedTensors(
             f"the entry {TEXT} of {METADATA} is no JSON: {error.msg} (line {error.lineno}, column {error.colno})"
@@ -115,6 +117,7 @@ def _rest(metadata: Any) -> dict[str, Any]:
             expected="object",
             received=json_type(rest),
         )
+    require_distinct_names(text.encode(), rest)
     return rest
 
 

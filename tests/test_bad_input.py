@@ -2,9 +2,11 @@
 
 import copy
 import json
+from base64 import b64encode
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.conftest import SHARED
@@ -189,6 +191,48 @@ def test_not_json(client: httpx.Client, body: bytes) -> None:
 def test_json_that_is_no_object(client: httpx.Client, body: str) -> None:
     response = client.post("/v1/step", content=body, headers={"Content-Type": "application/json"})
     assert refused(response, 422, "wrong-type")["errors"][0]["pointer"] == ""
+
+
+REPEATED = {
+    "of the request": (b"{", b'{"loss": "mse",', "/loss"),
+    "of a rule": (b'{"kind": "sgd",', b'{"kind": "sgd", "learning_rate": 1,', "/optimizer/learning_rate"),
+    "of a layer": (b'"name": "output"', b'"name": "a:b", "name": "output"', "/network/layers/2/name"),
+    "written otherwise": (b"{", b'{"l\\u006fss": "mse",', "/loss"),
+    "with the same value": (b'"sgd"', b'"sgd", "kind": "sgd"', "/optimizer/kind"),
+    "of an unknown object": (b"{", b'{"a": [1, {"b/c": 2, "b/c": 3}],', "/a/1/b~1c"),
+    "deep below": (b"{", b'{"a": ' + b"[" * 900 + b'{"b": 1, "b": 2}' + b"]" * 900 + b",", "/a" + "/0" * 900 + "/b"),
+    "too deep to be found": (b"{", b'{"a": ' + b"[" * 1020 + b'{"b": 1, "b": 2}' + b"]" * 1020 + b",", ""),
+}
+
+
+@pytest.mark.parametrize("rows", [1, 20_000], ids=["small", "large"])
+@pytest.mark.parametrize("encoding", ["json", "base64"])
+@pytest.mark.parametrize("case", REPEATED)
+def test_a_name_that_stands_twice(
+    client: httpx.Client, textbook: dict[str, Any], case: str, encoding: str, rows: int
+) -> None:
+    """Readers of JSON take the first value or the last: a silent choice between two learning rates."""
+    inputs = np.tile(textbook["inputs"], (rows, 1))
+    request = {**textbook, "inputs": inputs.tolist(), "targets": [0] * rows, "include": ["loss"]}
+    if encoding == "base64":
+        request["inputs"] = {"dtype": "float64", "shape": [rows, 3], "base64": b64encode(inputs.tobytes()).decode()}
+    body = json.dumps(request).encode()
+    headers = {"Content-Type": "application/json"}
+    assert client.post("/v1/step", content=body, headers=headers).status_code == 200
+    once, twice, pointer = REPEATED[case]
+    assert once in body
+    problem = refused(
+        client.post("/v1/step", content=body.replace(once, twice, 1), headers=headers), 422, "duplicate-name"
+    )
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("name", ["a:b", '":"', "\\", "::::"])
+def test_colons_in_texts_are_no_names(client: httpx.Client, textbook: dict[str, Any], name: str) -> None:
+    answer = client.post("/v1/step", json=changed(textbook, "/network/layers/0/name", name))
+    assert answer.json()["layers"][0]["name"] == name
+    problem = refused(client.post("/v1/step", json={**textbook, name: {name: name}}), 422, "unknown-field")
+    assert problem["errors"][0]["pointer"] == f"/{name}"
 
 
 def test_a_hundred_thousand_layers(client: httpx.Client, textbook: dict[str, Any]) -> None:

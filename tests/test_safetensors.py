@@ -323,6 +323,13 @@ def test_metadata_that_is_no_object(client: httpx.Client, rest: Any) -> None:
     assert problem["errors"][0]["pointer"] == ""
 
 
+def test_a_name_that_stands_twice_in_the_metadata(client: httpx.Client) -> None:
+    text = '{"optimizer": {"kind": "sgd", "learning_rate": 0.1, "learning_rate": 0.2}}'
+    body = save({"inputs": np.ones((1, 3))}, {"json": text})
+    problem = refused(send(client, "/v1/step", body), 422, "duplicate-name")
+    assert problem["errors"][0]["pointer"] == "/optimizer/learning_rate"
+
+
 def test_without_metadata_fields_are_missing(client: httpx.Client) -> None:
     problem = refused(send(client, "/v1/forward", save({"inputs": np.ones((1, 3))})), 422, "missing")
     assert problem["errors"][0]["pointer"] == "/network"
