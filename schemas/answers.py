@@ -201,7 +201,7 @@ def include_names(model: type[BaseModel]) -> list[str]:
     names = list(model.model_fields)
     if "layers" in names:
         layer: Any = model.model_fields["layers"].annotation
-        names += [name for name in layer.__args__[0].model_fields if name != "name"]
+        names += layer.__args__[0].model_fields
     return names
 
 

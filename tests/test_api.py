@@ -271,6 +271,8 @@ def test_include(post: Any, textbook: dict[str, Any]) -> None:
     assert some == {"layers": [{"name": x["name"], "preactivations": x["preactivations"]} for x in full["layers"]]}
     assert post("/v1/step", {**textbook, "include": ["layers"]}) == {"layers": full["layers"]}
     assert post("/v1/step", {**textbook, "include": []}) == {}
+    names = [{"name": layer["name"]} for layer in full["layers"]]
+    assert post("/v1/step", {**textbook, "include": ["name"]}) == {"layers": names}
 
 
 def decoded(tensor: dict[str, Any]) -> Any:
