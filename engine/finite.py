@@ -40,6 +40,8 @@ def _hint(where: Where, array: Array) -> str:
     hints = ["Scale inputs and weights down"]
     if where[0] in ("loss", "example_losses"):
         hints = ["Look for outputs of exactly 0 or 1, which a loss with from_logits avoids", "scale targets down"]
+    elif where[0] == "penalty":
+        hints = ["Lower l1 and l2 of the regularization", "scale weights down"]
     elif where[0] in ("network", "optimizer_state"):
         hints = ["Lower the learning rate", "give eps a value above 0", "look into the posted optimizer_state"]
     if array.dtype == np.float32:

@@ -93,10 +93,9 @@ def _differentiate(
         loss = None if loss is None else loss + penalty
         for layer, layer_gradients in zip(network.layers, gradients.layers, strict=True):
             layer_gradients.parameters["weights"] += regularization.gradient(layer.weights)
-    if loss is not None and not math.isfinite(loss):
-        require_finite(("loss",), np.asarray(loss))
-    if not math.isfinite(penalty):
-        require_finite(("penalty",), np.asarray(penalty))
+    if not math.isfinite(penalty if loss is None else loss):
+        for quantity, value in (("loss", evaluation.loss), ("penalty", penalty), ("loss", loss)):
+            require_finite((quantity,), np.asarray(0.0 if value is None else value))
     places = trainable(network, gradients)
     gradient_norm = norm([g for _, _, g in places])
     frozen = any(layer.frozen for layer in network.layers)
