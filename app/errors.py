@@ -109,7 +109,10 @@ def answer_error(request: Request, error: Exception) -> Response:
             return problem_response(request, error.name, error.detail, headers=error.headers)
         case HTTPException():
             name = STATUS_NAMES.get(error.status_code, "internal-error")
-            return problem_response(request, name, PROBLEMS[name].meaning, headers=error.headers)
+            headers = dict(error.headers or {})
+            if headers.get("Allow") == "GET":  # Routes do not know that HEAD is answered for them.
+                headers["Allow"] = "GET, HEAD"
+            return problem_response(request, name, PROBLEMS[name].meaning, headers=headers)
         case MemoryError() | OSError():
             return problem_response(request, "unavailable", EXHAUSTED, headers={"Retry-After": "1"})
         case _:
@@ -186,8 +189,10 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
         least, most = context.get("min_length"), context.get("max_length")
         expected = f"at least {least}" if least is not None else f"at most {most}"
         noun = "characters" if kind.startswith("string") else "items"
-        code = "empty_array" if kind == "too_short" and context.get("actual_length") == 0 else "out_of_range"
-        return _error(where, code, "This has the wrong length.", f"{expected} {noun}", context.get("actual_length"))
+        length = context.get("actual_length")
+        if kind == "too_short" and length == 0:
+            return _error(where, "empty_array", "This array is empty.", f"{expected} {noun}", length)
+        return _error(where, "out_of_range", "This has the wrong length.", f"{expected} {noun}", length)
     if kind == "finite_number":
         return _error(where, "out_of_range", "This number must be finite.", "a finite number")
     if kind == "int_type" and isinstance(value, float) and abs(value) >= 2**63:

@@ -44,9 +44,19 @@ def read_json_plainly(body: Body) -> Any:
         require_distinct_names(body, found)
         return found
     except orjson.JSONDecodeError as error:
-        detail = f"The body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+        detail = f"The body is not JSON: {_reason(body, error)}."
     # Raised out here, since an error keeps the one in whose handling it was raised, and that one has the whole body.
     raise ProblemError("malformed-json", detail)
+
+
+def _reason(body: Body, error: orjson.JSONDecodeError) -> str:
+    """Why a body is not JSON, and where; of bytes that are no UTF-8 orjson does not say where they are."""
+    if error.pos == 0:
+        try:
+            bytes(body).decode()
+        except UnicodeDecodeError as wrong:
+            return f"byte {wrong.start + 1} is not valid UTF-8, in which JSON is written"
+    return f"{error.msg} (line {error.lineno}, column {error.colno})"
 
 
 def read_safetensors(body: Body) -> Any:

@@ -38,6 +38,8 @@ def prepare_targets(loss: Loss, targets: Array, shape: tuple[int, ...], dtype: A
         hint = None
         if targets.ndim == 1 and outputs == 1:
             hint = f"{loss.kind} takes one number for each output: [[0], [1]] in place of [0, 1]."
+        elif targets.shape == (batch, 1) and loss.takes_labels:
+            hint = "Class labels are one list, not rows: [0, 2] in place of [[0], [2]]."
         raise ShapeMismatch(
             ("targets",),
             "The targets have not the shape of the outputs.",

@@ -99,6 +99,8 @@ SYNONYMS = {
     "alpha": "rho",
     "units_by_inputs": "pytorch torch outputsbyinputs",
     "inputs_by_units": "keras tensorflow jax flax inputsbyoutputs",
+    "float64": "double f64 fp64",
+    "float32": "single f32 fp32",
     "validation": "validationdata valdata validationsplit",
     "negative_slope": "alpha slope leak",
 }

@@ -47,7 +47,7 @@ def decode(value: Any, dimensions: tuple[int, ...]) -> Array:
             "This array has one dimension and needs two.",
             expected=DIMENSIONS[2],
             received=[len(value)],
-            hint="Batch first: a single example is [[1, 2, 3]], a batch of one.",
+            hint="A matrix is a list of rows: [[1, 2, 3]] has one, as inputs with a single example do.",
         )
     kinds = set(map(type, value))
     if not kinds <= NUMBERS:
@@ -140,7 +140,7 @@ def _refuse_item(items: list[Any], where: tuple[int, ...]) -> NoReturn:
 
 
 def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
-    expected = '{"dtype": "float64" or "float32", "shape": [...], "base64": "..."}'
+    expected = '{"dtype": "float64", "shape": [...], "base64": "..."}'
     if set(value) != {"dtype", "shape", "base64"}:
         raise InvalidValue(
             "wrong_type", (), "An array as an object has dtype, shape and base64.", expected=expected, received="object"

@@ -61,6 +61,7 @@ CASES = {
     "null in array": (W, [[1, 2, 3], [1, 2, 3], [1, None, 3]], "not-a-number", W + "/2/1", "number", "null"),
     "null in vector": ("/network/layers/0/bias", [1, None, 1], "not-a-number", "/network/layers/0/bias/1", "number", "null"),
     "string for array": (W, "1,2,3", "wrong-type", W, "array of numbers", "string"),
+    "one dimension of weights": (W, [1, 2, 3], "wrong-dimensions", W, "[rows, columns]", [3]),
     "one dimension": ("/inputs", [1, 2, 3], "wrong-dimensions", "/inputs", "[rows, columns]", [3]),
     "three dimensions": ("/inputs", [[[1, 2, 3]]], "wrong-dimensions", "/inputs/0/0", "number", "array"),
     "empty batch": ("/inputs", [], "empty-array", "/inputs", "at least one item", [0]),
@@ -144,6 +145,7 @@ def test_refused_with_pointer(client: httpx.Client, textbook: dict[str, Any], ca
         ("/network/layers/0/activation", {"kind": "leaky_rleu"}, "leaky_relu"),
         ("/loss", "crossentropy", "cross_entropy"),
         ("/optimizer", "addam", "adam"),
+        ("/dtype", "double", "float64"),
     ],
 )
 def test_misspelt_name_gets_the_nearest(
@@ -185,6 +187,30 @@ def test_several_mistakes_are_told_together(client: httpx.Client, textbook: dict
 def test_not_json(client: httpx.Client, body: bytes) -> None:
     response = client.post("/v1/step", content=body, headers={"Content-Type": "application/json"})
     refused(response, 400, "malformed-json")
+
+
+@pytest.mark.parametrize(("encoding", "byte"), [("utf-16", 1), ("latin-1", 10), ("utf-8", None)])
+@pytest.mark.parametrize("size", [0, 2**17], ids=["small", "large"])
+def test_bytes_that_are_no_utf_8_are_pointed_at(
+    client: httpx.Client, encoding: str, byte: int | None, size: int
+) -> None:
+    body = f'{{"name":"é"}}{" " * size}'.encode(encoding)
+    response = client.post("/v1/step", content=body, headers={"Content-Type": "application/json"})
+    if byte is None:
+        assert response.status_code == 422
+    else:
+        assert f": byte {byte} is not valid UTF-8" in refused(response, 400, "malformed-json")["detail"]
+
+
+def test_a_column_of_labels_is_told_from_a_list_of_them(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    column = changed(textbook, "/targets", [[0]])
+    assert (
+        "[0, 2] in place of [[0], [2]]"
+        in refused(client.post("/v1/step", json=column), 422, "shape-mismatch")["detail"]
+    )
+    for loss in ("mse", "binary_cross_entropy"):
+        problem = refused(client.post("/v1/step", json={**column, "loss": loss}), 422, "shape-mismatch")
+        assert "labels" not in problem["detail"]
 
 
 @pytest.mark.parametrize("body", ["[]", "3", '"text"', "null", "true"])
@@ -270,6 +296,26 @@ def test_results_that_are_not_finite_name_layer_quantity_and_index(
     assert error["received"] == "Infinity"
 
 
+@pytest.mark.parametrize(
+    ("posted", "weight", "pointer", "hint"),
+    [
+        ({"targets": [[0]], "loss": "mse"}, 3.0, "/penalty", "Lower l1"),
+        ({"output_gradients": [[1]]}, 3.0, "/penalty", "Lower l1"),
+        ({"targets": [[1e200]], "loss": "mse"}, 3.0, "/example_losses/0", "targets"),
+        ({"targets": [[1e154]], "loss": "mse"}, 1.0, "/loss", "targets"),
+    ],
+    ids=["penalty", "penalty without loss", "loss before it", "their sum"],
+)
+def test_a_penalty_that_is_not_finite_is_no_fault_of_the_loss(
+    client: httpx.Client, posted: Change, weight: float, pointer: str, hint: str
+) -> None:
+    network = {"layers": [{"weights": [[weight]], "bias": None, "activation": "identity"}]}
+    request = {"network": network, "inputs": [[1]], **posted, "optimizer": "sgd", "regularization": {"l1": 1e308}}
+    problem = refused(client.post("/v1/step", json=request), 422, "non-finite")
+    assert problem["errors"][0]["pointer"] == pointer
+    assert hint in problem["detail"]
+
+
 @pytest.mark.parametrize("path", ["forward", "evaluate"])
 def test_a_sum_of_losses_that_is_not_finite_is_no_null(client: httpx.Client, path: str) -> None:
     network = {"layers": [{"weights": [[1.0]], "bias": None, "activation": "identity"}]}
@@ -350,6 +396,11 @@ def test_paths_and_methods(client: httpx.Client) -> None:
     response = client.get("/v1/step")
     refused(response, 405, "method-not-allowed")
     assert response.headers["allow"] == "POST"
+    for path in ("/v1/catalog", "/livez", "/docs", "/problems/missing", "/assets/swagger-ui.css"):
+        response = client.post(path)
+        refused(response, 405, "method-not-allowed")
+        answered = [method for method in ("GET", "HEAD", "PUT") if client.request(method, path).status_code == 200]
+        assert response.headers["allow"].split(", ") == answered
     assert "'textbook'" in refused(client.get("/v1/examples/textbok"), 404, "not-found")["detail"]
 
 

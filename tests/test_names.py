@@ -84,4 +84,5 @@ def test_all_synonyms_are_of_names_that_exist(client: httpx.Client) -> None:
     catalog = client.get("/v1/catalog").json()
     kinds = {entry["kind"] for entries in catalog.values() if isinstance(entries, list) for entry in entries}
     layouts = set(document["components"]["schemas"]["WeightsLayout"]["enum"])
-    assert set(SYNONYMS) - fields - kinds - layouts == set()
+    dtypes = set(document["components"]["schemas"]["DType"]["enum"])
+    assert set(SYNONYMS) - fields - kinds - layouts - dtypes == set()
