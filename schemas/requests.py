@@ -161,6 +161,15 @@ class BackwardRequest(ForwardRequest):
     )
 
     def objective(self) -> Objective:
+        if self.include is not None and "per_example_gradients" in self.include and not self.per_example:
+            raise InvalidValue(
+                "missing",
+                ("per_example",),
+                "The answer is to include per_example_gradients, which are only computed where per_example is true.",
+                expected=True,
+                received=False,
+                hint="Set per_example to true.",
+            )
         if self.output_gradients is None:
             objective = super().objective()
             if objective is None:

@@ -261,7 +261,7 @@ def test_vector_jacobian_products(post: Any, textbook: dict[str, Any]) -> None:
     assert stepped["layers"] == answer["layers"] and stepped["loss"] is None
 
 
-def test_include(post: Any, textbook: dict[str, Any]) -> None:
+def test_include(client: httpx.Client, post: Any, textbook: dict[str, Any]) -> None:
     full = post("/v1/step", textbook)
     assert post("/v1/step", {**textbook, "include": ["loss", "network"]}) == {
         "loss": full["loss"],
@@ -271,6 +271,10 @@ def test_include(post: Any, textbook: dict[str, Any]) -> None:
     assert some == {"layers": [{"name": x["name"], "preactivations": x["preactivations"]} for x in full["layers"]]}
     assert post("/v1/step", {**textbook, "include": ["layers"]}) == {"layers": full["layers"]}
     assert post("/v1/step", {**textbook, "include": []}) == {}
+    alone = client.post("/v1/step", json={**textbook, "include": ["loss", "per_example_gradients"]})
+    assert refused(alone, 422, "missing")["errors"][0]["pointer"] == "/per_example"
+    own = post("/v1/step", {**textbook, "include": ["per_example_gradients"], "per_example": True})
+    assert [set(layer) for layer in own.pop("layers")] == [{"name", "per_example_gradients"}] * 3 and not own
     names = [{"name": layer["name"]} for layer in full["layers"]]
     assert post("/v1/step", {**textbook, "include": ["name"]}) == {"layers": names}
 
