@@ -118,6 +118,10 @@ def refuse_mixture(items: list[Any]) -> None:
         )
 
 
+def _too_many_or_few(dimensions: int) -> str:
+    return f"This array has {dimensions} dimension{'' if dimensions == 1 else 's'}."
+
+
 def _refuse_item(items: list[Any], where: tuple[int, ...]) -> NoReturn:
     """Raises InvalidValue at the first item that is not a number."""
     j = next(j for j, item in enumerate(items) if type(item) not in NUMBERS)
@@ -162,7 +166,7 @@ def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
         raise InvalidValue(
             "wrong_dimensions",
             ("shape",),
-            f"This array has {len(shape)} dimensions.",
+            _too_many_or_few(len(shape)),
             expected=_in_words(dimensions),
             received=shape[:8],
         )
@@ -213,7 +217,7 @@ def _checked(array: Array, dimensions: tuple[int, ...]) -> Array:
         raise InvalidValue(
             "wrong_dimensions",
             (),
-            f"This array has {array.ndim} dimensions.",
+            _too_many_or_few(array.ndim),
             expected=_in_words(dimensions),
             received=list(array.shape),
         )
