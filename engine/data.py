@@ -6,6 +6,7 @@ from typing import Self
 import numpy as np
 
 from engine.initializers import generator
+from engine.metrics import labels
 from engine.rules import Array
 
 SPLIT = (0, 0, 0)
@@ -49,17 +50,17 @@ def split(data: Data, fraction: float, stratify: bool, seed: int) -> tuple[Data,
     """Training and validation data, drawn by seed; both keep the order of the examples.
 
     At least one example goes to either side. With `stratify` every class (the largest column of a target) gives its own
-    share, rounded so that together they give the fraction of the whole; but none gives its last example.
+    share, rounded so that together they give the fraction of the whole; but none gives its last example. Raises
+    InvalidTarget where a target then tells no class.
     """
     random = generator(seed, *SPLIT)
     shuffled = random.permutation(len(data))
     chosen = np.zeros(len(data), bool)
-    if stratify and data.targets.shape[1] == 1:
-        classes = (data.targets[:, 0] > 0.5).astype(np.intp)
-    else:
-        classes = data.targets.argmax(axis=1) if stratify else np.zeros(len(data), np.intp)
-    labels, sizes = np.unique(classes, return_counts=True)
-    for label, share in zip(labels, shares(fraction, sizes), strict=True):
+    classes = np.zeros(len(data), np.intp)
+    if stratify:
+        classes = labels(data.targets, "A split with stratify", "Leave stratify out.")
+    found, sizes = np.unique(classes, return_counts=True)
+    for label, share in zip(found, shares(fraction, sizes), strict=True):
         chosen[shuffled[classes[shuffled] == label][:share]] = True
     if not chosen.any():
         chosen[shuffled[0]] = True

@@ -59,8 +59,10 @@ def classes(rows: Array, threshold: float | None = None) -> Array:
     return (rows[:, 0] > (0.5 if threshold is None else threshold)).astype(np.intp)
 
 
-def labels(targets: Array) -> Array:
-    """The class of each row of targets; raises InvalidTarget where one has several, or none."""
+def labels(
+    targets: Array, asker: str = "A metric of classes", hint: str = "mse, mae and r2 take all targets."
+) -> Array:
+    """The class of each row of targets; raises InvalidTarget, with who asks, where one has several, or none."""
     if targets.shape[1] > 1:
         tied = (targets == targets.max(axis=1, keepdims=True)).sum(axis=1) > 1
         wrong = tied & ((targets < 0).any(axis=1) | (np.abs(targets.sum(axis=1) - 1) > 1e-6))
@@ -72,10 +74,10 @@ def labels(targets: Array) -> Array:
         row = int(wrong.argmax())
         raise InvalidTarget(
             ("targets", row),
-            "A metric of classes takes one class for each example, and this target tells none.",
+            f"{asker} takes one class for each example, and this target tells none.",
             expected=expected,
             received=targets[row].tolist(),
-            hint="mse, mae and r2 take all targets.",
+            hint=hint,
         )
     return classes(targets)
 

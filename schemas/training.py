@@ -50,7 +50,7 @@ class Validation(Model):
     fraction: float | None = Field(
         None, gt=0, lt=1, strict=True, description="The share of the training data, in place of inputs and targets."
     )
-    stratify: StrictBool = Field(False, description="Take the fraction of each class.")
+    stratify: StrictBool = Field(False, description="Take the fraction of each class; targets must tell classes.")
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> "Validation":

@@ -223,6 +223,14 @@ def test_the_class_of_a_hinges_score_is_1_above_0(post: Any) -> None:
         ),
         (
             {
+                "loss": "binary_cross_entropy",
+                "targets": [[1, 0], [0, 1], [1, 1], [0, 0]],
+                "validation": {"fraction": 0.5, "stratify": True},
+            },
+            "/targets/2",
+        ),
+        (
+            {
                 "loss": "cross_entropy",
                 "targets": [0, 1, 0, 1],
                 "sample_weights": [1, 0, 0, 1],
