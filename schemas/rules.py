@@ -9,7 +9,7 @@ from pydantic_core import core_schema
 
 from engine import activations, clipping, initializers, losses, metrics, optimizers, schedules
 from schemas.errors import InvalidValue, json_type
-from schemas.tensors import decode
+from schemas.tensors import TENSOR, decode
 
 
 def kind_of(rule: Any) -> str:
@@ -33,7 +33,7 @@ def _as_object(value: Any) -> Any:
         raise InvalidValue("missing", ("kind",), "This object needs a kind.", expected="a name")
     value = dict(value)
     for key, items in value.items():
-        if type(items) is dict:
+        if type(items) is dict and not TENSOR.isdisjoint(items):
             try:
                 value[key] = decode(items, (1,)).tolist()
             except InvalidValue as error:

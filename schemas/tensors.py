@@ -15,6 +15,8 @@ from engine.rules import Array
 from schemas.errors import InvalidValue, json_type
 
 NUMBERS = {int, float}
+TENSOR = {"dtype", "shape", "base64"}
+"""The names of an array as an object."""
 DTYPES = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "int32": "<i4"}
 LITTLE_ENDIAN = {name: np.dtype(code) for name, code in DTYPES.items()}
 NAME_OF = {dtype.newbyteorder("="): name for name, dtype in LITTLE_ENDIAN.items()}
@@ -145,7 +147,7 @@ def _refuse_item(items: list[Any], where: tuple[int, ...]) -> NoReturn:
 
 def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
     expected = '{"dtype": "float64", "shape": [...], "base64": "..."}'
-    if set(value) != {"dtype", "shape", "base64"}:
+    if set(value) != TENSOR:
         raise InvalidValue(
             "wrong_type", (), "An array as an object has dtype, shape and base64.", expected=expected, received="object"
         )

@@ -118,6 +118,9 @@ CASES = {
         "/loss", {"kind": "cross_entropy", "class_weights": {"dtype": "float64", "shape": [3], "base64": "AAAA"}},
         "shape-mismatch", "/loss/class_weights/base64", 24, 3,
     ),
+    "an object for a number": (
+        "/optimizer", {"kind": "sgd", "learning_rate": {"epochs": 3}}, "wrong-type", "/optimizer/learning_rate", "number", "object",
+    ),
     "one of two numbers": ("/loss", {"kind": "multi_margin", "p": 3}, "out-of-range", "/loss/p", [1, 2], None),
     "limits": (
         "/network/layers/0/activation", {"kind": "hard_tanh", "min_val": 2}, "out-of-range",
