@@ -135,6 +135,31 @@ def _out_of_range() -> dict[str, Any]:
     )
 
 
+def _constant_targets() -> dict[str, Any]:
+    return _example(
+        "Eight examples, all of one class",
+        "As the first rows of a table that is sorted by class. The least loss is that of always answering class 1, and "
+        "nothing is learned of the inputs.",
+        [layer(HIDDEN, [0.1, 0.0, -0.1, 0.2], "tanh", "hidden"),
+         layer([[0.6, -0.2], [-0.5, 0.3], [0.4, 0.1], [0.7, -0.6]], [0.0, 0.0], "softmax", "output")],
+        targets=[1] * 8,
+        loss="cross_entropy",
+    )  # fmt: skip
+
+
+def _contradictory() -> dict[str, Any]:
+    return _example(
+        "Equal inputs, and labels that contradict each other",
+        "Six of the eight examples stand there twice, once as class 0 and once as class 1. The best answer to those is "
+        "one half, which `evidence.lowest_loss` counts.",
+        [layer(HIDDEN, [0.1, 0.0, -0.1, 0.2], "tanh", "hidden"),
+         layer([[0.6, -0.2], [-0.5, 0.3], [0.4, 0.1], [0.7, -0.6]], [0.0, 0.0], "softmax", "output")],
+        inputs=[*POINTS[:5], *POINTS[:3]],
+        targets=[0, 1, 1, 0, 1, 1, 0, 0],
+        loss="cross_entropy",
+    )  # fmt: skip
+
+
 def _collapsed() -> dict[str, Any]:
     return _example(
         "The same answer for every input",
@@ -210,6 +235,8 @@ FINDINGS = {
     "diagnose_unreachable_loss": _unreachable,
     "diagnose_unnormalized_outputs": _unnormalized,
     "diagnose_targets_out_of_range": _out_of_range,
+    "diagnose_constant_targets": _constant_targets,
+    "diagnose_contradictory_targets": _contradictory,
     "diagnose_collapsed_outputs": _collapsed,
     "diagnose_large_learning_rate": _large_learning_rate,
     "diagnose_large_updates": _large_updates,

@@ -18,6 +18,7 @@ from engine.findings.outputs import (
     UnreachableLoss,
 )
 from engine.findings.signals import ExplodingGradients, InputScale, VanishingGradients
+from engine.findings.targets import ConstantTargets, ContradictoryTargets
 from engine.findings.units import DeadRelu, SaturatedUnits, SymmetricUnits, UnusedInputs
 from engine.findings.updates import LargeLearningRate, LargeUpdates, SmallUpdates
 
@@ -33,6 +34,8 @@ Rule = (
     | UnreachableLoss
     | UnnormalizedOutputs
     | TargetsOutOfRange
+    | ConstantTargets
+    | ContradictoryTargets
     | CollapsedOutputs
     | LargeLearningRate
     | LargeUpdates

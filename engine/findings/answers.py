@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.findings.case import Case
-from engine.rules import Array
+from engine.rules import Array, column
 
 REGRESSION = {"mse", "mae", "half_squared_error", "huber", "smooth_l1", "log_cosh"}
 SOFTMAX = {"softmax", "softmin"}
@@ -87,29 +87,38 @@ class Constant(NamedTuple):
 def constant_answer(case: Case) -> Constant | None:
     """The best constant answer that the last activation can give, or nearly (the mean for huber and its kin, the
     frequencies for focal); None where no formula is known for it."""
-    if case.objective is None or case.targets is None or not case.scales.sum() > 0:
+    if case.objective is None or case.targets is None:
         return None
-    loss, t, kind = case.objective.loss, case.targets, case.network.layers[-1].activation.kind
-    answer = _unbounded(loss, t, case.scales, kind)
-    if answer is None:
+    loss, t = case.objective.loss, case.targets
+    answers = best_answers(case, loss, t, case.scales, np.array([0]))
+    if answers is None:
         return None
-    low, high = case.shapes[-1][:2]
-    if kind == "log_softmax" or kind in SOFTMAX:
-        p = np.exp(answer) if kind == "log_softmax" else answer
-        if abs(p.sum() - 1) > ROUNDING or p.min() < 0:
-            return None
-    elif of_class_logits(loss):
-        answer = logits(np.exp(answer)[np.newaxis], low, high)[0]
-    else:
-        answer = np.clip(answer, low, high)  # the best in a range, since these losses are convex in each output
     of = "frequencies of the classes"
     if loss.kind in REGRESSION:
         of = "median of the targets" if loss.kind == "mae" else "mean of the targets"
-    level, ideal = (case.reduced(loss.values(y, t)) for y in (np.broadcast_to(answer, t.shape), _ideal(loss, t)))
-    return Constant(answer, of, level, ideal)
+    level, best = (case.reduced(loss.values(y, t)) for y in (np.broadcast_to(answers, t.shape), ideal(loss, t)))
+    return Constant(answers[0], of, level, best)
 
 
-def _ideal(loss: Any, t: Array) -> Array:
+def best_answers(case: Case, loss: Any, t: Array, scales: Array, starts: Array) -> Array | None:
+    """For each group of examples, from one of `starts` to the next, the best answer if all of it get the same
+    `[groups, outputs]`; None where no formula is known for it, and where a group counts nothing."""
+    if not (np.add.reduceat(scales, starts) > 0).all():
+        return None
+    kind, (low, high) = case.network.layers[-1].activation.kind, case.shapes[-1][:2]
+    answers = _unbounded(loss, t, scales, starts, kind)
+    if answers is None:
+        return None
+    if kind == "log_softmax" or kind in SOFTMAX:
+        p = np.exp(answers) if kind == "log_softmax" else answers
+        return None if (np.abs(p.sum(axis=1) - 1) > ROUNDING).any() or p.min() < 0 else answers
+    if of_class_logits(loss):
+        return logits(np.exp(answers), low, high)
+    within: Array = np.clip(answers, low, high)  # the best in a range, since these losses are convex in each output
+    return within
+
+
+def ideal(loss: Any, t: Array) -> Array:
     """The best outputs for each example, for the losses that have a constant answer."""
     p = asked(loss, t)
     if loss.kind in REGRESSION:
@@ -121,16 +130,17 @@ def _ideal(loss: Any, t: Array) -> Array:
     return p / p.sum(axis=1, keepdims=True)
 
 
-def _unbounded(loss: Any, t: Array, scales: Array, kind: str) -> Array | None:
-    """The best constant answer of an activation without bounds, as probabilities where softmax gives them."""
-    mean = np.average(asked(loss, t), axis=0, weights=scales)
+def _unbounded(loss: Any, t: Array, scales: Array, starts: Array, kind: str) -> Array | None:
+    """The best answers of an activation without bounds, as probabilities where softmax gives them."""
     if loss.kind == "mae":
-        return np.array([median(column, scales) for column in t.T])
+        return np.stack([medians(numbers, scales, starts) for numbers in t.T], axis=1)
+    total = np.add.reduceat(scales.astype(np.float64), starts)
+    mean = np.add.reduceat(asked(loss, t) * column(scales), starts) / column(total)
     if loss.kind in REGRESSION:
         return mean
     if loss.kind == "binary_cross_entropy":
         return log_odds(mean) if loss.from_logits else mean
-    frequencies = mean / mean.sum()
+    frequencies: Array = mean / mean.sum(axis=1, keepdims=True)
     if loss.kind in ("cross_entropy", "focal") and not loss.from_logits:
         return frequencies if kind in SOFTMAX else None  # elsewhere the best answer is 1 for every class
     if loss.kind == "negative_log_likelihood" and kind != "log_softmax":
@@ -139,12 +149,15 @@ def _unbounded(loss: Any, t: Array, scales: Array, kind: str) -> Array | None:
         return None
     z = np.maximum(np.log(frequencies), -FAR)
     # A softmax that is taken for logits adds up to 1, to which the loss lets it be shifted.
-    return z + (1 - z.sum()) / len(z) if kind in SOFTMAX else z
+    return z + (1 - z.sum(axis=1, keepdims=True)) / z.shape[1] if kind in SOFTMAX else z
 
 
-def median(numbers: Array, weights: Array) -> float:
-    """The least number that half of the weight is up to; midway where that is exactly half."""
-    order = np.argsort(numbers)
-    total = np.cumsum(weights[order]) / weights.sum()
-    ends = [min(int(np.searchsorted(total, half)), len(order) - 1) for half in (0.5 - 1e-9, 0.5 + 1e-9)]
-    return float(numbers[order[ends]].mean())
+def medians(numbers: Array, weights: Array, starts: Array) -> Array:
+    """Of each group the least number that half of its weight is up to; midway where that is exactly half."""
+    sizes = np.diff(starts, append=len(numbers))
+    order = np.lexsort((numbers, np.repeat(np.arange(len(starts)), sizes)))
+    total = np.cumsum(weights[order], dtype=np.float64)
+    before = np.concatenate([[0.0], total])[starts]
+    own = total[starts + sizes - 1] - before
+    ends = [np.searchsorted(total, before + half * own) for half in (0.5 - 1e-9, 0.5 + 1e-9)]
+    return np.mean([numbers[order[np.clip(end, starts, starts + sizes - 1)]] for end in ends], axis=0)

@@ -196,9 +196,14 @@ def test_a_minimum_of_0_is_stated_as_0() -> None:
 
 
 def test_the_median_of_weights() -> None:
-    assert answers.median(np.array([5.0, 1.0, 3.0]), np.ones(3)) == 3
-    assert answers.median(np.array([4.0, 1.0, 2.0, 9.0]), np.ones(4)) == 3
-    assert answers.median(np.array([4.0, 1.0, 2.0, 9.0]), np.array([5.0, 1, 1, 1])) == 4
+    for numbers, weights, median in [([5, 1, 3], [1, 1, 1], 3), ([4, 1, 2, 9], [1, 1, 1, 1], 3),
+                                     ([4, 1, 2, 9], [5, 1, 1, 1], 4)]:  # fmt: skip
+        assert answers.medians(np.array(numbers, float), np.array(weights, float), np.array([0])) == [median]
+        # Of groups each has its own, wherever it stands.
+        three = [np.tile(np.array(values, float), 3) + np.repeat(add, len(values)) for values, add in
+                 ((numbers, [10.0, 0.0, -10.0]), (weights, [0.0] * 3))]  # fmt: skip
+        starts = len(numbers) * np.arange(3)
+        assert answers.medians(*three, starts).tolist() == [median + 10, median, median - 10]
 
 
 def test_logits_in_a_range_are_the_best() -> None:
