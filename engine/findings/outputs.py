@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.clipping import root_mean_square
 from engine.findings.answers import REGRESSION, SOFTMAX, constant_answer, of_class_logits, wished
-from engine.findings.case import Case, Finding, deviations
+from engine.findings.case import Case, Finding, deviations, plural
 from engine.rules import Array
 
 EXAMPLES = 8
@@ -22,6 +22,14 @@ CLEAR = 0.01
 """How far the least loss in reach must lie above the ideal one, relatively, to be told."""
 NOTHING = 1e-9
 """A loss below this share of 1 for each example is 0, but for rounding and for logits that end at 700."""
+
+UNEQUAL = 1e-3
+"""Targets that add up to 1 but for this were rounded."""
+SEVERAL = (
+    "Where an example may have several labels or none, end the network in sigmoid and use binary_cross_entropy; where "
+    "it has one, make its targets add up to 1. Outputs that are no probabilities end in identity."
+)
+"""The remedy for targets that do not add up to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +96,20 @@ def finite(bound: float) -> float | None:
 class UnnormalizedOutputs:
     """A cross-entropy of classes on outputs that need not add up to 1: raising all of them lowers it.
 
+    A single output is among them: an example whose target is 0 then counts nothing.
+
     Source: -sum_c t_c log(y_c) is the negative log-likelihood only where the y_c are one distribution.
     """
 
     code: ClassVar[str] = "unnormalized_outputs"
     title: ClassVar[str] = "Class probabilities that do not add up to 1"
     remedy: ClassVar[str] = (
-        "End the network in softmax (or in identity, with from_logits true); for classes that do not exclude each "
-        "other keep sigmoid and use binary_cross_entropy."
+        "End the network in softmax (or in identity, with from_logits true); for a single output, and for classes that "
+        "do not exclude each other, keep sigmoid and use binary_cross_entropy."
     )
 
     def find(self, case: Case) -> list[Finding]:
-        if case.objective is None or case.outputs.shape[1] < 2:
+        if case.objective is None:
             return []
         loss, kind = case.objective.loss, case.network.layers[-1].activation.kind
         if loss.kind not in ("cross_entropy", "focal") or loss.from_logits or kind in SOFTMAX:
@@ -109,6 +119,11 @@ class UnnormalizedOutputs:
             f"{loss.kind} takes the probabilities of classes that exclude each other, and the outputs of {kind} add up "
             f"to {sums.mean():.3g} on average: the loss falls as all outputs rise to 1, whatever the class."
         )
+        if case.outputs.shape[1] == 1:
+            message = (
+                f"{loss.kind} takes the probabilities of all classes, and here is a single output: only examples whose "
+                "target is above 0 count, and the loss falls as the output rises to 1 for all of them."
+            )
         evidence = {"mean_sum": float(sums.mean()), "least_sum": float(sums.min()), "largest_sum": float(sums.max())}
         return [Finding(self.code, "warning", len(case.network.layers) - 1, message, evidence, self.remedy)]
 
@@ -117,7 +132,8 @@ class UnnormalizedOutputs:
 class TargetsOutOfRange:
     """Targets that the last activation never gives, such as a target of 3 for a sigmoid or of -1 for relu.
 
-    The ends of a range count as within it: they are approached.
+    The ends of a range count as within it: they are approached. Outputs of softmax add up to 1: so must the targets
+    of an example. With a cross-entropy of classes that is an info, since it may count each of several labels.
 
     Source: the range of the activation.
     """
@@ -127,12 +143,12 @@ class TargetsOutOfRange:
     remedy: ClassVar[str] = "End the network in an identity layer, or scale the targets into the activation's range."
 
     def find(self, case: Case) -> list[Finding]:
-        if case.objective is None or case.targets is None or case.objective.loss.kind not in REGRESSION:
+        if case.objective is None or case.targets is None:
             return []
-        t, (low, high) = case.targets, case.shapes[-1][:2]
+        loss, t, (low, high) = case.objective.loss, case.targets, case.shapes[-1][:2]
         outside = (t < low) | (t > high)
-        if not outside.any():
-            return []
+        if loss.kind not in REGRESSION or not outside.any():
+            return self.sums(case, loss, t.astype(np.float64).sum(axis=1))
         distance = np.maximum(low - t, t - high)
         i, j = (int(k) for k in np.unravel_index(int(distance.argmax()), t.shape))
         kind = case.network.layers[-1].activation.kind
@@ -147,6 +163,28 @@ class TargetsOutOfRange:
             "worst": {"index": [int(case.rows[i]), j], "target": float(t[i, j])},
         }
         return [Finding(self.code, "warning", len(case.network.layers) - 1, message, evidence, self.remedy)]
+
+    def sums(self, case: Case, loss: Any, sums: Array) -> list[Finding]:
+        """Of targets that do not add up to 1 for each example, where the outputs do."""
+        kind = case.network.layers[-1].activation.kind
+        counts = loss.kind in ("cross_entropy", "focal")
+        softmax = of_class_logits(loss) if getattr(loss, "from_logits", False) else kind in SOFTMAX
+        outside = np.abs(sums - 1) > UNEQUAL
+        if not (softmax and outside.any() and (counts or loss.kind in {*REGRESSION, "binary_cross_entropy"})):
+            return []
+        worst = int(np.abs(sums - 1).argmax())
+        message = (
+            f"{kind if kind in SOFTMAX else 'The softmax of this loss'} gives outputs that add up to 1, and the "
+            f"targets of {int(outside.sum())} of {plural(len(sums), 'example')} do not: those of example "
+            f"{case.rows[worst]} add up to {sums[worst]:.4g}."
+        )
+        evidence = {
+            "count": int(outside.sum()),
+            "of": len(sums),
+            "worst": {"index": [int(case.rows[worst])], "sum": float(sums[worst])},
+        }
+        at_last = len(case.network.layers) - 1
+        return [Finding(self.code, "info" if counts else "warning", at_last, message, evidence, SEVERAL)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +202,8 @@ class CollapsedOutputs:
     title: ClassVar[str] = "The same outputs for every example"
     remedy: ClassVar[str] = (
         "Look for the first layer whose activations do not vary (`layers`): dead or saturated units there, weights of "
-        "0, or a learning rate that was too large. A last layer of zeros before training needs nothing."
+        "0, softmax of a single unit (take sigmoid), or a learning rate that was too large. A last layer of zeros "
+        "before training needs nothing."
     )
 
     def find(self, case: Case) -> list[Finding]:
@@ -184,10 +223,13 @@ class CollapsedOutputs:
         layers = [float(deviations(a).max() / (root_mean_square(a) or 1.0)) for a in activations]
         first = next((i for i, s in enumerate(layers) if s <= SAME), len(layers) - 1)
         zeros = first == len(layers) - 1 and not case.network.layers[-1].weights.any()
+        kind = "softmax" if of_class_logits(case.objective.loss) else case.network.layers[-1].activation.kind
+        of_one = y.shape[1] == 1 and kind in {*SOFTMAX, "log_softmax"}
+        single = f", since {kind} of a single unit is always the same" if of_one else ""
         message = (
             f"All {len(y)} examples get the same outputs (they vary by {layers[-1]:.2g} of their size), while their "
             f"targets differ; the activations stop varying in layer {first}"
-            f"{', whose weights are all 0' if zeros else ''}."
+            f"{', whose weights are all 0' if zeros else ''}{single}."
         )
         outputs = case.outputs[0][:20].tolist()
         evidence = {"relative_spread": layers[-1], "spread_by_layer": layers, "outputs": outputs}
@@ -224,7 +266,7 @@ class ChanceLevel:
         if constant is None:
             return []
         here, level = float(case.before.evaluation.loss), constant.loss
-        if not (math.isfinite(level) and here >= AS_GOOD * level):
+        if not (constant.ideal < level < math.inf and here >= AS_GOOD * level):
             return []
         message = (
             f"The loss of {here:.4g} is no better than always answering the {constant.of}, which gives {level:.4g}."

@@ -70,7 +70,8 @@ class DeadRelu:
                 f"{'is' if len(units) == 1 else 'are'} {where} for {'all ' if len(x) > 1 else ''}"
                 f"{plural(len(x), 'example')}"
                 f"{' and for any other input in their ranges' if certain[units].all() else ''}: the slope is 0, so "
-                f"that no gradient reaches their weights{', nor any layer before' if off.all() else ''}."
+                f"that no gradient reaches {'its' if len(units) == 1 else 'their'} weights"
+                f"{', nor any layer before' if off.all() else ''}."
             )
             evidence = {
                 "units": some(units),

@@ -179,6 +179,7 @@ def test_relu_units_are_dead_for_certain_or_off_for_now() -> None:
     assert (
         finding.severity == "info" and finding.evidence["units"] == [0] and finding.evidence["largest_possible"] == 1.5
     )
+    assert "1 unit of 2" in finding.message and "reaches its weights" in finding.message
     # The ranges of few examples are widened, and one example says nothing of a unit that is off for it.
     few = found(corner, x[5:8], x[5:8, :1])["dead_relu"]
     assert few.severity == "info" and few.evidence["largest_possible"] > 0

@@ -1,4 +1,4 @@
-"""Findings about targets: contradictions and constants."""
+"""Findings about targets: contradictions, constants, and sums that softmax cannot give."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from engine import activations, losses
 from engine.findings import answers, diagnose, examine
 from engine.objective import LossObjective
 from engine.rules import Array
-from tests.engine.test_findings import POINTS, VALUES, found, network_of
+from tests.engine.test_findings import POINTS, VALUES, found, hidden, network_of
 
 LABELS = np.random.default_rng(5).integers(0, 3, 32)
 SOFT = network_of((np.array([[0.5, -0.4, 0.2], [0.1, 0.3, -0.6]]), np.zeros(3), activations.Softmax()))
@@ -137,3 +137,37 @@ def test_targets_of_one_class() -> None:
     both = found(SIGMOID, POINTS, np.ones((32, 1)), losses.BinaryCrossEntropy())["constant_targets"]
     assert "the same targets, 1:" in both.message and both.evidence == {"examples": 32, "target": [1]}
     assert "the same targets, 3.5:" in found(LINE, POINTS, np.full((32, 1), 3.5))["constant_targets"].message
+
+
+def test_targets_that_softmax_adds_up_otherwise() -> None:
+    several = np.eye(3)[LABELS]
+    several[[3, 8]] = [[1, 1, 0], [1, 1, 1]]
+    finding = found(SOFT, POINTS, several, losses.BinaryCrossEntropy())["targets_out_of_range"]
+    assert finding.severity == "warning" and "use binary_cross_entropy" in finding.remedy
+    assert finding.evidence == {"count": 2, "of": 32, "worst": {"index": [8], "sum": 3}}
+    assert found(SOFT, POINTS, several)["targets_out_of_range"].severity == "warning"
+    assert found(SOFT, POINTS, several, losses.CrossEntropy())["targets_out_of_range"].severity == "info"
+    logits = network_of((SOFT.layers[0].weights, None, activations.Identity()))
+    of_logits = losses.CrossEntropy(from_logits=True)
+    assert "softmax of this loss" in found(logits, POINTS, several, of_logits)["targets_out_of_range"].message
+    own = losses.BinaryCrossEntropy(from_logits=True)
+    assert "targets_out_of_range" not in found(logits, POINTS, several, own)
+    sigmoid = network_of((SOFT.layers[0].weights, None, activations.Sigmoid()))
+    assert "targets_out_of_range" not in found(sigmoid, POINTS, several, losses.BinaryCrossEntropy())
+    rounded = np.full((32, 3), 0.3333)
+    for t, loss in [(np.eye(3)[LABELS], losses.Mse()), (rounded, losses.BinaryCrossEntropy())]:
+        assert "targets_out_of_range" not in found(SOFT, POINTS, t, loss)
+
+
+def test_a_single_output_is_no_distribution_of_classes() -> None:
+    targets = (VALUES > 0).astype(float)
+    finding = found(SIGMOID, POINTS, targets, losses.CrossEntropy())["unnormalized_outputs"]
+    assert "a single output" in finding.message and "binary_cross_entropy" in finding.remedy
+    first = hidden(activations.Tanh()).layers[0]
+    soft = network_of((first.weights, first.bias, first.activation), (np.ones((16, 1)), [0.3], activations.Softmax()))
+    finding = found(soft, POINTS, targets, losses.BinaryCrossEntropy())["collapsed_outputs"]
+    assert finding.layer == 1 and "softmax of a single unit" in finding.message
+    logit = network_of((first.weights, first.bias, first.activation), (np.ones((16, 1)), [0.3], activations.Identity()))
+    result = found(logit, POINTS, targets, losses.CrossEntropy(from_logits=True))
+    assert "softmax of a single unit" in result["collapsed_outputs"].message
+    assert "chance_level" not in result  # nothing is lost where the loss is 0 whatever the answer
