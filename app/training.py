@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from io import BytesIO
 from threading import Event as Flag
 from threading import Semaphore
 from typing import Any
 
+import orjson
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
@@ -28,7 +30,7 @@ from app.gate import Gate, gates
 from app.memory import memory
 from app.metrics import EPOCHS, RUNS, metrics
 from app.settings import settings
-from engine.training import Checkpoint, Event, Outcome, train
+from engine.training import Checkpoint, Event, Outcome, Row, train
 from schemas.answers import only, write
 from schemas.limits import Body
 from schemas.training import TrainRequest
@@ -45,6 +47,23 @@ THREAD_STEPS = 100
 """A run of more steps is an annex's."""
 WORK_SECONDS, REST_SECONDS = 0.005, 0.00005
 """After so much work a run rests for a moment; see `Run.stop`."""
+
+
+class History:
+    """The rows of a run's epochs as they will be written: as dictionaries they would take more than twice the memory,
+    which in a long run of a small network is most of it."""
+
+    def __init__(self) -> None:
+        self.text = BytesIO()
+
+    def add(self, row: Row) -> None:
+        self.text.write(b"," if self.text.tell() else b"[")
+        self.text.write(write(row))
+
+    def written(self) -> orjson.Fragment:
+        """The array of all rows, after which none is added; `getvalue` copies nothing."""
+        self.text.write(b"]" if self.text.tell() else b"[]")
+        return orjson.Fragment(self.text.getvalue())
 
 
 class Run:
@@ -81,6 +100,7 @@ class Run:
         start = asked.start(network, plan)
         epochs = asked.completed_epochs + asked.epochs
         told, untold = 0.0, None
+        history = None if asked.include is not None and "history" not in asked.include else History()
         run = train(start, data, plan, validation, self.stop)
         for event in counted(run, self.gone) if self.served else run:
             if isinstance(event, Outcome):
@@ -89,7 +109,7 @@ class Run:
                 answer = {
                     **asked.wire_checkpoint(event.checkpoint),
                     "stopped_because": event.reason,
-                    "history": event.history,
+                    "history": history and history.written(),
                 }
                 if event.reason == "deadline":
                     yield "checkpoint", asked.wire_checkpoint(event.checkpoint)
@@ -97,6 +117,8 @@ class Run:
             elif isinstance(event, Checkpoint):
                 yield "checkpoint", asked.wire_checkpoint(event)
             else:
+                if history is not None:
+                    history.add(event)
                 untold = {**event, "epochs": epochs}
                 if event["epoch"] == epochs or time.monotonic() - told >= PROGRESS_SECONDS:
                     yield "progress", untold

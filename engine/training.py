@@ -66,7 +66,6 @@ class Outcome(NamedTuple):
 
     checkpoint: Checkpoint
     reason: Reason
-    history: list[Row]
 
 
 Event = Row | Checkpoint | Outcome
@@ -104,7 +103,6 @@ def train(
             received=0,
         )
     loss = RunningLoss(plan.loss, start.network, data)
-    history: list[Row] = []
     last = start
     workspace = Workspace(start.network, start.state, min(plan.batch_size or len(data), len(data)))
     for epoch in range(start.completed_epochs, start.completed_epochs + plan.epochs):
@@ -116,7 +114,7 @@ def train(
         if reason == "diverged" and last is start:
             _require_start(start.network, data, validation, plan)
         if reason is not None:
-            yield Outcome(last, reason, history)
+            yield Outcome(last, reason)
             return
         network, state = workspace.network, workspace.state()
         try:
@@ -124,9 +122,8 @@ def train(
         except NonFinite:
             if last is start:
                 _require_start(start.network, data, validation, plan)
-            yield Outcome(last, "diverged", history)
+            yield Outcome(last, "diverged")
             return
-        history.append(row)
         schedule_state, stopping_state = last.schedule_state, last.stopping_state
         if plan.schedule is not None:
             monitored = monitor(row, plan.schedule.monitor, ("learning_rate_schedule", "monitor"))
@@ -137,14 +134,14 @@ def train(
         yield row
         if plan.early_stopping is not None and plan.early_stopping.is_over(stopping_state):
             best = stopping_state.get("network", network)
-            yield Outcome(last._replace(network=best), "early_stopping", history)
+            yield Outcome(last._replace(network=best), "early_stopping")
             return
         if plan.target_loss is not None and run.loss <= plan.target_loss:
-            yield Outcome(last, "target_loss", history)
+            yield Outcome(last, "target_loss")
             return
         if plan.checkpoint_every and (epoch + 1) % plan.checkpoint_every == 0:
             yield last
-    yield Outcome(last, "epochs", history)
+    yield Outcome(last, "epochs")
 
 
 def _row(run: "_Epoch", network: Network, data: Data, validation: Data | None) -> Row:
