@@ -64,8 +64,8 @@ def labels(
 ) -> Array:
     """The class of each row of targets; raises InvalidTarget, with who asks, where one has several, or none."""
     if targets.shape[1] > 1:
-        tied = (targets == targets.max(axis=1, keepdims=True)).sum(axis=1) > 1
-        wrong = tied & ((targets < 0).any(axis=1) | (np.abs(targets.sum(axis=1) - 1) > 1e-6))
+        largest = (targets == targets.max(axis=1, keepdims=True)).sum(axis=1)
+        wrong = (largest > 1) & ((targets < 0).any(axis=1) | (np.abs(targets.sum(axis=1) - 1) > 1e-6))
         expected = "one largest number, or probabilities"
     else:
         wrong = ((targets < 0) & (targets != -1) | (targets > 1))[:, 0]
@@ -76,7 +76,7 @@ def labels(
             ("targets", row),
             f"{asker} takes one class for each example, and this target tells none.",
             expected=expected,
-            received=targets[row].tolist(),
+received=f"{largest[row]} largest numbers" if targets.shape[1] > 1 else targets[row, 0].item(),
             hint=hint,
         )
     return classes(targets)

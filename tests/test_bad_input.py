@@ -342,6 +342,14 @@ def test_a_field_in_the_wrong_place(client: httpx.Client, textbook: dict[str, An
     assert f"It belongs into {hint}." in refused(response, 422, "unknown-field")["detail"]
 
 
+def test_the_error_of_a_wide_target_is_small(client: httpx.Client) -> None:
+    layer = {"weights": [[0.1] * 2000], "bias": None, "activation": "identity"}
+    request = {"network": {"layers": [layer]}, "inputs": [[1]], "targets": [[1] * 2000], "loss": "mse"}
+    response = client.post("/v1/evaluate", json={**request, "metrics": ["accuracy"]})
+    error = refused(response, 422, "invalid-target")["errors"][0]
+    assert error["received"] == "2000 largest numbers" and len(response.content) < 1000
+
+
 def test_a_float32_cannot_hold_every_number(client: httpx.Client, textbook: dict[str, Any]) -> None:
     request = changed(changed(textbook, "/inputs/0/1", 1e200), "/dtype", "float32")
     error = refused(client.post("/v1/step", json=request), 422, "out-of-range")["errors"][0]
