@@ -12,7 +12,7 @@ from app.problems import PROBLEMS
 from engine.errors import EngineError, Where
 from schemas.errors import InvalidValue, json_type
 from schemas.fields import known_fields
-from schemas.names import nearest
+from schemas.names import meant, nearest
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
@@ -208,8 +208,12 @@ def _error(where: Where, code: str, detail: str, expected: Any = None, received:
 def _unknown_field(where: Where, model: type[BaseModel], body: Any) -> dict[str, Any]:
     *place, name = where
     known = known_fields(model, place, body)
-    inside = next((field for field in known if name in known_fields(model, (*place, field), body)), None)
+    within = {field: known_fields(model, (*place, field), body) for field in known}
+    inside = next((field for field, names in within.items() if name in names), None)
     hint = nearest(str(name), known) if inside is None else f"It belongs into {inside}."
+    if hint is None:
+        others = ((field, meant(str(name), names)) for field, names in within.items())
+        hint = next((f"Did you mean '{other}', in {field}?" for field, other in others if other), None)
     return _error(where, "unknown_field", f"This field is not known here.{' ' + hint if hint else ''}", known)
 
 

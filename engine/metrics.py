@@ -76,7 +76,7 @@ def labels(
             ("targets", row),
             f"{asker} takes one class for each example, and this target tells none.",
             expected=expected,
-received=f"{largest[row]} largest numbers" if targets.shape[1] > 1 else targets[row, 0].item(),
+            received=f"{largest[row]} largest numbers" if targets.shape[1] > 1 else targets[row, 0].item(),
             hint=hint,
         )
     return classes(targets)

@@ -36,8 +36,9 @@ def prepare_targets(loss: Loss, targets: Array, shape: tuple[int, ...], dtype: A
         return one_hot
     if targets.shape != shape:
         hint = None
-        if targets.ndim == 1 and outputs == 1:
-            hint = f"{loss.kind} takes one number for each output: [[0], [1]] in place of [0, 1]."
+        if targets.ndim == 1:
+            example = "[[0], [1]] in place of [0, 1]" if outputs == 1 else "a class as a row of 0 with a 1 in its place"
+            hint = f"{loss.kind} takes one number for each output: {example}."
         elif targets.shape == (batch, 1) and loss.takes_labels:
             hint = "Class labels are one list, not rows: [0, 2] in place of [[0], [2]]."
         raise ShapeMismatch(

@@ -97,6 +97,10 @@ SYNONYMS = {
     "bias_initializer": "biasinit usebias bias",
     "frozen": "trainable requiresgrad",
     "alpha": "rho",
+    "base_learning_rate": "baselr",
+    "max_learning_rate": "maxlr",
+    "min_learning_rate": "minlr",
+    "monitor": "metric quantity",
     "units_by_inputs": "pytorch torch outputsbyinputs",
     "inputs_by_units": "keras tensorflow jax flax inputsbyoutputs",
     "float64": "double f64 fp64",
@@ -114,14 +118,20 @@ for _ours, _others in SYNONYMS.items():
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """A hint with the known name that means the same as `name`, or else looks most like it, where one does."""
+    found = meant(name, names, alike=True)
+    return None if found is None else f"Did you mean '{found}'?"
+
+
+def meant(name: str, names: Iterable[str], alike: bool = False) -> str | None:
+    """The known name that means the same as `name`; with `alike`, or else the one that looks most like it."""
     known = {_squeezed(own): own for own in names}
     whole = _squeezed(name[:LONGEST])
     forms = (whole, *(whole.removesuffix(ending) for ending in ENDINGS if whole.endswith(ending)))
-    meant = [known[form] for form in forms if form in known]
-    meant += [ours for form in forms for ours in _CALLED.get(form, ()) if ours in known.values()]
-    if not any(form in _CALLED or form in OTHERS.split() for form in forms):
-        meant += [known[match] for match in get_close_matches(forms[-1], known, n=1)]
-    return f"Did you mean '{meant[0]}'?" if meant else None
+    found = [known[form] for form in forms if form in known]
+    found += [ours for form in forms for ours in _CALLED.get(form, ()) if ours in known.values()]
+    if alike and not any(form in _CALLED or form in OTHERS.split() for form in forms):
+        found += [known[match] for match in get_close_matches(forms[-1], known, n=1)]
+    return found[0] if found else None
 
 
 def _squeezed(name: str) -> str:

@@ -342,6 +342,37 @@ def test_a_field_in_the_wrong_place(client: httpx.Client, textbook: dict[str, An
     assert f"It belongs into {hint}." in refused(response, 422, "unknown-field")["detail"]
 
 
+@pytest.mark.parametrize(
+    ("field", "hint"),
+    [
+        ("class_weight", "'class_weights', in loss"),
+        ("lr", "'learning_rate', in optimizer"),
+        ("clipnorm", "'gradient_clipping'"),
+    ],
+)
+def test_a_field_of_another_name_in_the_wrong_place(
+    client: httpx.Client, textbook: dict[str, Any], field: str, hint: str
+) -> None:
+    response = client.post("/v1/step", json={**textbook, field: 1})
+    assert f"Did you mean {hint}?" in refused(response, 422, "unknown-field")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "hint"),
+    [
+        ("cross_entropy", [[0]], "[0, 1] in place of [[0], [1]]"),
+        ("mse", [0], "a class as a row of 0 with a 1 in its place"),
+        ("mse", [[0]], None),
+    ],
+)
+def test_labels_of_another_form(
+    client: httpx.Client, textbook: dict[str, Any], loss: str, targets: Any, hint: str | None
+) -> None:
+    response = client.post("/v1/step", json={**textbook, "loss": loss, "targets": targets})
+    detail = refused(response, 422, "shape-mismatch")["detail"]
+    assert detail == "The targets have not the shape of the outputs. (at /targets)" if hint is None else hint in detail
+
+
 def test_the_error_of_a_wide_target_is_small(client: httpx.Client) -> None:
     layer = {"weights": [[0.1] * 2000], "bias": None, "activation": "identity"}
     request = {"network": {"layers": [layer]}, "inputs": [[1]], "targets": [[1] * 2000], "loss": "mse"}
