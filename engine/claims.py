@@ -19,6 +19,8 @@ SMALLEST = float(np.finfo(np.float64).smallest_normal)
 LARGEST = float(np.finfo(np.float64).max)
 NOISE = 1e-9
 """What a number may be off by, as a share of its array's largest: rounding errors where large terms cancel."""
+CANCELED = 1e-6
+"""Numbers smaller than this share of the right ones are what is left where terms cancel."""
 SINGLE_NOISE = 2e-6
 """The same where numbers were computed in float32."""
 FEWEST_OTHERS = 3
@@ -32,13 +34,15 @@ class Claim:
     """What somebody else computed: `values` of any shape, in the engine's layout, under the key of the answer.
 
     `single` says that it was computed in float32; `zeros_to`, to how many decimals the claims around it are printed,
-    which an array of nothing but zeros does not tell.
+    which an array of nothing but zeros does not tell; `scale`, how large the right numbers are, of which rounding
+    errors are a share even where terms cancel to nothing.
     """
 
     key: Key
     values: Array
     single: bool = False
     zeros_to: int | None = None
+    scale: float = 0.0
 
     @cached_property
     def magnitude(self) -> float:
@@ -114,7 +118,7 @@ class Claim:
     def noise(self) -> float:
         """What rounding errors may be off by in any of the numbers."""
         single = self.is_single or (self.may_be_single and self.most_digits > 6)
-        return (SINGLE_NOISE if single else NOISE) * self.magnitude
+        return (SINGLE_NOISE if single else NOISE) * max(self.magnitude, CANCELED * self.scale)
 
     @cached_property
     def tolerance(self) -> Array:

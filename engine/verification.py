@@ -52,8 +52,9 @@ def verify(case: Case, claims: Iterable[Claim], relative: float = RELATIVE, abso
     zeros_to = max(claim.decimals for claim in nonzero) if rounded else None
     # One number alone, such as a norm, may have been a float64 among arrays that were not.
     single = single or any(claim.is_single for claim in claims)
-    by_key = {claim.key: Claim(claim.key, claim.values, single, zeros_to) for claim in claims}
     truth = dict(run(right(case), case))
+    scales = {key: float(np.abs(numbers).max(initial=0)) for key, numbers in truth.items()}
+    by_key = {c.key: Claim(c.key, c.values, single, zeros_to, scales.get(c.key, 0.0)) for c in claims}
     comparisons = _compare(case, by_key, truth, relative, absolute, float32)
     wrong = [c.key for c in comparisons if not c.matches and c.key in truth]
     if not wrong:
