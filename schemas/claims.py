@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, PlainValidator, StrictStr, WithJsonSchema
+from pydantic import Field, PlainValidator, StrictStr, TypeAdapter, ValidationError, WithJsonSchema
 
 from engine.claims import Claim
 from engine.errors import ShapeMismatch
@@ -22,11 +22,14 @@ from engine.mistakes.computation import (
 from engine.rules import Array
 from schemas.errors import InvalidValue, json_type
 from schemas.model import Model
-from schemas.network import LAYOUTS, Layout, WeightsLayout
+from schemas.network import LAYOUTS, LayerModel, Layout, NetworkModel, WeightsLayout
+from schemas.rules import Activation
 from schemas.tensors import BASE64, NUMBERS, decode, refuse_mixture
 
 DEEPEST = 4
-AS_IT_CAME = "Taken as it came, and not compared."
+NOT_COMPARED = "Taken as it came, and not compared."
+AS_IT_CAME = "Taken as it came; not compared, and told so where it is not that of the request."
+ACTIVATION: TypeAdapter[Any] = TypeAdapter(Activation)
 
 
 def decode_claim(value: Any, depth: int = 0) -> Array:
@@ -100,7 +103,7 @@ class ClaimedLayer(Model):
     preactivations: Claimed | None = Field(None, description="`[batch, units]`: inputs @ weights + bias.")
     activations: Claimed | None = Field(None, description="`[batch, units]`: what the layer hands on.")
     gradients: ClaimedGradients | None = Field(None, description="Any of the layer's gradients.")
-    per_example_gradients: Any = Field(None, description=AS_IT_CAME)
+    per_example_gradients: Any = Field(None, description=NOT_COMPARED)
 
     def arrays(self, i: int, layout: Layout) -> Iterator[tuple[Key, Array | None]]:
         """What is claimed of layer i, by the keys of the engine."""
@@ -123,6 +126,21 @@ class ClaimedParameters(Model):
     activation: Any = Field(None, description=AS_IT_CAME)
     name: Any = Field(None, description=AS_IT_CAME)
     frozen: Any = Field(None, description=AS_IT_CAME)
+
+    def other_than(self, layer: LayerModel) -> list[str]:
+        """The fields that are claimed and are not those of a layer."""
+        fields = [field for field in ("kind", "activation", "name", "frozen") if getattr(self, field) is not None]
+        return [field for field in fields if not _is_own(field, getattr(self, field), getattr(layer, field))]
+
+
+def _is_own(field: str, claimed: Any, own: Any) -> bool:
+    """Whether a layer's field is claimed as it is, in any form that a request may have it in."""
+    try:
+        if field == "activation":
+            return bool(ACTIVATION.validate_python(claimed) == own)
+        return bool(set(claimed) == set(own) if field == "frozen" else claimed == own)
+    except (ValidationError, TypeError):
+        return False
 
 
 class ClaimedNetwork(Model):
@@ -148,14 +166,23 @@ class Claims(Model):
     penalty: Claimed | None = Field(None, description="One number: what regularization adds to the loss.")
     network: ClaimedNetwork | None = Field(None, description="The parameters after a step; needs an optimizer.")
     update_norm: Claimed | None = Field(None, description="One number: the norm of the step; needs an optimizer.")
-    optimizer_state: Any = Field(None, description=AS_IT_CAME)
+    optimizer_state: Any = Field(None, description=NOT_COMPARED)
 
-    def not_compared(self) -> list[str]:
-        """JSON pointers to what is taken as it came although it holds numbers."""
+    def not_compared(self, network: NetworkModel) -> list[str]:
+        """JSON pointers to what is taken as it came: where it holds numbers, or is not what the request's network is
+        made of."""
         found = [] if self.optimizer_state is None else ["/optimizer_state"]
-        for i, layer in enumerate(self.layers or ()):
-            if layer is not None and layer.per_example_gradients is not None:
+        for i, (layer, own) in enumerate(zip(self.layers or (), network.layers, strict=False)):
+            if layer is None:
+                continue
+            if layer.name not in (None, own.name, f"layers.{i}"):
+                found.append(f"/layers/{i}/name")
+            if layer.per_example_gradients is not None:
                 found.append(f"/layers/{i}/per_example_gradients")
+        claimed = [] if self.network is None else self.network.layers
+        for i, (parameters, own) in enumerate(zip(claimed, network.layers, strict=False)):
+            if parameters is not None:
+                found += [f"/network/layers/{i}/{field}" for field in parameters.other_than(own)]
         return found
 
     def to_engine(self, layout: Layout, depth: int) -> list[Claim]:

@@ -128,8 +128,8 @@ class VerifyAnswer(Selectable):
         description="JSON pointers to wrong arrays that neither a known mistake nor the claims before account for."
     )
     not_compared: list[str] = Field(
-        description="JSON pointers to claimed numbers that were not looked at: an optimizer's state, examples' own "
-        "gradients."
+        description="JSON pointers to what was claimed and not looked at: an optimizer's state, examples' own "
+        "gradients; and a layer's kind, activation, name or frozen where it is not that of the request's network."
     )
     not_tried: int = Field(
         description="How many mistakes, and pairs of them, were not tried, since a search ends at 4000 pairs and at a "
@@ -182,7 +182,7 @@ class VerifyRequest(OptionalStepRequest):
             stepped = LAYOUTS[claimed.network.weights_layout]
         return {
             **verification_to_wire(found, {claim.key: claim for claim in claims}, self.layout, stepped),
-            "not_compared": claimed.not_compared(),
+            "not_compared": claimed.not_compared(self.network),
             "certificate": certificate_of(self, self.regularization),
         }
 

@@ -291,6 +291,25 @@ def test_what_is_not_compared_is_said(post: Any, request_of: Any) -> None:
     assert answer["comparisons"] == []
 
 
+def test_a_claimed_layer_of_another_make_is_said_to_be_not_compared(post: Any, request_of: Any, step: Any) -> None:
+    network = step["network"]
+    answer = post("/v1/verify", request_of({"network": network, "layers": step["layers"]}))
+    assert (answer["verdict"], answer["not_compared"]) == ("match", [])
+    layers = [dict(layer) for layer in network["layers"]]
+    layers[0]["activation"] = "tanh"
+    layers[1] |= {"activation": "relu6", "name": "another", "frozen": ["bias"]}
+    layers[2] |= {"activation": {"kind": "softmaxx"}, "kind": 7, "frozen": 7}
+    claimed = {"network": {**network, "layers": layers}, "layers": [{"name": "first"}, {"name": "layers.1"}, None]}
+    answer = post("/v1/verify", request_of(claimed))
+    assert answer["verdict"] == "match"
+    assert answer["not_compared"] == [
+        "/layers/0/name",
+        "/network/layers/0/activation",
+        *(f"/network/layers/1/{field}" for field in ("activation", "name", "frozen")),
+        *(f"/network/layers/2/{field}" for field in ("kind", "activation", "frozen")),
+    ]
+
+
 def test_a_number_is_not_taken_as_rounded_where_a_small_tolerance_is_meant(post: Any, request_of: Any) -> None:
     rounded = request_of({"loss": 1.62, "outputs": [[0.2, 0.29, 0.52]]})
     for tolerance in (1e-7, 0):
