@@ -30,7 +30,8 @@ from app.gate import Gate, gates
 from app.memory import memory
 from app.metrics import EPOCHS, RUNS, metrics
 from app.settings import settings
-from engine.training import Checkpoint, Event, Outcome, Row, train
+from engine.measures import Row
+from engine.training import Checkpoint, Event, Outcome, train
 from schemas.answers import only, write
 from schemas.limits import Body
 from schemas.training import TrainRequest

@@ -24,7 +24,7 @@ SEARCH_WORK = 10**9
 """What a search for mistakes counts as at most, in multiplications."""
 CERTIFICATE_PASSES = 200
 """How many passes over the network a certificate takes, about."""
-FORMS = {"factor": "with factor {:.10g}", "meaning": "which is {}"}
+FORMS = {"times": "{} times as much", "meaning": "which is {}"}
 WHERE = {
     "answer": "in what was written down",
     "bias": "in the gradients of biases",
@@ -38,6 +38,7 @@ WHERE = {
     "parameters": "in the gradients of weights and biases",
     "passed_back": "in what is passed back to the layer before",
     "preactivations": "in the gradients by preactivations",
+    "step": "in the step",
     "weights": "in the gradients of weights",
 }
 """The choices that most mistakes have, `at`, in words; "both" says no more than the mistake itself."""
@@ -300,7 +301,9 @@ class _Wire:
         where = [WHERE[at]] if at in WHERE else []
         where += [] if of is None else [f"of {of}"]
         others = {name: value for name, value in choices.items() if name not in ("at", "of") and value is not None}
-        where += [FORMS.get(name, f"with {name} {{}}").format(value) for name, value in others.items()]
+        for name, value in others.items():
+            number = f"{value:.10g}" if isinstance(value, float) else value
+            where.append(FORMS.get(name, f"with {name} {{}}").format(number))
         where += [] if layer is None else [f"in layer {layer} only"]
         if where:
             sentences.append(f"Here {', '.join(where)}.")

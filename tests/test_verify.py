@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from engine.mistakes import Alteration
+from engine.mistakes import Mistake
 from schemas.verify import WHERE
 from tests.conftest import ROOT
 
@@ -234,7 +234,7 @@ def test_a_mistake_in_one_layer_says_which(post: Any, request_of: Any, step: dic
 
 def test_every_choice_of_where_has_its_words() -> None:
     choices = set()
-    for rule in get_args(Alteration):
+    for rule in get_args(Mistake):
         at = get_type_hints(rule).get("at")
         choices |= set(get_args(at)) if at is not None else set()
     assert choices - {"both"} == set(WHERE)

@@ -22,7 +22,6 @@ from engine.mistakes.activation import (
 )
 from engine.mistakes.adaptive import AdaptiveStepMixedUp, BiasCorrectionLeftOut, EpsilonPlacement
 from engine.mistakes.backward import (
-    DerivativeOfOtherLayer,
     DiagonalWeightsOnly,
     LayerOrderReversed,
     PassedBackThroughUpdatedWeights,
@@ -41,6 +40,7 @@ from engine.mistakes.derivative import (
     DerivativeFormulaWrong,
     DerivativeTwice,
     HyperparametersForgotten,
+    OtherActivation,
 )
 from engine.mistakes.factor import ConstantFactor
 from engine.mistakes.loss import (
@@ -48,6 +48,7 @@ from engine.mistakes.loss import (
     BinaryTermSign,
     CategoricalInPlaceOfBinary,
     CombinedFormAssumed,
+    DividedByBatchInEveryLayer,
     DividedByBatchTwice,
     ElementsInPlaceOfRows,
     LogarithmBase,
@@ -57,7 +58,15 @@ from engine.mistakes.loss import (
     SquaredErrorFactor,
     SumInPlaceOfMean,
 )
+from engine.mistakes.neighbors import DerivativeOfOtherLayer, InputsOfOtherLayer, WeightsOfOtherLayer
 from engine.mistakes.numerics import FiniteDifferences, Float32InPlaceOfFloat64, WrongFromHere
+from engine.mistakes.other_loss import (
+    AbsoluteInPlaceOfSquaredError,
+    LogarithmLeftOut,
+    ProbabilitiesAsLogits,
+    RootOfSquaredError,
+    SquaredInPlaceOfCrossEntropy,
+)
 from engine.mistakes.parameters import (
     BiasAddedWrongly,
     BiasGradientAveraged,
@@ -65,7 +74,9 @@ from engine.mistakes.parameters import (
     BiasGradientNotSummed,
     BiasGradientOncePerWeight,
     BiasGradientOneForAll,
+    BiasGradientOverUnits,
     BiasLeftOut,
+    GradientMissing,
     GradientsCountedTwice,
     GradientTransposed,
     InputsBeforeActivation,
@@ -80,10 +91,12 @@ from engine.mistakes.penalty import (
     RegularizationOnBiases,
 )
 from engine.mistakes.slips import DecimalPointMoved, DigitsTransposed, DigitWrong, EntryCopied, EntrySign
+from engine.mistakes.steps import ComputedAfterUpdate, SeveralSteps
 from engine.mistakes.targets import (
     DividedByBatchLessOne,
     ExampleLeftOut,
     LabelSmoothingMixedUp,
+    TargetsBroadcast,
     TargetsShifted,
 )
 from engine.mistakes.update import (
@@ -168,13 +181,27 @@ Alteration = (
     | ClippingMixedUp
     | BiasAddedWrongly
     | BiasGradientOneForAll
+    | ProbabilitiesAsLogits
+    | LogarithmLeftOut
+    | SquaredInPlaceOfCrossEntropy
+    | AbsoluteInPlaceOfSquaredError
+    | RootOfSquaredError
+    | TargetsBroadcast
+    | OtherActivation
+    | DividedByBatchInEveryLayer
+    | BiasGradientOverUnits
+    | GradientMissing
+    | WeightsOfOtherLayer
+    | InputsOfOtherLayer
+    | ComputedAfterUpdate
+    | SeveralSteps
 )
 """The mistakes that change the computation, those more often made first."""
 
 Slip = EntrySign | DecimalPointMoved | DigitsTransposed | DigitWrong | EntryCopied
 """The mistakes of single numbers."""
 
-Mistake = Alteration | FiniteDifferences | ConstantFactor | Float32InPlaceOfFloat64 | WrongFromHere | Slip
+Mistake = Alteration | ConstantFactor | FiniteDifferences | Float32InPlaceOfFloat64 | WrongFromHere | Slip
 
 
 @cache

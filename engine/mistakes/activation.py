@@ -367,14 +367,15 @@ class SoftmaxWithoutExponential:
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxOverBatch:
-    """Softmax over the batch in place of each row's outputs: the columns add up to 1.
+    """Softmax over the batch in place of each row's outputs, so that the columns add up to 1; or over all numbers.
 
-    It is the wrong axis of a sum.
+    It is the wrong axis of a sum, or a sum without its axis: `over` says which.
 
     Source: torch.nn.Softmax, its dim.
     """
 
     kind: Literal["softmax_over_batch"] = "softmax_over_batch"
+    over: Literal["batch", "everything"] = "batch"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Softmax over the batch", r"\frac{e^{z_{nj}}}{\sum_m e^{z_{mj}}}")
 
@@ -387,6 +388,7 @@ class SoftmaxOverBatch:
         def stage(n: Numbers, i: int) -> Array:
             if n.layer(i).activation.kind not in SOFTMAXES:
                 return before(n, i)
-            return n.layer(i).activation.forward(n.z[i].T).T
+            rule, z = n.layer(i).activation, n.z[i]
+            return rule.forward(z.T).T if self.over == "batch" else rule.forward(z.reshape(1, -1)).reshape(z.shape)
 
         return replace(c, activations=in_layers(self.layer, stage, before))

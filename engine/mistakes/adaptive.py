@@ -124,7 +124,8 @@ class AdaptiveStepMixedUp:
 
     `form` says what: the root of the denominator is left out; the average is that of the gradient's magnitude and not
     of its square; Adam's count of steps, which the bias correction goes by, is one ahead, one behind, or always 1; its
-    two betas are exchanged; RMSprop keeps 1 - alpha of its average in place of alpha.
+    two betas are exchanged; RMSprop keeps 1 - alpha of its average in place of alpha; the gradient is not scaled at
+    all; or Keras's defaults are taken, 0.9 for RMSprop's alpha and 0.1 for what Adagrad's sum starts from.
 
     Source: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; torch.optim.Adam, RMSprop and Adagrad.
     """
@@ -138,6 +139,8 @@ class AdaptiveStepMixedUp:
         "step_behind",
         "betas_exchanged",
         "alpha_exchanged",
+        "plain_gradient",
+        "keras_defaults",
     ] = "root_left_out"
     about: ClassVar = About("Adaptive step mixed up", r"\frac{m}{v + \epsilon} \text{ for } "
                             r"\frac{m}{\sqrt v + \epsilon}")  # fmt: skip
@@ -153,6 +156,10 @@ class AdaptiveStepMixedUp:
                 return isinstance(rule, WithBetas) and _steps(case) > (1 if self.form == "step_behind" else 0)
             case "betas_exchanged":
                 return isinstance(rule, WithBetas | Lion) and rule.betas[0] != rule.betas[1]
+            case "plain_gradient":
+                return isinstance(rule, WithBetas | RmsProp | Adagrad)
+            case "keras_defaults":
+                return _with_keras_defaults(case) != rule
         return isinstance(rule, RmsProp)
 
     def alter(self, c: Computation, case: Case) -> Computation:
@@ -165,11 +172,18 @@ class AdaptiveStepMixedUp:
         def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
             rule: Any = n.computation.optimizer
             state, parameter = n.case.state[i][name], n.layer(i).parameters[name]
+            if self.form == "keras_defaults":
+                rule = _with_keras_defaults(case)
+                state = state if case.optimizer_state is not None else rule.init(parameter)
+                defaults: Array = rule.update(gradient, state, parameter)[0]
+                return defaults
             if self.form in ("first_step", "step_ahead", "step_behind"):
                 steps = {"first_step": 0, "step_ahead": state["step"] + 1, "step_behind": state["step"] - 1}[self.form]
                 new: Array = rule.update(gradient, {**state, "step": steps}, parameter)[0]
                 return new
             g, w = _decayed(rule, gradient, parameter)
+            if self.form == "plain_gradient":
+                return w - rule.learning_rate * g
             if self.form == "root_left_out":
                 direction, square = _averages(rule, g, g * g, state)
                 return w - direction / (square + rule.eps)
@@ -177,6 +191,16 @@ class AdaptiveStepMixedUp:
             return w - direction / (np.sqrt(magnitude) + rule.eps)
 
         return replace(c, updated=updated)
+
+
+def _with_keras_defaults(case: Case) -> Any:
+    """The optimizer with Keras's defaults where they are not PyTorch's; what a sum starts from matters at the start."""
+    rule = case.optimizer
+    if isinstance(rule, RmsProp):
+        return replace(rule, alpha=0.9)
+    if isinstance(rule, Adagrad) and case.optimizer_state is None:
+        return replace(rule, initial_accumulator_value=0.1)
+    return rule
 
 
 def _steps(case: Case) -> int:

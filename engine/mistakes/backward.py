@@ -194,30 +194,3 @@ class LayerOrderReversed:
         return [*keys.by.values()] if self.at == "parameters" else [
             keys.by_activations, keys.by_preactivations, *keys.by.values()
         ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class DerivativeOfOtherLayer:
-    """The next layer's derivative in place of the layer's own: dL/dz_l = dL/da_l * f'(z_{l+1}).
-
-    The list of kept preactivations is off by one.
-
-    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP2.
-    """
-
-    kind: Literal["derivative_of_other_layer"] = "derivative_of_other_layer"
-    layer: int | None = hyper(None, description=LAYER)
-    about: ClassVar = About("Derivative of the wrong layer", r"f'(z_{l + 1}) \text{ for } f'(z_l)")
-
-    def applies(self, case: Case) -> bool:
-        return case.depth > 1 and self.layer != case.depth - 1
-
-    def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_preactivations
-
-        def stage(n: Numbers, i: int) -> Array:
-            if i == n.last or n.z[i + 1].shape != n.z[i].shape:
-                return before(n, i)
-            return n.layer(i + 1).activation.backward(n.by_a[i], n.z[i + 1], n.a[i + 1])
-
-        return replace(c, by_preactivations=in_layers(self.layer, stage, before))

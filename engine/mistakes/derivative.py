@@ -5,16 +5,19 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from engine.activations import Activation
-from engine.mistakes.activation import LAYER, in_layers, in_own_derivative
+from engine.activations import Activation, Sigmoid, Tanh
+from engine.mistakes.activation import LAYER, SOFTMAXES, in_layers, in_own_derivative
 from engine.mistakes.computation import Case, Computation, Numbers
+from engine.piecewise_activations import LeakyRelu, Relu
 from engine.rules import About, Array, hyper
 
 STRAIGHT = ("identity", "relu", "relu6", "hard_tanh", "hard_shrink", "soft_shrink", "threshold")
 """The activations whose derivative is 0 or 1 everywhere, so that its square is the same."""
 KINKED = (*STRAIGHT[1:], "leaky_relu", "hard_sigmoid", "hard_swish", "elu", "celu", "selu")
+OTHERS: dict[str, Any] = {"relu": Relu(), "tanh": Tanh(), "sigmoid": Sigmoid(), "leaky_relu": LeakyRelu()}
+"""The activations that are most often taken for one another."""
 FORMULAS = {
-    "a": ("sigmoid",),
+    "a": ("sigmoid", "relu"),
     "1 - a": ("sigmoid", "tanh"),
     "a (1 + a)": ("sigmoid",),
     "1 - a^2": ("sigmoid",),
@@ -27,7 +30,7 @@ FORMULAS = {
 @dataclass(frozen=True, slots=True)
 class DerivativeFormulaWrong:
     """A wrong formula of sigmoid's derivative, a (1 - a), or of tanh's, 1 - a^2: half of it, another sign, no square,
-    or that of the other one.
+    or that of the other one; or relu itself, a, for its derivative, which is 1 or 0.
 
     Both are called sigmoid in places, and both formulas are short enough to be written from memory.
 
@@ -137,17 +140,63 @@ def _sides(rule: Activation, z: Array) -> tuple[Array, Array, Array]:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherActivation:
+    """Another activation in place of a layer's own, or its derivative alone; in one layer, or in all hidden ones.
+
+    The name is mistyped or a line is copied; or the function is exchanged and its derivative is still that of the one
+    before.
+
+    Source: none needed; two configurations are compared.
+    """
+
+    kind: Literal["other_activation"] = "other_activation"
+    to: Literal["relu", "tanh", "sigmoid", "leaky_relu"] = "relu"
+    of: Literal["both", "derivative"] = "both"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Another activation", r"g(z) \text{ for } f(z)")
+
+    def applies(self, case: Case) -> bool:
+        layers = range(case.depth) if self.layer is None else (self.layer,)
+        return any(self._is_other(case, i) for i in layers)
+
+    def _is_other(self, case: Case, i: int) -> bool:
+        own, hidden = case.layers[i].activation.kind, i < case.depth - 1 or case.depth == 1
+        return own not in (self.to, *SOFTMAXES) and (hidden or self.layer == i)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        rule, before, activations = OTHERS[self.to], c.by_preactivations, c.activations
+
+        def derivative(n: Numbers, i: int) -> Array:
+            if not self._is_other(case, i):
+                return before(n, i)
+            a = n.a[i] if self.of == "both" else rule.forward(n.z[i])
+            grad: Array = rule.backward(n.by_a[i], n.z[i], a)
+            return grad
+
+        def activation(n: Numbers, i: int) -> Array:
+            if not self._is_other(case, i):
+                return activations(n, i)
+            a: Array = rule.forward(n.z[i])
+            return a
+
+        if self.of == "both":
+            c = replace(c, activations=in_layers(self.layer, activation, activations))
+        return replace(c, by_preactivations=in_layers(self.layer, derivative, before))
+
+
+@dataclass(frozen=True, slots=True)
 class HyperparametersForgotten:
     """An activation with its default hyperparameters in place of those asked for, or leaky_relu without its slope:
     relu.
 
-    The function is given them and its derivative is not, or neither is.
+    The function is given them and its derivative is not, or neither is; or they are those of another framework: Keras's
+    leaky_relu has the slope 0.3, and gelu is exact in some and by tanh in others.
 
     Source: torch.nn.LeakyReLU and keras.layers.LeakyReLU, whose defaults differ.
     """
 
     kind: Literal["hyperparameters_forgotten"] = "hyperparameters_forgotten"
-    form: Literal["defaults", "no_slope"] = "defaults"
+    form: Literal["defaults", "no_slope", "other_framework"] = "defaults"
     of: Literal["both", "derivative", "activation"] = "both"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Hyperparameters of an activation forgotten", r"f_{0.01} \text{ for } f_\alpha")
@@ -158,6 +207,12 @@ class HyperparametersForgotten:
     def _forgetful(self, rule: Any) -> Any:
         if self.form == "defaults":
             return type(rule)()
+        if rule.kind == "gelu" and self.form == "other_framework":
+            return replace(rule, approximate="tanh" if rule.approximate == "none" else "none")
+        if rule.kind == "leaky_relu" and self.form == "other_framework":
+            return replace(rule, negative_slope=0.3)
+        if self.form == "other_framework":
+            return rule
         return replace(rule, negative_slope=0.0) if rule.kind == "leaky_relu" else rule
 
     def alter(self, c: Computation, case: Case) -> Computation:

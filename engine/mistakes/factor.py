@@ -1,31 +1,81 @@
-"""An array that is the right one times a number."""
+"""Numbers that are all off by one factor, whatever it comes from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from engine.mistakes.computation import Case
+from engine.mistakes.activation import LAYER, in_layers
+from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.loss import scaled
 from engine.rules import About, Array, hyper
+
+Place = Literal["both", "gradients", "parameters", "preactivations", "weights", "bias", "step"]
+SIMPLEST = 100
+"""The largest denominator of a factor that is read as a fraction."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConstantFactor:
-    """All numbers of an array times the same factor; in parameters after a step, their change.
+    """Numbers that are right but for one factor, the same for all of them.
 
-    A sum is divided in one place and not in another, or a factor of a formula is taken twice, or left out.
+    A sum is divided in one place and not in another; a batch of 5 is divided by 32, the size that the others have;
+    gradients of three passes are added up. `times` is the factor that gives the claimed numbers.
 
-    Source: none needed; gradients are linear in the error that is passed back, and a step in its learning rate.
+    Source: none needed; the quotient of what is claimed and what is right is the same everywhere.
     """
 
     kind: Literal["constant_factor"] = "constant_factor"
-    factor: float = hyper(2.0, description="What the right numbers are multiplied by.")
+    times: float = hyper(2.0, description="The factor.")
+    at: Place = "both"
+    layer: int | None = hyper(None, description=LAYER)
     meaning: str | None = hyper(None, description="What else of the request is as large; null where nothing is.")
-    about: ClassVar = About("Times a constant factor", r"k g \text{ for } g")
+    about: ClassVar = About("Off by a constant factor", r"k g \text{ for } g")
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        times, layer = self.times, self.layer
+        if self.at in ("both", "gradients"):
+            return scaled(c, lambda n: times, self.at)
+        if self.at == "preactivations":
+            error = c.by_preactivations
+            return replace(c, by_preactivations=in_layers(layer, lambda n, i: times * error(n, i), error))
+        if self.at == "step":
+            before = c.updated
+
+            def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+                old = n.layer(i).parameters[name]
+                return old + times * (before(n, i, name, gradient) - old)
+
+            return replace(c, updated=updated)
+        by_weights, by_bias = c.by_weights, c.by_bias
+        if self.at != "bias":
+            c = replace(c, by_weights=in_layers(layer, lambda n, i: times * by_weights(n, i), by_weights))
+        if self.at != "weights":
+            c = replace(c, by_bias=in_layers(layer, lambda n, i: times * by_bias(n, i), by_bias))
+        return c
 
 
-def nearest_factor(claimed: Array, right: Array) -> float | None:
-    """The factor that brings the right numbers nearest to the claimed ones; None where it says nothing."""
+def forms(times: float, meaning: str | None, layer: int, update: bool) -> list[ConstantFactor]:
+    """Where a factor may stand that shows in a layer first, the simplest first; or in the update."""
+    places: list[tuple[Place, int | None]] = [
+        ("both", None),
+        ("gradients", None),
+        ("parameters", None),
+        ("preactivations", layer),
+        ("parameters", layer),
+        ("weights", None),
+        ("bias", None),
+        ("weights", layer),
+        ("bias", layer),
+    ]
+    if update:
+        places = [("step", None)]
+    return [ConstantFactor(times=times, at=at, layer=i, meaning=meaning) for at, i in places]
+
+
+def nearest(claimed: Array, right: Array) -> float | None:
+    """The factor that brings the right numbers nearest to the claimed ones; None where they say nothing of one."""
     size = float(np.abs(right).max(initial=0))
     if not size:
         return None
@@ -34,19 +84,13 @@ def nearest_factor(claimed: Array, right: Array) -> float | None:
     return factor if factor and np.isfinite(factor) else None
 
 
-def meaning_of(factor: float, within: float, case: Case, layer: int | None) -> tuple[float, str | None]:
-    """The number that a factor stands for, and what it is: a count of the request or its learning rate, where one is
-    `within` a share of the factor, or else the shortest decimal."""
-    counts = {"the number of examples": case.batch, "the number of outputs": case.layers[-1].weights.shape[1]}
-    if layer is not None:
-        inputs, units = case.layers[layer].weights.shape
-        counts |= {"the number of the layer's inputs": inputs, "the number of the layer's units": units}
-    known = {name: float(count) for name, count in counts.items()}
-    known |= {f"1 / {name}": 1 / count for name, count in counts.items()}
+def readings(times: float, case: Case) -> list[tuple[float, str | None]]:
+    """What a factor may be exactly, and what that is: a number of the request, a fraction, or itself with few digits
+    and with all."""
+    known = {"the number of examples": case.batch, "the number of outputs": case.layers[-1].weights.shape[1]}
+    named = [(float(n), name) for name, n in known.items()] + [(1 / n, f"1 / {name}") for name, n in known.items()]
     if case.optimizer is not None:
-        known["the learning rate"] = case.optimizer.learning_rate
-    for name, value in known.items():
-        if value != 1 and abs(factor - value) <= within * abs(factor):
-            return value, name
-    decimals = (float(f"{factor:.{digits - 1}e}") for digits in range(1, 17))
-    return next((d for d in decimals if abs(factor - d) <= within * abs(factor)), factor), None
+        named.append((case.optimizer.learning_rate, "the learning rate"))
+    fraction = float(Fraction(times).limit_denominator(SIMPLEST))
+    plain = [fraction, *(float(f"{times:.{digits}g}") for digits in (3, 6)), times]
+    return [(value, name) for value, name in named if value != 1] + [(value, None) for value in plain if value]

@@ -135,6 +135,29 @@ class DividedByBatchTwice:
 
 
 @dataclass(frozen=True, slots=True)
+class DividedByBatchInEveryLayer:
+    """The error divided by the batch in every layer that it is passed back to, and so by N^2, N^3 and so on.
+
+    The average over the batch is taken once, in the derivative of the loss; written into the function that every layer
+    calls, it is taken again and again.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, the algorithm for a mini-batch.
+    """
+
+    kind: Literal["divided_by_batch_in_every_layer"] = "divided_by_batch_in_every_layer"
+    about: ClassVar = About(
+        "Divided by the batch in every layer", r"\frac1N f'(z_l) \frac{\partial L}{\partial z_{l + 1}} W_{l + 1}^\top"
+    )
+
+    def applies(self, case: Case) -> bool:
+        return case.depth > 1 and case.batch > 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_preactivations
+        return replace(c, by_preactivations=lambda n, i: before(n, i) / (1 if i == n.last else case.batch))
+
+
+@dataclass(frozen=True, slots=True)
 class ElementsInPlaceOfRows:
     """The mean over all elements in place of the mean over the rows: a factor of 1/outputs too much.
 

@@ -38,27 +38,35 @@ class BiasLeftOut:
 
 @dataclass(frozen=True, slots=True)
 class BiasAddedWrongly:
-    """The bias subtracted, or added twice, in the forward pass: z = x @ W - b, or x @ W + 2 b.
+    """The bias subtracted, or added twice, in the forward pass: z = x @ W - b, or x @ W + 2 b; or along the batch.
 
-    A formula with a threshold subtracts it; a layer that adds its bias is also given a column of ones.
+    A formula with a threshold subtracts it; a layer that adds its bias is also given a column of ones. Along the batch,
+    the k-th example gets the k-th unit's bias (along_batch): a column is added where there are as many rows as units.
 
     Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 1.
     """
 
     kind: Literal["bias_added_wrongly"] = "bias_added_wrongly"
-    form: Literal["subtracted", "twice"] = "subtracted"
+    form: Literal["subtracted", "twice", "along_batch"] = "subtracted"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Bias subtracted, or added twice", r"z = x W - b \text{ for } z = x W + b")
 
     def applies(self, case: Case) -> bool:
-        return any(one.bias is not None and one.bias.any() for one in case.layers_of(self.layer))
+        biases = [one.bias for one in case.layers_of(self.layer) if one.bias is not None]
+        if self.form == "along_batch":
+            return case.batch > 1 and any(len(bias) == case.batch for bias in biases)
+        return any(bias.any() for bias in biases)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before, times = c.preactivations, 1 if self.form == "twice" else -2
 
         def stage(n: Numbers, i: int) -> Array:
             bias, z = n.layer(i).bias, before(n, i)
-            return z if bias is None else z + times * bias
+            if bias is None:
+                return z
+            if self.form == "along_batch":
+                return z - bias + bias[:, np.newaxis] if len(bias) == case.batch else z
+            return z + times * bias
 
         return replace(c, preactivations=in_layers(self.layer, stage, before))
 
@@ -152,6 +160,66 @@ class BiasGradientOneForAll:
             return np.full_like(gradient, gradient.sum() if self.form == "sum" else gradient.mean())
 
         return replace(c, by_bias=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
+class BiasGradientOverUnits:
+    """The gradient of the bias summed over the units in place of the batch: one number for each example.
+
+    It is the wrong axis of a sum; it goes unnoticed where there are as many examples as units.
+
+    Source: numpy.sum, its axis; Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP3.
+    """
+
+    kind: Literal["bias_gradient_over_units"] = "bias_gradient_over_units"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Bias gradient summed over the units", r"\sum_j \frac{\partial L}{\partial z_{nj}} "
+                            r"\text{ for } \sum_n \frac{\partial L}{\partial z_{nj}}")  # fmt: skip
+
+    def applies(self, case: Case) -> bool:
+        return _has_bias(case, self.layer)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before, written = c.by_bias, c.written
+        layers = range(case.depth) if self.layer is None else (self.layer,)
+        # Of another shape it cannot be used in an update.
+        others = [i for i in layers if case.layers[i].bias is not None and len(case.layers[i].weights.T) != case.batch]
+
+        def stage(n: Numbers, i: int) -> Array:
+            return before(n, i) if i in others else n.by_z[i].sum(axis=1)
+
+        def summed(answer: dict[Key, Any]) -> dict[Key, Any]:
+            answer = dict(answer) if written is None else written(answer)
+            for i in others:
+                keys = layer_keys(i)
+                answer[keys.by["bias"]] = answer[keys.by_preactivations].sum(axis=1)
+            return answer
+
+        return replace(c, by_bias=in_layers(self.layer, stage, before), written=summed if others else written)
+
+
+@dataclass(frozen=True, slots=True)
+class GradientMissing:
+    """The gradients of a layer's weights and bias, or of the weights alone, are 0: it is not trained.
+
+    In C, C++ and Java `1 / n` of integers is 0; in a framework the layer is frozen, or the graph is cut before it.
+
+    Source: ISO C 6.5.5, integer division; torch.Tensor.detach.
+    """
+
+    kind: Literal["gradient_missing"] = "gradient_missing"
+    of: Literal["weights and bias", "weights"] = "weights and bias"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Gradient missing", r"0 \text{ for } \frac{\partial L}{\partial W}")
+
+    def applies(self, case: Case) -> bool:
+        return self.of == "weights" or _has_bias(case, self.layer)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        c = replace(c, by_weights=in_layers(self.layer, lambda n, i: np.zeros_like(n.layer(i).weights), c.by_weights))
+        if self.of == "weights":
+            return c
+        return replace(c, by_bias=in_layers(self.layer, lambda n, i: np.zeros_like(n.by_z[i][0]), c.by_bias))
 
 
 @dataclass(frozen=True, slots=True)

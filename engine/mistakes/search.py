@@ -12,6 +12,7 @@ from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, variants
 from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, forward_numbers, right, run
+from engine.mistakes.factor import forms, nearest, readings
 from engine.mistakes.numerics import FiniteDifferences, differences, estimated_step
 from engine.rules import Array
 
@@ -194,8 +195,9 @@ class Search:
     def singles(self) -> list[Diagnosis]:
         tried = [self.attempt((m,)) for m in self.candidates]
         found = [d for d in tried if d is not None and self.is_no_chance(d.explains)]
-        if not any(len(d.explains) == len(self.wrong) for d in found) and (differences := self.differences()):
-            found.append(differences)
+        for fitted in (self.factor, self.differences):
+            if not any(len(d.explains) == len(self.wrong) for d in found) and (d := fitted()) is not None:
+                found.append(d)
         return best(self, found)
 
     def pairs(self) -> list[Diagnosis]:
@@ -244,6 +246,31 @@ class Search:
             return None
         return Effect(changes, explains, exchanged(computation, self.base)) if any_change else None
 
+    def factor(self) -> Diagnosis | None:
+        """One factor, where there is one that gives the first wrong gradient, or the first wrong parameter's step."""
+        key = self.first.get(2, self.first.get(3))
+        layer = None if key is None else layer_of(key)
+        if key is None or layer is None or self.claims[key].values.shape != np.shape(self.truth[key]):
+            return None
+        claim, origin = self.claims[key], self._origin(key, layer)
+        true = self.truth[key] - origin
+        times = nearest(claim.values - origin, true)
+        fitting = [] if times is None else [r for r in readings(times, self.case) if claim.agrees(origin + r[0] * true)]
+        if not fitting or claim.agrees(origin + 0 * true):
+            return None
+        value, meaning = fitting[0]
+        entry, digits = int(np.abs(true).argmax()), len(f"{value:g}")
+        tried = [self.attempt((m,)) for m in forms(value, meaning, layer, update=branch(key) == 3)]
+        found = [d for d in tried if d is not None and self._outweighs(d, key, entry, digits)]
+        return max(found, key=lambda d: len(d.explains), default=None)
+
+    def _origin(self, key: Key, layer: int) -> Any:
+        """What stays as it is where a gradient, or a step, is multiplied: the penalty's part, or what is updated."""
+        before = self.case.before_step(key)
+        if before is None:
+            return self.base.by_penalty(self.forward, layer, str(key[-1]))
+        return before
+
     def differences(self) -> Diagnosis | None:
         """Finite differences, where a step can be found that gives the first wrong gradient of a parameter."""
         key = self.first.get(2)
@@ -282,7 +309,7 @@ class Search:
         return bool((np.abs(made - claim.values.ravel()[entries]) <= claim.tolerance.ravel()[entries]).all())
 
     def _outweighs(self, d: Diagnosis, key: Key, entry: int, digits: int) -> bool:
-        """Whether a step of so many digits, chosen to fit one entry, explains more than that."""
+        """Whether a number of so many digits, chosen to fit one entry, explains more than that."""
         chosen = float(self.evidence([key])[entry])
         others = float(self.evidence(d.explains).sum()) - chosen
         return others + max(chosen - digits, 0.0) >= CHANCE

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from engine.losses import HalfSquaredError, Mse
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.mistakes.loss import At, scaled
 from engine.objective import LossObjective
@@ -109,6 +110,38 @@ class TargetsShifted:
         scales, loss_scales = c.scales, c.loss_scales
         c = replace(c, scales=lambda n: scales(shifted(n)), loss_scales=lambda n: loss_scales(shifted(n)))
         return _compared(c, shifted, "both")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetsBroadcast:
+    """Every output compared with the targets of all examples: outputs [N, 1] minus targets [N] is [N, N].
+
+    Arrays of these two shapes are broadcast to a square without an error; the outputs then learn the mean of the
+    targets.
+
+    Source: NumPy's broadcasting rules; torch.nn.functional.mse_loss, which warns of it.
+    """
+
+    kind: Literal["targets_broadcast"] = "targets_broadcast"
+    about: ClassVar = About("Targets broadcast", r"\frac{1}{N^2} \sum_{n, m} (y_n - t_m)^2")
+
+    def applies(self, case: Case) -> bool:
+        objective = case.objective
+        if not isinstance(objective, LossObjective) or objective.sample_weights is not None:
+            return False
+        return isinstance(objective.loss, Mse | HalfSquaredError) and case.batch > 1 and case.targets.shape[1] == 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        t, loss = case.targets, case.loss
+        factor = 1.0 if isinstance(loss, Mse) else 0.5
+        if loss is not None and loss.reduction == "sum":
+            factor *= case.batch
+        mean, square = t.mean(), (t * t).mean()
+        return replace(
+            c,
+            loss_values=lambda n: factor * (n.a[-1] ** 2 - 2 * n.a[-1] * mean + square),
+            output_gradients=lambda n: 2 * factor * (n.a[-1] - mean),
+        )
 
 
 @dataclass(frozen=True, slots=True)

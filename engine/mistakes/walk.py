@@ -15,7 +15,7 @@ import numpy as np
 from engine.claims import SMALLEST, Claim
 from engine.mistakes import Alteration, Slip
 from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, forward_numbers, layer_keys, run
-from engine.mistakes.factor import ConstantFactor, meaning_of, nearest_factor
+from engine.mistakes.factor import ConstantFactor, nearest, readings
 from engine.mistakes.search import (
     CHANCE,
     CHANCE_SHARE,
@@ -242,29 +242,31 @@ class Walk:
         return found
 
     def multiples(self, keys: set[Key]) -> list[Diagnosis]:
-        """Open arrays that are a number times what follows, or whose change by the step is; those of one number are one
-        mistake."""
-        found: dict[ConstantFactor, list[tuple[Key, float]]] = {}
+        """Open gradients, and changes by a step, that are a number times what follows."""
+        found = []
         for key in self._of(keys):
+            at: Any = "step" if branch(key) == 3 else str(key[-1])
+            if branch(key) < 2 or at not in ("step", "weights", "bias", "preactivations"):
+                continue
             claim, right = self.search.claims[key], np.asarray(self.recomputed[key])
             origin = self._origin(key, right)
-            change, allowed = right - origin, claim.tolerance
-            factor = nearest_factor(claim.values - origin, change)
-            if factor is None:
-                continue
-            within = float((allowed / np.maximum(np.abs(factor * change), SMALLEST)).min())
-            factor, meaning = meaning_of(factor, within, self.search.case, layer_of(key))
-            digits = np.log10(np.maximum(np.abs(claim.values - right) / np.maximum(allowed, SMALLEST), 1.0))
-            # The number was chosen to fit one entry.
-            if claim.is_made(origin + factor * change, right) and digits.sum() - digits.max() >= CHANCE:
-                residual = claim.residual(origin + factor * change)
-                found.setdefault(ConstantFactor(factor=factor, meaning=meaning), []).append((key, residual))
-        diagnoses = []
-        for mistake, made in found.items():
-            explained = tuple(key for key, _ in made)
-            from_claims = any(differs(self.recomputed[key], self.search.truth[key]) for key in explained)
-            diagnoses.append(Diagnosis((mistake,), explained, max(residual for _, residual in made), from_claims))
-        return diagnoses
+            times = nearest(claim.values - origin, right - origin)
+            for value, meaning in [] if times is None else readings(times, self.search.case):
+                numbers = origin + value * (right - origin)
+                if claim.is_made(numbers, right):
+                    # The number was chosen to fit one entry.
+                    if (digits := self._digits(claim, right)).sum() - digits.max() >= CHANCE:
+                        mistake = ConstantFactor(times=value, at=at, layer=layer_of(key), meaning=meaning)
+                        again = differs(right, self.search.truth[key])
+                        found.append(Diagnosis((mistake,), (key,), claim.residual(numbers), again))
+                    break
+        return found
+
+    def _digits(self, claim: Claim, right: Array) -> Array:
+        """The logarithm to base 10 of how many times its tolerance each number is off by."""
+        allowed = np.maximum(claim.tolerance, SMALLEST)
+        digits: Array = np.log10(np.maximum(np.abs(claim.values - right) / allowed, 1.0))
+        return digits
 
     def _of(self, keys: set[Key]) -> list[Key]:
         return [key for key in self.open if key in keys and key in self.given]

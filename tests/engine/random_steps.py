@@ -88,8 +88,8 @@ ODD_OPTIMIZERS = [
 
 
 def odd_case(random: np.random.Generator) -> Case:
-    """A random case with what is rarer: label smoothing, hyperparameters and kinks of activations, a frozen layer,
-    other optimizers, penalties and clippings."""
+    """A random case with what is rarer: one output, label smoothing, hyperparameters and kinks of activations, a frozen
+    layer, other optimizers, penalties and clippings."""
     case = random_case(random)
     loss, objective = case.loss, case.objective
     if isinstance(loss, LossOfProbabilities) and loss.kind != "kl_divergence" and random.random() < 0.5:
@@ -115,9 +115,22 @@ def odd_case(random: np.random.Generator) -> Case:
     if random.random() < 0.4:
         optimizer = ODD_OPTIMIZERS[random.integers(len(ODD_OPTIMIZERS))]
         case = replace(case, optimizer=optimizer, optimizer_state=None)
+    if case.loss is not None and case.loss.kind in ("mse", "half_squared_error") and random.random() < 0.3:
+        case = single_output(case)
     if case.optimizer is not None and random.random() < 0.5:
         case = later(case)
     return case
+
+
+def single_output(case: Case) -> Case:
+    """The same case with the first of its outputs alone."""
+    last, objective = case.layers[-1], case.objective
+    assert last.bias is not None and isinstance(objective, LossObjective)
+    last = replace(last, weights=last.weights[:, :1], bias=last.bias[:1])
+    network = Network((*case.layers[:-1], last))
+    return replace(
+        case, network=network, objective=objective._replace(targets=objective.targets[:, :1]), optimizer_state=None
+    )
 
 
 def later(case: Case) -> Case:

@@ -16,6 +16,7 @@ from engine.layers import Dense
 from engine.mistakes import Alteration, ConstantFactor, FiniteDifferences, Mistake, Slip, variants
 from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Case, Key, layer_keys, right, run
 from engine.mistakes.numerics import in_dtype
+from engine.mistakes.parameters import BiasGradientOneForAll
 from engine.mistakes.slips import DigitWrong
 from engine.mistakes.update import NotUpdated
 from engine.network import Network
@@ -92,6 +93,7 @@ def everywhere(mistake: Any) -> Any:
 
 
 @cache
+@np.errstate(all="ignore")
 def possible_options() -> set[Any]:
     """Every mistake with every combination of its options that makes sense in some case."""
     random = np.random.default_rng(19)
@@ -99,6 +101,7 @@ def possible_options() -> set[Any]:
     return {everywhere(mistake) for case in cases for mistake in variants(case, range(case.depth))}
 
 
+@np.errstate(all="ignore")  # a step before may have made a case's numbers large
 @pytest.mark.parametrize("rule", ALTERATIONS, ids=lambda rule: rule().kind)
 def test_a_planted_mistake_comes_first(rule: Any) -> None:
     random = np.random.default_rng(sum(rule().kind.encode()))
@@ -187,6 +190,54 @@ def test_pairs_are_found_from_the_gradients_of_parameters_alone() -> None:
         pairs += 1
 
 
+@pytest.mark.parametrize("at", ["both", "gradients", "parameters", "preactivations", "weights", "bias", "step"])
+def test_a_constant_factor_is_found(at: Any) -> None:
+    random = np.random.default_rng(21)
+    found = 0
+    while found < PLANTED:
+        case = random_case(random)
+        layer = int(random.integers(case.depth)) if at in ("preactivations", "weights", "bias") else None
+        times = float(random.choice([0.15625, 0.37, 2.6, 3 / 7]))
+        planted = ConstantFactor(times=times, at=at, layer=layer)
+        if at == "step" and case.optimizer is None:
+            continue
+        truth, numbers = numbers_of(case), numbers_of(case, planted)
+        if truth is None or numbers is None:
+            continue
+        numbers = parts(random, numbers)
+        wrong = differing(numbers, truth)
+        # Of fewer numbers any quotient could be a factor.
+        if sum(np.size(numbers[key]) for key in wrong if len(key) > 1) < 4:
+            continue
+        first = verify(case, claims_of(numbers)).diagnoses[0]
+        assert set(wrong) <= set(first.explains) and not first.from_claims
+        (mistake,) = first.mistakes
+        if isinstance(mistake, ConstantFactor):
+            assert mistake.times == pytest.approx(times, rel=1e-9)
+        others = numbers_of(case, mistake)
+        assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
+        found += 1
+
+
+def test_what_terms_cancel_to_is_no_number_of_its_own() -> None:
+    """A row of softmax's errors adds up to 0, of which rounding leaves 1e-17 in one order and 2e-17 in another."""
+    random = np.random.default_rng(22)
+    layers = (
+        Dense(random.normal(size=(4, 5)), np.zeros(5), Tanh()),
+        Dense(random.normal(size=(5, 3)), np.zeros(3), Softmax()),
+    )
+    targets = np.eye(3)[random.integers(0, 3, 6)]
+    case = Case(Network(layers), random.normal(size=(6, 4)), LossObjective(CrossEntropy(), targets))
+    numbers = numbers_of(case, BiasGradientOneForAll())
+    assert numbers is not None
+    key = layer_keys(1).by["bias"]
+    claims = claims_of({k: n for k, n in numbers.items() if by_parameter(k)} | {key: np.array([3e-17, -1e-17, 2e-17])})
+    result = verify(case, claims)
+    assert not result.unexplained and [m.kind for d in result.diagnoses for m in d.mistakes] == [
+        "bias_gradient_one_for_all"
+    ]
+
+
 @pytest.mark.parametrize("scheme", ["central", "forward"])
 def test_the_step_of_finite_differences_is_found(scheme: Any) -> None:
     random = np.random.default_rng(4)
@@ -233,7 +284,7 @@ def test_the_factor_of_an_array_is_found(factor: float | None) -> None:
             others = numbers_of(case, *first.mistakes)
             assert others is not None and same(others[key], numbers[key]), (times, first)
             continue
-        assert mistake.factor == pytest.approx(times, rel=1e-9) and first.explains == (key,)
+        assert mistake.times == pytest.approx(times, rel=1e-9) and first.explains == (key,)
         assert factor is not None or mistake.meaning == "the number of examples"
         found += 1
 
