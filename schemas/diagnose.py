@@ -12,6 +12,9 @@ from schemas.answers import Selectable
 from schemas.optimizer_state import state_to_engine
 from schemas.requests import OptionalStepRequest
 
+EXAMINATION_WORK = 10**7
+"""What a diagnosis counts as beside its passes, in multiplications: it takes milliseconds of any network."""
+
 
 class FindingModel(BaseModel):
     """Something that is wrong, or may be."""
@@ -96,6 +99,9 @@ class DiagnoseRequest(OptionalStepRequest):
 
     def numbers(self) -> int:
         return 3 * super().numbers()  # The step's network and state, and a moved network, stand beside the rest.
+
+    def work(self) -> int:
+        return super().work() + EXAMINATION_WORK
 
     def examined(self) -> Case:
         """The computation and, with an optimizer, its step."""

@@ -68,8 +68,8 @@ class Limits:
             raise TooLarge(
                 where,
                 f"This request is estimated at {estimate} multiplications (passes x examples x parameters, in "
-                "training x epochs; a search for mistakes counts another 10^9, a derivation 10^8), and this server "
-                f"takes at most {self.work}.",
+                "training x epochs; a search for mistakes counts another 10^9, a derivation 10^8, a diagnosis or a "
+                f"certificate 10^7), and this server takes at most {self.work}.",
                 expected=f"at most {self.work} multiplications",
                 received=estimate,
                 hint="Send fewer examples, or train fewer epochs a call and go on from the answer. Where a single "

@@ -25,6 +25,8 @@ SEARCH_WORK = 10**9
 CERTIFICATE_PASSES = 200
 """How many passes over the network a certificate takes, about."""
 FORMS = {"times": "{} times as much", "meaning": "which is {}"}
+CERTIFICATE_WORK = 10**7
+"""What a certificate counts as beside its passes: it takes milliseconds of any network. A search includes it."""
 WHERE = {
     "answer": "in what was written down",
     "bias": "in the gradients of biases",
@@ -171,7 +173,8 @@ class VerifyRequest(OptionalStepRequest):
         return 4 * super().numbers()
 
     def work(self) -> int:
-        return super().work() * CERTIFICATE_PASSES + (0 if self.claimed is None else SEARCH_WORK)
+        more = CERTIFICATE_WORK if self.claimed is None else SEARCH_WORK
+        return super().work() * CERTIFICATE_PASSES + more
 
     def verified(self) -> dict[str, Any]:
         """The fields of VerifyAnswer."""

@@ -21,7 +21,11 @@ from app.annex import HEAD, Annex, job_of
 from app.attendant import Attendant
 from app.bodies import file_in_memory
 from app.compute import BASE64, BINARY, LOOP_BYTES, THREAD_BYTES, Place, place
+from schemas.diagnose import DiagnoseRequest
+from schemas.explain import ExplainRequest
+from schemas.limits import Limits
 from schemas.tensors import decode, encode_base64
+from schemas.verify import VerifyRequest
 from tests.conftest import Server
 from tests.test_bad_input import refused
 from tests.test_streams import events
@@ -65,6 +69,14 @@ def test_the_estimate_sends_each_request_to_its_place() -> None:
     assert place(4 * THREAD_BYTES, 4_000_000, 10, BASE64) is Place.THREAD
     assert place(4 * THREAD_BYTES + 1, 10, 10, BASE64) is Place.ANNEX
     assert place(2**30, 2**30, 10, BINARY) is Place.THREAD
+
+
+@pytest.mark.parametrize("model", [ExplainRequest, DiagnoseRequest, VerifyRequest])
+def test_what_takes_milliseconds_of_any_network_is_no_work_of_the_event_loop(model: Any) -> None:
+    layer = {"weights": [[1.0]], "bias": None, "activation": "tanh"}
+    asked = {"network": {"layers": [layer]}, "inputs": [[1.0]], "targets": [[1.0]], "loss": "mse"}
+    made = model.model_validate(asked, context=Limits())
+    assert place(100, made.numbers(), made.work()) is Place.THREAD
 
 
 def test_base64_stays_in_a_thread_for_longer(own_server: Server, own_client: httpx.Client) -> None:
