@@ -179,7 +179,7 @@ def test_a_run_that_comes_while_the_server_drains_ends_in_time(
     post: Any, textbook: dict[str, Any], annexes: int
 ) -> None:
     """With its last event, whether its annex has yet to be started or has been idle."""
-    server = Server(CHAINRULE_DRAIN_SECONDS="2", CHAINRULE_SHUTDOWN_SECONDS="3")
+    server = Server(CHAINRULE_DRAIN_SECONDS="2", CHAINRULE_SHUTDOWN_SECONDS="6")
     try:
         with httpx.Client(base_url=server.url, timeout=30, headers=HEADERS) as client:
             if annexes:

@@ -94,6 +94,7 @@ def test_without_a_service_it_says_so() -> None:
 
 def test_a_service_that_does_not_speak_http_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
 
         def greet() -> None:
             connection, _ = listener.accept()
