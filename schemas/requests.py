@@ -133,6 +133,10 @@ class ForwardRequest(Model):
             parameters += layer.weights.size
         return 4 * self.examples() * units + self.copies() * parameters
 
+    def depth(self) -> int:
+        """How many layers the network has."""
+        return len(self.network.layers)
+
     def examples(self) -> int:
         """How many examples are in the server's memory at once, in every layer."""
         return len(self.inputs)
@@ -295,6 +299,10 @@ class InitializeRequest(Model):
             for layer in self.layers
         ]
         return initialize(self.input_size, layers, self.dtype, self.seed)
+
+    def depth(self) -> int:
+        """How many layers are made."""
+        return len(self.layers)
 
     def numbers(self) -> int:
         sizes = [self.input_size, *(layer.units for layer in self.layers)]

@@ -21,6 +21,8 @@ from app.annex import HEAD, Annex, job_of
 from app.attendant import Attendant
 from app.bodies import file_in_memory
 from app.compute import BASE64, BINARY, LOOP_BYTES, THREAD_BYTES, Place, place
+from app.forms import read_json
+from app.main import compute_routes, create_app
 from schemas.diagnose import DiagnoseRequest
 from schemas.explain import ExplainRequest
 from schemas.limits import Limits
@@ -77,6 +79,14 @@ def test_what_takes_milliseconds_of_any_network_is_no_work_of_the_event_loop(mod
     asked = {"network": {"layers": [layer]}, "inputs": [[1.0]], "targets": [[1.0]], "loss": "mse"}
     made = model.model_validate(asked, context=Limits())
     assert place(100, made.numbers(), made.work()) is Place.THREAD
+
+
+@pytest.mark.parametrize(("depth", "where"), [(19, Place.LOOP), (20, Place.THREAD)])
+def test_many_layers_are_no_work_of_the_event_loop(depth: int, where: Place) -> None:
+    step = compute_routes(create_app())["/v1/step"].__self__  # type: ignore[attr-defined]
+    layer = {"weights": [[1.0]], "bias": None, "activation": "tanh"}
+    asked = {"network": {"layers": [layer] * depth}, "inputs": [[1.0]], "targets": [[1.0]], "loss": "mse"}
+    assert step.decode(json.dumps(asked | {"optimizer": "sgd"}).encode(), read_json)[1].place is where
 
 
 def test_base64_stays_in_a_thread_for_longer(own_server: Server, own_client: httpx.Client) -> None:
