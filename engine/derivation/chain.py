@@ -6,6 +6,7 @@ import numpy as np
 
 from engine.derivation.derivation import Focus, Worked
 from engine.derivation.notation import layer_name, symbol
+from engine.derivation.slopes import slopes
 from engine.derivation.update import LETTERS
 from engine.rules import Array
 
@@ -44,6 +45,7 @@ class Chain:
         sizes = errors if self.sources is None else errors * self.sources
         most = MOST_EXAMPLES if self.last - on.layer <= MOST_LAYERS else 1
         self.examples = largest(sizes, most)
+        self.slopes: dict[int, Array] = {}
 
     @property
     def old(self) -> Any:
@@ -54,6 +56,14 @@ class Chain:
     def gradient(self) -> Any:
         """The engine's derivative of the loss by the parameter."""
         return self.worked.before.gradients.layers[self.layer].parameters[self.parameter][self.index]
+
+    def slopes_of(self, i: int) -> Array:
+        """The derivatives of layer i's activation, of all examples at once, as its errors were made. A rule may round
+        a row alone otherwise, as gelu does (erfc of few numbers), which is much where its two terms cancel."""
+        if i not in self.slopes:
+            _, z, a = self.worked.before.trace[i]
+            self.slopes[i] = slopes(self.layers[i].activation, z, a)
+        return self.slopes[i]
 
     def example(self, n: int, index: str = "") -> str:
         """The index of a symbol: that of the example, where there are several, and what is given."""

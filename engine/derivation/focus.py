@@ -9,7 +9,7 @@ from engine.derivation.derivation import Derivation, Focus, Section, Statement, 
 from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import Sum, abbreviated, equation, number, product
 from engine.derivation.notation import by, delta, plain_formula, symbol
-from engine.derivation.slopes import jacobian_column, slopes, works_by_rows
+from engine.derivation.slopes import jacobian_column, works_by_rows
 from engine.derivation.update import clipped, is_plain
 from engine.derivation.way_back import ways_back
 
@@ -158,7 +158,7 @@ def _outputs(chain: Chain, n: int, i: int, j: int) -> list[tuple[int, Any]]:
     _, z, a = chain.worked.before.trace[i]
     if works_by_rows(activation):
         return list(enumerate(jacobian_column(activation, z[n], a[n], j)))
-    return [(j, slopes(activation, z[n : n + 1, j : j + 1], a[n : n + 1, j : j + 1])[0, 0])]
+    return [(j, chain.slopes_of(i)[n, j])]
 
 
 def _update_section(chain: Chain) -> Section:

@@ -19,7 +19,7 @@ from engine.derivation.formulas import (
 )
 from engine.derivation.judging import judged
 from engine.derivation.notation import by, delta, layer_name, symbol
-from engine.derivation.slopes import jacobian_column, slopes, works_by_rows
+from engine.derivation.slopes import jacobian_column, works_by_rows
 from engine.rules import Array
 
 MOST_TOLD = 24
@@ -124,7 +124,7 @@ def _through_activation(chain: Chain, n: int, i: int, gradients: Array) -> list[
             )
             steps.append(Statement(text, equation(left, abbreviated(terms, error), number(error)), error, terms))
             continue
-        slope = slopes(activation, z[n : n + 1, j : j + 1], a[n : n + 1, j : j + 1])[0, 0]
+        slope = chain.slopes_of(i)[n, j]
         inner: Formula = number(gradients[j])
         text = f"Unit {j + 1}: the derivative of {activation.kind}, times what came back."
         terms = [[slope, gradients[j]]]
@@ -146,7 +146,6 @@ def _through_activation(chain: Chain, n: int, i: int, gradients: Array) -> list[
 def _all_errors(chain: Chain, n: int, i: int, gradients: Array) -> list[Statement]:
     """The errors of all units of layer i at once, where not each is told by itself."""
     activation, errors = chain.layers[i].activation, chain.deltas[i][n]
-    _, z, a = chain.worked.before.trace[i]
     steps = []
     if i < chain.last and chain.layers[i + 1].weights.size <= MOST_WEIGHTS:
         text = "What comes back: the errors of the layer after, times the weights between."
@@ -159,7 +158,7 @@ def _all_errors(chain: Chain, n: int, i: int, gradients: Array) -> list[Statemen
     sides: list[Formula | str] = [delta(i, chain.example(n))]
     text = f"The errors of all {len(errors)} units"
     if not works_by_rows(activation):
-        slope = slopes(activation, z[n : n + 1], a[n : n + 1])
+        slope = chain.slopes_of(i)[n : n + 1]
         sides.append(elementwise(Numbers(gradients[None], short=True), Numbers(slope, short=True)))
         text += f": what comes back, times the derivative of {activation.kind}"
     steps.append(Statement(f"{text}.", equation(*sides, Numbers(errors[None], short=True)), errors))

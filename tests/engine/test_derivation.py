@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.examples.textbook import TEXTBOOK
+from engine.activations import Gelu, Identity
 from engine.clipping import ClipByNorm, ClipByValue
 from engine.derivation import formulas
 from engine.derivation.counting import counts, total
@@ -316,6 +317,17 @@ def test_output_gradients_take_the_place_of_a_loss() -> None:
     derivation = derive(Worked(worked.network, worked.inputs, objective, result))
     assert check_all(derivation) > 15 and "no loss" in texts(derivation)
     assert check_all(focus(derivation.worked, Focus(0, "bias", (1,)))) > 4
+
+
+def test_a_focus_shows_the_slopes_that_were_used() -> None:
+    """Those of gelu, whose last digit depends on how many there are, where its two terms nearly cancel."""
+    random = np.random.default_rng(5)
+    weights = 1 + 1e-6 * random.normal(size=(1, 16))
+    network = Network((Dense(weights, None, Gelu()), Dense(random.normal(size=(16, 1)), None, Identity())))
+    inputs = -0.7517915 + 1e-6 * random.normal(size=(16, 1))
+    objective = LossObjective(Mse(), np.zeros((16, 1)))
+    worked = Worked(network, inputs, objective, differentiate(network, inputs, objective))
+    assert all(check_all(focus(worked, Focus(0, "weights", (0, unit)))) > 3 for unit in range(16))
 
 
 def test_both_ways_through_softmax_are_shown_where_they_agree() -> None:
