@@ -20,10 +20,11 @@ from engine.derivation.formulas import (
     matrix_product,
     number,
 )
-from engine.derivation.judging import MOST_EXAMPLES, agree, judged, name_of_scale, scaled
+from engine.derivation.judging import MOST_EXAMPLES, agree, judged, name_of_scale, probabilities, scaled
 from engine.derivation.notation import by, count, delta, layer_name, symbol
 from engine.derivation.slopes import jacobian, slopes, works_by_rows
 from engine.derivation.update import update_steps
+from engine.probability_losses import LossOfProbabilities
 from engine.rules import Array, row_sums
 
 
@@ -79,10 +80,23 @@ def _by_outputs(worked: Worked, i: int) -> list[Statement]:
         return [Statement(text, equation(left, "v", Numbers(gradients)), gradients)]
     unscaled = worked.before.evaluation.output_gradients
     text = f"By the outputs: the derivative of the loss, at these outputs and targets.{name_of_scale(worked)}"
-    start = scaled(worked, Numbers(unscaled))
+    minus_target = _probability_minus_target(worked)
+    if minus_target is not None:
+        text = f"By the outputs, which are logits: probability minus target.{name_of_scale(worked)}"
+    start = scaled(worked, minus_target or Numbers(unscaled))
     if isinstance(start, Numbers):
         return [Statement(text, equation(left, Numbers(gradients)), gradients)]
     return [Statement(text, equation(left, start, Numbers(gradients)), gradients)]
+
+
+def _probability_minus_target(worked: Worked) -> Formula | None:
+    """The derivative of a cross-entropy by logits, where it is just that."""
+    seen, a = judged(worked), worked.before.trace[-1].activations
+    if seen is None or not isinstance(seen.loss, LossOfProbabilities) or (p := probabilities(seen.loss, a)) is None:
+        return None
+    t = 0 - seen.loss.logit_gradient(a, np.zeros_like(p), seen.targets)
+    plain = (p - t == worked.before.evaluation.output_gradients).all()
+    return Difference(Numbers(p), Numbers(t)) if plain else None
 
 
 def _back_to_first_unit(worked: Worked, i: int) -> Statement:

@@ -4,7 +4,7 @@ import numpy as np
 
 from engine.derivation.derivation import Statement, Worked
 from engine.derivation.formulas import Applied, Difference, Formula, Numbers, Product, Squared, Sum, equation, number
-from engine.derivation.judging import Judged, agree, effective_targets
+from engine.derivation.judging import Judged, agree, effective_targets, probabilities
 from engine.losses import HalfSquaredError, Mse
 from engine.probability_losses import BinaryCrossEntropy
 from engine.rules import Array, column
@@ -30,7 +30,9 @@ def example_loss_steps(worked: Worked, seen: Judged) -> list[Statement]:
 def _line(worked: Worked, seen: Judged, place: tuple[int, ...]) -> Statement | None:
     """The loss of an example, or of one output of it; None where it is not told number by number."""
     n, outputs = place[0], list(place[1:]) or slice(None)
-    y, t = worked.before.trace[-1].activations[n, outputs], seen.targets[n, outputs]
+    a = worked.before.trace[-1].activations
+    p = probabilities(seen.loss, a)
+    y, t = (a if p is None else p)[n, outputs], seen.targets[n, outputs]
     value = seen.values[place]
     written = _squares(seen, y, t) or _logarithms(seen, y, n, outputs, value)
     if written is None:
@@ -63,7 +65,7 @@ def _logarithms(seen: Judged, y: Array, n: int, outputs: list[int] | slice, valu
     targets, loss = effective_targets(seen), seen.loss
     if targets is not None:
         pairs, text = list(zip(-targets[n], y, strict=True)), CLASSES
-    elif isinstance(loss, BinaryCrossEntropy) and not loss.from_logits and loss.class_weights is None:
+    elif isinstance(loss, BinaryCrossEntropy) and loss.class_weights is None:
         t = -loss.logit_gradient(y, np.zeros_like(y), seen.targets[n, outputs])
         pairs, text = [(-t[0], y[0]), (t[0] - 1, 1 - y[0])], BINARY
     else:

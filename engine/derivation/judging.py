@@ -1,14 +1,16 @@
 """What a loss sees of an example, and what each example counts in it."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from engine.activations import sigmoid, softmax
 from engine.derivation.derivation import Worked
 from engine.derivation.formulas import Formula, Numbers, Product, elementwise, number
 from engine.losses import Loss
 from engine.objective import LossObjective, combination
-from engine.probability_losses import CrossEntropy, LossOfProbabilities
+from engine.probability_losses import BinaryCrossEntropy, CrossEntropy, LossOfProbabilities
 from engine.reduction import prepare_targets
 from engine.rules import Array, column
 
@@ -48,13 +50,27 @@ def agree(one: Any, other: Any, magnitude: Any) -> bool:
     return bool((np.abs(one - other) <= ROUNDINGS * unit * magnitude).all())
 
 
+LOGITS: dict[str, tuple[str, Callable[[Array], Array]]] = {
+    "cross_entropy": ("softmax", softmax),
+    "binary_cross_entropy": ("sigmoid", sigmoid),
+}
+"""What a cross-entropy makes probabilities of logits by."""
+
+
+def probabilities(loss: Loss, outputs: Array) -> Array | None:
+    """What a cross-entropy makes of outputs that are logits; None elsewhere."""
+    if not (isinstance(loss, CrossEntropy | BinaryCrossEntropy) and loss.from_logits):
+        return None
+    return LOGITS[loss.kind][1](outputs)
+
+
 def effective_targets(seen: Judged) -> Array | None:
-    """The targets of a cross-entropy of probabilities after smoothing and class weights; None for another loss.
+    """The targets of a cross-entropy of classes after smoothing and class weights; None for another loss.
 
     Its derivative by logits is p * sum(t) - t: at p = 0, minus these targets.
     """
     loss = seen.loss
-    if not isinstance(loss, CrossEntropy) or loss.from_logits:
+    if not isinstance(loss, CrossEntropy):
         return None
     return -loss.logit_gradient(seen.targets, np.zeros_like(seen.targets), seen.targets)
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.example_losses import example_loss_steps
-from engine.derivation.formulas import Numbers, Product, Sum, equation, number
-from engine.derivation.judging import Judged, effective_targets, judged
-from engine.derivation.notation import by, hyperparameters, plain_formula
+from engine.derivation.formulas import Applied, Numbers, Product, Sum, equation, number
+from engine.derivation.judging import LOGITS, Judged, effective_targets, judged, probabilities
+from engine.derivation.notation import by, function, hyperparameters, plain_formula
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import update_rule
 from engine.objective import LossObjective
@@ -14,6 +14,11 @@ from engine.probability_losses import BinaryCrossEntropy
 
 MOST_SHOWN = 16
 """So many losses of outputs are added up one by one; more row by row."""
+OF_LOGITS = {
+    "cross_entropy": (r"\frac{\partial \ell}{\partial z_c}", r"y_c \sum_k w_k t_k - w_c t_c"),
+    "binary_cross_entropy": (r"\frac{\partial \ell}{\partial z}", "w (y - t)"),
+}
+"""The derivatives of losses by logits, of which y are the probabilities."""
 
 
 def loss_section(worked: Worked) -> Section:
@@ -27,10 +32,17 @@ def loss_section(worked: Worked) -> Section:
         )
         return Section("The loss", (Statement(text, equation("v", Numbers(gradients)), gradients),))
     loss = seen.loss
+    outputs = worked.before.trace[-1].activations
+    p = probabilities(loss, outputs)
     told = (
-        f"The loss is {loss.kind}, with y the outputs and t the targets: {plain_formula(loss)}{hyperparameters(loss)}"
+        f"The loss is {loss.kind}, with y the {'outputs' if p is None else 'probabilities'} and t the targets: "
+        f"{plain_formula(loss)}{hyperparameters(loss)}"
     )
     steps = [Statement(told, equation(r"\ell", loss.about.latex))]
+    if p is not None:
+        name, rule = LOGITS[loss.kind]
+        text = f"The outputs are logits: the loss itself makes probabilities of them, by {name}."
+        steps.append(Statement(text, equation("y", Applied(function(name), rule, (Numbers(outputs),)), Numbers(p)), p))
     if seen.combined is not None:
         steps.append(
             Statement(
@@ -128,12 +140,19 @@ def derivatives_section(worked: Worked) -> Section:
     if seen is not None:
         about = seen.loss.about
         text = f"The derivative of the loss by an output: {about.derivative}."
+        left, latex = r"\frac{\partial \ell}{\partial y}", about.derivative_latex or ""
+        if probabilities(seen.loss, worked.before.trace[-1].activations) is not None:
+            left, latex = OF_LOGITS[seen.loss.kind]
+            text += (
+                f" Here the outputs z are logits: the derivative of {LOGITS[seen.loss.kind][0]} takes the denominators "
+                "away, and what remains is in essence probability minus target."
+            )
         if seen.combined is not None and seen.loss.kind == "kl_divergence":
             text = (
                 f"The derivative of the loss by the logarithm of an output, which y stands for: {about.derivative}. By "
                 "the output itself it is that over the output."
             )
-        steps.append(Statement(text, equation(r"\frac{\partial \ell}{\partial y}", about.derivative_latex or "")))
+        steps.append(Statement(text, equation(left, latex)))
         if seen.combined is not None:
             steps.append(_combination(worked, seen))
     steps.append(update_rule(worked))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.examples.textbook import TEXTBOOK
-from engine.activations import Gelu, Identity
+from engine.activations import Gelu, Identity, softmax
 from engine.clipping import ClipByNorm, ClipByValue
 from engine.derivation import formulas
 from engine.derivation.counting import counts, total
@@ -328,6 +328,34 @@ def test_a_focus_shows_the_slopes_that_were_used() -> None:
     objective = LossObjective(Mse(), np.zeros((16, 1)))
     worked = Worked(network, inputs, objective, differentiate(network, inputs, objective))
     assert all(check_all(focus(worked, Focus(0, "weights", (0, unit)))) > 3 for unit in range(16))
+
+
+@pytest.mark.parametrize("loss", [{"kind": "cross_entropy"}, {"kind": "binary_cross_entropy", "label_smoothing": 0.2}])
+def test_a_loss_of_logits_shows_its_probabilities(loss: dict[str, Any]) -> None:
+    network = {"layers": [{"weights": [[0.5, -1.0], [1.0, 0.3]], "bias": [0.1, 0.2], "activation": "identity"}]}
+    derivation = derive(
+        textbook(
+            network=network,
+            inputs=[[0.3, 0.4], [-1.0, 2.0]],
+            targets=[[0, 1], [1, 0]],
+            loss={**loss, "from_logits": True},
+        )
+    )
+    assert check_all(derivation) > 8
+    told = {step.text: step for section in derivation.sections for step in section.steps}
+    z = derivation.worked.before.trace[-1].activations
+    p = softmax(z) if loss["kind"] == "cross_entropy" else 1 / (1 + np.exp(-z))
+    made = next(step for text, step in told.items() if text.startswith("The outputs are logits"))
+    assert made.value == pytest.approx(p)
+    t = np.array([[0, 1], [1, 0]]) * (1 - loss.get("label_smoothing", 0)) + loss.get("label_smoothing", 0) / 2
+    minus = next(step for text, step in told.items() if text.startswith("By the outputs, which are logits"))
+    assert minus.value == pytest.approx((p - t) / (2 if loss["kind"] == "cross_entropy" else 4))
+    assert isinstance(minus.formula, formulas.Equation) and isinstance(minus.formula.sides[1], formulas.Product)
+    derivative = next(step for text, step in told.items() if "Here the outputs z are logits" in text)
+    assert isinstance(derivative.formula, formulas.Equation)
+    assert not any("frac{y - t}" in side.latex for side in derivative.formula.sides if hasattr(side, "latex"))
+    first = next(step for text, step in told.items() if text.startswith("Example 1"))
+    assert isinstance(first.formula, formulas.Equation) and r"\log" in str(first.formula.sides[1])
 
 
 def test_both_ways_through_softmax_are_shown_where_they_agree() -> None:
