@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.activations import sigmoid, softmax
+from engine.activations import sigmoid
 from engine.derivation.derivation import Worked
 from engine.derivation.formulas import Formula, Numbers, Product, elementwise, number
 from engine.losses import Loss
 from engine.objective import LossObjective, combination
 from engine.probability_losses import BinaryCrossEntropy, CrossEntropy, LossOfProbabilities
 from engine.reduction import prepare_targets
+from engine.row_activations import softmax
 from engine.rules import Array, column
 
 MOST_EXAMPLES = 4

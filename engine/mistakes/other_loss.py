@@ -152,8 +152,12 @@ class AbsoluteInPlaceOfSquaredError:
         return _is_squared(case)
 
     def alter(self, c: Computation, case: Case) -> Computation:
+        def values(n: Numbers) -> Array:
+            errors = np.abs(n.a[-1] - case.targets)
+            return np.array(errors if case.elementwise else errors.sum(axis=1))
+
         if self.at != "gradients":
-            c = replace(c, loss_values=lambda n: np.abs(n.a[-1] - case.targets))
+            c = replace(c, loss_values=values)
         return c if self.at == "loss" else replace(c, output_gradients=lambda n: np.sign(n.a[-1] - case.targets))
 
 

@@ -53,11 +53,20 @@ class Diagnosis:
 
 
 class Effect(NamedTuple):
-    """Which of the first wrong numbers a mistake changes and explains, and which stages it exchanges."""
+    """Which of the first wrong numbers a mistake changes and explains, in which branches it changes any, and which
+    stages it exchanges."""
 
     changes: set[Key]
     explains: set[Key]
+    branches: set[int]
     stages: set[str]
+
+    def may_make(self, key: Key, other: "Effect") -> bool:
+        """Whether a first wrong number can come from this mistake and another one: from both, or from this one alone;
+        or it is written where another number belongs, which the other one has changed."""
+        if key in self.explains or (key in self.changes and key in other.changes):
+            return True
+        return "written" in self.stages and key in self.changes and branch(key) in other.branches
 
 
 class Search:
@@ -81,8 +90,10 @@ class Search:
         digits = []
         for key in keys:
             claim, true = self.claims[key], self.truth[key]
-            # Of an array of another shape all numbers are to be explained.
-            off = np.abs(claim.values - (true if claim.values.shape == np.shape(true) else 0.0))
+            if claim.values.shape == np.shape(true):
+                off = np.abs(claim.values - true)
+            else:  # All numbers are to be explained; a 0 could have been as large as the right ones.
+                off = np.maximum(np.abs(claim.values), claim.scale)
             digits.append(np.log10(np.maximum(off / np.maximum(claim.tolerance, SMALLEST), 1.0)).ravel())
         return np.concatenate(digits)
 
@@ -215,8 +226,7 @@ class Search:
         for (one, first), (other, second) in combinations(effects, 2):
             together = (first.changes & second.changes) or (first.stages & second.stages)
             if one.kind == other.kind or not all(
-                (key in first.changes and key in second.changes) or key in first.explains or key in second.explains
-                for key in self.first.values()
+                first.may_make(key, second) or second.may_make(key, first) for key in self.first.values()
             ):
                 continue
             for pair in [(one, other), (other, one)] if together else [(one, other)]:
@@ -230,12 +240,12 @@ class Search:
     def _effect(self, mistake: Alteration) -> "Effect | None":
         """What a mistake does to the first wrong numbers; None where it contradicts right ones, or changes nothing."""
         computation = self.computation((mistake,))
-        changes, explains, any_change = set(), set(), False
+        changes, explains, branches = set(), set(), set()
         try:
             for key, numbers in run(computation, self.case, forward=self.forward):
                 if key in self.wrong_keys:
                     if differs(numbers, self.truth[key]):
-                        any_change = True
+                        branches.add(branch(key))
                         if key in self.first.values():
                             changes.add(key)
                             if self.claims[key].is_made(numbers, self.truth[key]):
@@ -244,7 +254,7 @@ class Search:
                     return None
         except FAILURES:
             return None
-        return Effect(changes, explains, exchanged(computation, self.base)) if any_change else None
+        return Effect(changes, explains, branches, exchanged(computation, self.base)) if branches else None
 
     def factor(self) -> Diagnosis | None:
         """One factor, where there is one that gives the first wrong gradient, or the first wrong parameter's step."""

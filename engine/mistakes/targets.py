@@ -137,9 +137,14 @@ class TargetsBroadcast:
         if loss is not None and loss.reduction == "sum":
             factor *= case.batch
         mean, square = t.mean(), (t * t).mean()
+
+        def values(n: Numbers) -> Array:
+            errors = factor * (n.a[-1] ** 2 - 2 * n.a[-1] * mean + square)
+            return np.array(errors if case.elementwise else errors[:, 0])
+
         return replace(
             c,
-            loss_values=lambda n: factor * (n.a[-1] ** 2 - 2 * n.a[-1] * mean + square),
+            loss_values=values,
             output_gradients=lambda n: 2 * factor * (n.a[-1] - mean),
         )
 

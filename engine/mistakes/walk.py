@@ -42,6 +42,8 @@ MOST_NUMBERS = 4096
 BETWEEN, BETWEEN_DIGITS = 5e-4, 6
 """What the rounding of numbers that are not claimed, to four digits or so, may do to those that are; and with how many
 digits those are printed at most where somebody rounds so."""
+WHOLE_STEP = ("learning_rate_off", "several_steps")
+"""Mistakes that are made in all numbers of a step."""
 Given = dict[Key, Array]
 Prediction = tuple[tuple[Any, ...], Array]
 """Mistakes, and what they give of an array."""
@@ -326,8 +328,8 @@ class Walk:
         while not fine.all():
             scored = []
             for mistakes, numbers in predictions:
-                # Whole columns may have a mistake of their own; a learning rate is that of all numbers.
-                if np.shape(numbers) == fine.shape and not any(m.kind == "learning_rate_off" for m in mistakes):
+                # Whole columns may have a mistake of their own; a step is as long for all numbers.
+                if np.shape(numbers) == fine.shape and not any(m.kind in WHOLE_STEP for m in mistakes):
                     known = len(mistakes) == 1 or any(m in d.mistakes for m in mistakes for d in found)
                     allowed = loose if known else claim.tolerance
                     new = (np.abs(numbers - claim.values) <= allowed) & ~fine & (claim.values != 0)

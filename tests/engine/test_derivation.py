@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.examples.textbook import TEXTBOOK
-from engine.activations import Gelu, Identity, softmax
+from engine.activations import Gelu, Identity
 from engine.clipping import ClipByNorm, ClipByValue
 from engine.derivation import formulas
 from engine.derivation.counting import counts, total
@@ -27,6 +27,7 @@ from engine.network import Network
 from engine.objective import LossObjective, VectorObjective
 from engine.optimizers import Adam, Lion, NAdam, Optimizer, Sgd
 from engine.regularization import Regularization
+from engine.row_activations import softmax
 from engine.rules import Array
 from engine.step import differentiate, init_state, step
 from schemas.explain import ExplainRequest

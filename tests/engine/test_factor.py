@@ -1,0 +1,40 @@
+"""A factor that all numbers are off by, planted into random steps, is found."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.mistakes.factor import ConstantFactor
+from engine.verification import verify
+from tests.engine.random_steps import claims_of, differing, numbers_of, random_case, same
+from tests.engine.test_mistakes import PLANTED, parts
+
+
+@pytest.mark.parametrize("at", ["both", "gradients", "parameters", "preactivations", "weights", "bias", "step"])
+def test_a_constant_factor_is_found(at: Any) -> None:
+    random = np.random.default_rng(21)
+    found = 0
+    while found < PLANTED:
+        case = random_case(random)
+        layer = int(random.integers(case.depth)) if at in ("preactivations", "weights", "bias") else None
+        times = float(random.choice([0.15625, 0.37, 2.6, 3 / 7]))
+        planted = ConstantFactor(times=times, at=at, layer=layer)
+        if at == "step" and case.optimizer is None:
+            continue
+        truth, numbers = numbers_of(case), numbers_of(case, planted)
+        if truth is None or numbers is None:
+            continue
+        numbers = parts(random, numbers)
+        wrong = differing(numbers, truth)
+        # Of fewer numbers any quotient could be a factor.
+        if sum(np.size(numbers[key]) for key in wrong if len(key) > 1) < 4:
+            continue
+        first = verify(case, claims_of(numbers)).diagnoses[0]
+        assert set(wrong) <= set(first.explains) and not first.from_claims
+        (mistake,) = first.mistakes
+        if isinstance(mistake, ConstantFactor):
+            assert mistake.times == pytest.approx(times, rel=1e-9)
+        others = numbers_of(case, mistake)
+        assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
+        found += 1
