@@ -124,6 +124,11 @@ class Case:
         return init_state(self.optimizer, self.network)
 
     @cached_property
+    def known(self) -> dict[Any, Any]:
+        """What mistakes have computed of this case alone, to be used again where they are made with others."""
+        return {}
+
+    @cached_property
     def work(self) -> int:
         """Multiplications of one pass forward and backward."""
         return 3 * self.batch * sum(layer.weights.size for layer in self.layers)

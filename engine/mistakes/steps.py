@@ -84,17 +84,21 @@ class SeveralSteps:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def rewrite(answer: Answer) -> Answer:
-            network, state = case.network, case.state
-            assert case.optimizer is not None
-            for inputs, objective in self._parts(case):
-                made = step(network, inputs, objective, case.optimizer, state, case.regularization, case.clipping)
-                network, state = made.network, made.state
-            answer |= _parameters(case, network)
-            old = _parameters(case, case.network)
-            answer[UPDATE_NORM] = norm([answer[key] - before for key, before in old.items()])
-            return answer
+            if self not in case.known:
+                case.known[self] = self._after(case)
+            return answer | case.known[self]
 
         return _rewritten(c, rewrite)
+
+    def _after(self, case: Case) -> Answer:
+        """The parameters after all the steps, and how far they moved."""
+        network, state = case.network, case.state
+        assert case.optimizer is not None
+        for inputs, objective in self._parts(case):
+            made = step(network, inputs, objective, case.optimizer, state, case.regularization, case.clipping)
+            network, state = made.network, made.state
+        new, old = _parameters(case, network), _parameters(case, case.network)
+        return {**new, UPDATE_NORM: norm([new[key] - before for key, before in old.items()])}
 
     def _parts(self, case: Case) -> list[tuple[Any, Any]]:
         """Inputs and objective of each step."""
