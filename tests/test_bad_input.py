@@ -360,7 +360,7 @@ def test_a_field_of_another_name_in_the_wrong_place(
 @pytest.mark.parametrize(
     ("loss", "targets", "hint"),
     [
-        ("cross_entropy", [[0]], "[0, 1] in place of [[0], [1]]"),
+        ("cross_entropy", [[0]], "[0, 2] in place of [[0], [2]]"),
         ("mse", [0], "a class as a row of 0 with a 1 in its place"),
         ("mse", [[0]], None),
     ],
