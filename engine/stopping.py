@@ -14,12 +14,11 @@ RISING = {rule().kind for rule in get_args(Metric) if rule.higher_is_better}
 
 @dataclass(frozen=True, slots=True)
 class EarlyStopping:
-    """Stops after more than `patience` epochs in a row without an improvement of more than min_delta.
+    """Stops after `patience` epochs in a row without an improvement of more than min_delta (0 is as good as 1).
 
     `monitor` is loss, validation_loss, or the name of a metric, with validation_ before it for the validation data.
 
-    Source: keras.callbacks.EarlyStopping for the names; scikit-learn's n_iter_no_change for the count and its default
-    (Keras stops an epoch sooner).
+    Source: keras.callbacks.EarlyStopping; the default patience is that of scikit-learn's n_iter_no_change.
     """
 
     monitor: str = hyper("validation_loss", description="The quantity that should improve.", max_length=64)
@@ -27,7 +26,7 @@ class EarlyStopping:
         "auto", description="Whether lower or higher is better; auto: higher of accuracy and its like, lower of losses."
     )
     min_delta: float = hyper(0.0, ge=0.0, description="What a change must exceed to be an improvement.")
-    patience: int = hyper(10, ge=0, description="How many epochs in a row may pass without improvement.")
+    patience: int = hyper(10, ge=0, description="After how many epochs in a row without improvement it stops.")
     restore_best: bool = hyper(False, description="End with the parameters of the best epoch, once it stops.")
 
     def init(self) -> State:
@@ -63,4 +62,4 @@ class EarlyStopping:
         return {"monitor": self.monitor, "best": state["best"], "bad_epochs": state["bad_epochs"] + 1}
 
     def is_over(self, state: State) -> bool:
-        return bool(state["bad_epochs"] > self.patience)
+        return bool(state["bad_epochs"] >= max(self.patience, 1))
