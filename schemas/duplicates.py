@@ -1,6 +1,7 @@
 """Names that stand twice in one object: JSON leaves open which of the values counts (RFC 8259, 4), so neither does."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,18 @@ from schemas.errors import InvalidValue
 from schemas.limits import PIECE, Body
 
 COLON = 0x3A
+ESCAPE = re.compile(rb"\\u003[aA]")
 
 
 def require_distinct_names(body: Body, value: Any) -> None:
     """Raises InvalidValue where a name stands twice in an object of `body`, which was decoded to `value`.
 
     There is a colon after each name, so that a body with as many colons as `value` has names repeats none of them: a
-    look that costs little. Otherwise colons may stand in texts, and only where those do not account for all of them
-    is the body read again. (A repetition can hide behind a colon that is written as an escape.)
+    look that costs little. Otherwise colons may stand in texts, as they are or as an escape, and only where those do
+    not account for all of them is the body read again.
     """
     colons = _colons(body)
-    if colons > _names(value) and colons > _names(value, texts=True):
+    if colons > _names(value) and colons + _escaped(body) > _names(value, texts=True):
         where = _repetition(body)
         if where is not None:
             raise InvalidValue(
@@ -36,6 +38,11 @@ def _colons(body: Body) -> int:
         return body.count(b":")
     codes = np.frombuffer(body, np.uint8)
     return sum(int(np.count_nonzero(codes[start : start + PIECE] == COLON)) for start in range(0, len(codes), PIECE))
+
+
+def _escaped(body: Body) -> int:
+    """How many colons of texts are written as an escape, or more."""
+    return sum(1 for _ in ESCAPE.finditer(body))
 
 
 def _names(value: Any, texts: bool = False) -> int:
@@ -56,32 +63,36 @@ def _names(value: Any, texts: bool = False) -> int:
     return count
 
 
-class _Pairs(dict[str, Any]):
-    """An object, and the first name that stands in it twice."""
+class _Repeated(tuple[str | int, ...]):
+    """Where, within the object that it stands for, a name stands for the second time."""
 
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__()
-        self.repeated: str | None = None
-        for name, value in pairs:
-            if name in self and self.repeated is None:
-                self.repeated = name
-            self[name] = value
+    __slots__ = ()
 
 
 def _repetition(body: Body) -> Where | None:
     """Where a name stands for the second time; None where none does."""
     try:
-        return _found(json.loads(bytes(body), object_pairs_hook=_Pairs), ())
+        found = _within([json.loads(bytes(body), object_pairs_hook=_looked_through)])
     except RecursionError:
         return ()
+    return None if found is None else found[1:]
 
 
-def _found(value: Any, where: Where) -> Where | None:
-    if isinstance(value, _Pairs) and value.repeated is not None:
-        return (*where, value.repeated)
-    for key, item in value.items() if isinstance(value, _Pairs) else enumerate(value):
-        if isinstance(item, _Pairs | list):
-            found = _found(item, (*where, key))
-            if found is not None:
-                return found
+def _looked_through(pairs: list[tuple[str, Any]]) -> _Repeated | None:
+    """What is repeated in an object; all else of it is not needed, and would take more memory than the request."""
+    names = set()
+    for name, _ in pairs:
+        if name in names:
+            return _Repeated((name,))
+        names.add(name)
+    found = _within([item for _, item in pairs])
+    return None if found is None else _Repeated((pairs[int(found[0])][0], *found[1:]))
+
+
+def _within(items: list[Any]) -> Where | None:
+    """The same of an array, whose objects have been looked through."""
+    for i, item in enumerate(items):
+        found = item if isinstance(item, _Repeated) else _within(item) if isinstance(item, list) else None
+        if found is not None:
+            return (i, *found)
     return None

@@ -227,6 +227,8 @@ REPEATED = {
     "of a rule": (b'{"kind": "sgd",', b'{"kind": "sgd", "learning_rate": 1,', "/optimizer/learning_rate"),
     "of a layer": (b'"name": "output"', b'"name": "a:b", "name": "output"', "/network/layers/2/name"),
     "written otherwise": (b"{", b'{"l\\u006fss": "mse",', "/loss"),
+    "beside an escaped colon": (b'"name": "output"', b'"name": "a", "name": "b\\u003ac"', "/network/layers/2/name"),
+    "beside two": (b'"name": "output"', b'"name": "a", "name": "\\u003A\\u003a"', "/network/layers/2/name"),
     "with the same value": (b'"sgd"', b'"sgd", "kind": "sgd"', "/optimizer/kind"),
     "of an unknown object": (b"{", b'{"a": [1, {"b/c": 2, "b/c": 3}],', "/a/1/b~1c"),
     "deep below": (b"{", b'{"a": ' + b"[" * 900 + b'{"b": 1, "b": 2}' + b"]" * 900 + b",", "/a" + "/0" * 900 + "/b"),
@@ -262,6 +264,13 @@ def test_colons_in_texts_are_no_names(client: httpx.Client, textbook: dict[str, 
     assert answer.json()["layers"][0]["name"] == name
     problem = refused(client.post("/v1/step", json={**textbook, name: {name: name}}), 422, "unknown-field")
     assert problem["errors"][0]["pointer"] == f"/{name}"
+
+
+@pytest.mark.parametrize("name", [r"a\u003Ab", r"\u003a", r"\\u003a", r"a:\\\u003a"])
+def test_escaped_colons_are_no_names(client: httpx.Client, textbook: dict[str, Any], name: str) -> None:
+    body = json.dumps(changed(textbook, "/network/layers/0/name", "here")).replace("here", name)
+    answer = client.post("/v1/step", content=body, headers={"Content-Type": "application/json"})
+    assert answer.json()["layers"][0]["name"] == json.loads(f'"{name}"')
 
 
 def test_a_hundred_thousand_layers(client: httpx.Client, textbook: dict[str, Any]) -> None:
