@@ -62,7 +62,7 @@ class Checkpoint(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The end of a run: where it can go on from, why it ended, and a row of history for each of its epochs."""
+    """The end of a run: where it can go on from, and why it ended."""
 
     checkpoint: Checkpoint
     reason: Reason
