@@ -84,10 +84,9 @@ class Observe:
         except ClientDisconnect:
             pass  # in the middle of its body: nobody's mistake, and nobody to answer
         except CancelledError:  # at the end of a server that was told to stop
-            if status:
-                raise
-            stopped = ProblemError("unavailable", STOPPED, {"Retry-After": "1"})
-            await answer_error(Request(scope), stopped)(scope, receive, send_counted)
+            if not status:
+                stopped = ProblemError("unavailable", STOPPED, {"Retry-After": "1"})
+                await answer_error(Request(scope), stopped)(scope, receive, send_counted)
         except Exception as error:
             log.error("a request failed by a mistake of the server's", request_id=state["request_id"], exc_info=error)
             if status:

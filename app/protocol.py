@@ -268,6 +268,12 @@ class Protocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def cut_off(self) -> None:
+        """Ends an answer that is only partly out, of which there is nothing more to say."""
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.transport.close()
+
     def sweep(self, now: float) -> None:
         """Ends what took too long."""
         limits, waited = settings(), now - self.since

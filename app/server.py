@@ -121,6 +121,8 @@ class Server(uvicorn.Server):
                 break
             await asyncio.sleep(0.05)
             self.sweep()
+        for connection in list(self.server_state.connections):
+            cast(Protocol, connection).cut_off()
         for task in self.server_state.tasks:
             task.cancel()
         annexes.close()

@@ -166,6 +166,22 @@ def test_what_cannot_be_finished_is_told_so() -> None:
     assert json.loads(content)["type"] == "/problems/unavailable"
 
 
+def test_an_answer_that_is_cut_off_at_the_end_is_no_exception() -> None:
+    """Its client reads nothing, and the log of an ordinary end holds no traceback."""
+    server = Server(CHAINRULE_SHUTDOWN_SECONDS="1")
+    layer = {"weights": [[1.1] * 100], "bias": None, "activation": "tanh"}
+    body = json.dumps({"network": {"layers": [layer]}, "inputs": [[i / 9000] for i in range(9000)]}).encode()
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", port_of(server)))
+        raw.sendall(request("/v1/forward", body))
+        assert raw.recv(12) == b"HTTP/1.1 200"
+        server.process.terminate()
+        _, log = server.process.communicate(timeout=20)
+    assert server.process.returncode == 0
+    assert "stopping with 1 requests unanswered" in log and "Traceback" not in log
+
+
 def test_a_second_interrupt_ends_it_at_once(post: Any) -> None:
     server = Server()
     body = json.dumps(training(post, epochs=1_000_000)).encode()
