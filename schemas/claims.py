@@ -29,7 +29,7 @@ from schemas.tensors import BASE64, NUMBERS, decode, refuse_mixture
 DEEPEST = 4
 NOT_COMPARED = "Taken as it came, and not compared."
 AS_IT_CAME = "Taken as it came; not compared, and told so where it is not that of the request."
-ACTIVATION: TypeAdapter[Any] = TypeAdapter(Activation)
+ACTIVATION: TypeAdapter[Any] = TypeAdapter(Activation, config=Model.model_config)
 
 
 def decode_claim(value: Any, depth: int = 0) -> Array:

@@ -310,6 +310,12 @@ def test_a_claimed_layer_of_another_make_is_said_to_be_not_compared(post: Any, r
     ]
 
 
+def test_a_claimed_activation_with_a_field_that_there_is_not(post: Any, request_of: Any, step: Any) -> None:
+    layers = [{"activation": {**layer["activation"], "temperature": 2}} for layer in step["network"]["layers"]]
+    answer = post("/v1/verify", request_of({"network": {"layers": layers}}))
+    assert answer["not_compared"] == [f"/network/layers/{i}/activation" for i in range(len(layers))]
+
+
 def test_a_number_is_not_taken_as_rounded_where_a_small_tolerance_is_meant(post: Any, request_of: Any) -> None:
     rounded = request_of({"loss": 1.62, "outputs": [[0.2, 0.29, 0.52]]})
     for tolerance in (1e-7, 0):
