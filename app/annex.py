@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import threading
+from time import monotonic
 
 import orjson
 from starlette.types import Message, Receive, Scope, Send
@@ -237,7 +238,9 @@ def job_of(scope: Scope, size: int) -> bytes:
             "http_version": scope["http_version"],
             "request_id": scope["state"]["request_id"],
             "size": size,
-            "drain_began": drain.began,  # by the system's monotonic clock, which the child reads too
+            # By the system's monotonic clock, which the child reads too.
+            "sent": monotonic(),
+            "drain_began": drain.began,
         }
     )
 

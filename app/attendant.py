@@ -77,6 +77,8 @@ class Attendant:
     async def answer(self, job: dict[str, Any]) -> None:
         if job["drain_began"] is not None:
             drain.began = job["drain_began"]
+        elif drain.began is not None:  # It was told while it still started, and may have taken long.
+            drain.began = job["sent"]
         self.started = False
         scope = scope_of(job)
         scope["state"]["charge"] = self.charge

@@ -16,11 +16,13 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from starlette.types import ASGIApp
 
-from app.annex import HEAD, Annex, job_of
+from app.annex import HEAD, SIGNALS, Annex, job_of
 from app.attendant import Attendant
 from app.bodies import file_in_memory
 from app.compute import BASE64, BINARY, LOOP_BYTES, THREAD_BYTES, Place, place
+from app.drain import drain
 from app.forms import read_json
 from app.main import compute_routes, create_app
 from schemas.diagnose import DiagnoseRequest
@@ -249,24 +251,18 @@ def test_a_process_that_cannot_be_started_leaves_nothing_behind(monkeypatch: pyt
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_a_client_that_goes_at_once_is_not_forgotten() -> None:
-    """Its going may be read together with its job."""
-    ended = asyncio.Event()
-
-    async def wait_for_the_end(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        assert (await receive())["type"] == "http.disconnect"
-        ended.set()
+def attended(route: ASGIApp, ended: asyncio.Event, gone: bool) -> Any:
+    """Has an attendant answer one job through a route, which says when it has ended; the job."""
+    scope = {"path": "/", "headers": [], "http_version": "1.1", "state": {"request_id": "1"}}
+    job = job_of(scope, 1)
 
     async def scenario() -> None:
         (ours, theirs), (files, their_files) = socket.socketpair(), socket.socketpair()
-        attendant = Attendant({"/": wait_for_the_end}, their_files, -1)
-        scope = {"path": "/", "headers": [], "http_version": "1.1", "state": {"request_id": "1"}}
+        attendant = Attendant({"/": route}, their_files, -1)
         with file_in_memory() as body:
             body.write(b" ")
             socket.send_fds(files, [b"b"], [body.fileno()])
-        job = job_of(scope, 1)
-        ours.sendall(HEAD.pack(b"j", len(job)) + job + HEAD.pack(b"g", 0))
+        ours.sendall(HEAD.pack(b"j", len(job)) + job + (HEAD.pack(b"g", 0) if gone else b""))
         attending = asyncio.create_task(attendant.attend(theirs))
         async with asyncio.timeout(5):
             await ended.wait()
@@ -280,3 +276,33 @@ def test_a_client_that_goes_at_once_is_not_forgotten() -> None:
         asyncio.run(scenario())
     finally:
         signal.signal(signal.SIGTERM, handler)
+    return json.loads(job)
+
+
+def test_a_client_that_goes_at_once_is_not_forgotten() -> None:
+    """Its going may be read together with its job."""
+    ended = asyncio.Event()
+
+    async def wait_for_the_end(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        assert (await receive())["type"] == "http.disconnect"
+        ended.set()
+
+    attended(wait_for_the_end, ended, gone=True)
+
+
+def test_a_server_that_is_told_to_stop_while_an_annex_starts_began_to_drain_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A start may take seconds, which its run must not take longer than the server waits."""
+    ended, seen = asyncio.Event(), []
+    monkeypatch.setattr(drain, "began", None)
+
+    async def look(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(drain.began)
+        ended.set()
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # as an annex has them blocked until it can handle them
+    signal.raise_signal(signal.SIGTERM)
+    job = attended(look, ended, gone=False)
+    assert seen == [job["sent"]]
