@@ -222,7 +222,7 @@ def _require_depth(layers: list[Any], depth: int, where: tuple[str, ...]) -> Non
     if len(layers) != depth:
         raise ShapeMismatch(
             where,
-            f"The network has {depth} layers, and here are {len(layers)}.",
+            f"The network has {depth} layer{'' if depth == 1 else 's'}, and here are {len(layers)}.",
             expected=[depth],
             received=[len(layers)],
             hint="Write null for a layer of which nothing is claimed.",

@@ -113,7 +113,7 @@ class ExplainRequest(OptionalStepRequest):
             raise InvalidValue(
                 "out_of_range",
                 ("focus", "layer"),
-                f"The network has {len(layers)} layers, counted from 0.",
+                f"The network has {len(layers)} layer{'' if len(layers) == 1 else 's'}, counted from 0.",
                 expected=f"0 to {len(layers) - 1}",
                 received=asked.layer,
             )
