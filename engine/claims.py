@@ -141,6 +141,14 @@ class Claim:
         off, other = (np.abs(array - self.values).max(initial=0) for array in (numbers, others))
         return bool(2 * off <= other)
 
+    def rounds(self, right: Array) -> bool:
+        """Whether each is the right number, rounded to its own last digit; a 0, to as many decimals as the others."""
+        if self.printed is None or self.values.shape != np.shape(right):
+            return False
+        most = max((decimals for digits, decimals in self.printed if digits), default=self.decimals)
+        units = np.array([float(f"1e{-(decimals if digits else most)}") for digits, decimals in self.printed])
+        return bool((np.abs(self.values - right).ravel() <= 0.5000001 * units).all())
+
     def residual(self, numbers: Any) -> float:
         """The largest difference, relative to the largest number."""
         difference = float(np.abs(np.asarray(numbers) - self.values).max(initial=0))
@@ -221,7 +229,7 @@ def compare(
     message = None
     if wrong.any() and claimed.ndim == 2 and claimed.shape[0] == claimed.shape[1] and claim.agrees(right.T):
         message = "This is the transpose of the right array."
-    elif lenient and wrong.any() and claim.printed is not None and _rounds_to(claim, claim.printed, errors):
+    elif lenient and wrong.any() and claim.rounds(right):
         message = "These are the right numbers with fewer than three digits, which are too few to tell."
     elif not wrong.any() and 0 < float(np.abs(right).max(initial=0)) < absolute and relative_error.max() > relative:
         message = (
@@ -237,12 +245,6 @@ def compare(
         rounding,
         message,
     )
-
-
-def _rounds_to(claim: Claim, printed: list[tuple[int, int]], errors: Array) -> bool:
-    """Whether each number is the right one, rounded to its own last digit."""
-    units = np.array([float(f"1e{-(decimals if digits else claim.decimals)}") for digits, decimals in printed])
-    return bool((errors.ravel() <= 0.5000001 * units).all())
 
 
 def _near_float32(claim: Claim, right: Array, single: Array) -> Array:

@@ -136,7 +136,7 @@ def _explain(search: Search, walk: Walk) -> tuple[list[Diagnosis], list[Key]]:
     rest = set(search.wrong)
     chosen = []
     for d in singles:
-        if set(d.explains) & rest:
+        if set(d.explains) & rest and not set(d.explains) <= walk.follows:
             chosen.append(d)
             rest -= set(d.explains)
     if not rest:

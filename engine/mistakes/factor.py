@@ -1,6 +1,7 @@
 """Numbers that are all off by one factor, whatever it comes from."""
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from fractions import Fraction
 from typing import ClassVar, Literal
 
@@ -82,6 +83,16 @@ def nearest(claimed: Array, right: Array) -> float | None:
     shares = right / size
     factor = float(np.vdot(claimed / size, shares) / np.vdot(shares, shares))
     return factor if factor and np.isfinite(factor) else None
+
+
+def digits_of(factor: float) -> int:
+    """How many digits it takes to write a factor, as a fraction or as a decimal."""
+    fraction = Fraction(factor).limit_denominator(SIMPLEST)
+    _, digits, exponent = Decimal(repr(factor)).normalize().as_tuple()
+    decimal = max(len(digits), -int(exponent))
+    if float(fraction) != factor:
+        return decimal
+    return min(decimal, sum(len(str(abs(n))) for n in fraction.as_integer_ratio() if abs(n) > 1))
 
 
 def readings(times: float, case: Case) -> list[tuple[float, str | None]]:

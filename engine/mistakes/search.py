@@ -12,7 +12,7 @@ from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, variants
 from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, forward_numbers, right, run
-from engine.mistakes.factor import forms, nearest, readings
+from engine.mistakes.factor import digits_of, forms, nearest, readings
 from engine.mistakes.numerics import FiniteDifferences, differences, estimated_step
 from engine.rules import Array
 
@@ -84,12 +84,13 @@ class Search:
         self.variants: dict[tuple[int, ...], list[Alteration]] = {}
         self.first = {branch(key): key for key in reversed(wrong)}
 
-    def evidence(self, keys: Iterable[Key]) -> Array:
+    def evidence(self, keys: Iterable[Key], follows: Mapping[Key, Any] | None = None) -> Array:
         """How unlikely it is that the wrong numbers of these arrays are explained by chance: of each, the logarithm to
-        base 10 of how many times its tolerance it is off by."""
+        base 10 of how many times its tolerance it is off by, from the right ones or from what `follows` in their
+        place."""
         digits = []
         for key in keys:
-            claim, true = self.claims[key], self.truth[key]
+            claim, true = self.claims[key], (self.truth if follows is None else follows)[key]
             if claim.values.shape == np.shape(true):
                 off = np.abs(claim.values - true)
             else:  # All numbers are to be explained; a 0 could have been as large as the right ones.
@@ -97,7 +98,7 @@ class Search:
             digits.append(np.log10(np.maximum(off / np.maximum(claim.tolerance, SMALLEST), 1.0)).ravel())
         return np.concatenate(digits)
 
-    def is_no_chance(self, keys: Sequence[Key]) -> bool:
+    def is_no_chance(self, keys: Sequence[Key], follows: Mapping[Key, Any] | None = None) -> bool:
         """Whether these arrays show more digits than one of the mistakes that can alter the first would meet by chance:
         were they wrong in some other way, it would be named in fewer than CHANCE_SHARE of such cases. Parameters that
         are exactly those from before the step are no chance.
@@ -111,7 +112,7 @@ class Search:
             any(reaches(stage, keys[0]) for stage in exchanged(self.computation((m,)), self.base))
             for m in self.candidates
         )
-        return bool(self.evidence(keys).sum() >= np.log10(max(tried, 1) / CHANCE_SHARE))
+        return bool(self.evidence(keys, follows).sum() >= np.log10(max(tried, 1) / CHANCE_SHARE))
 
     def afford(self, passes: float = 1) -> bool:
         """Takes the work of some passes; where there is too little left, counts what is left out."""
@@ -269,7 +270,7 @@ class Search:
         if not fitting or claim.agrees(origin + 0 * true):
             return None
         value, meaning = fitting[0]
-        entry, digits = int(np.abs(true).argmax()), len(f"{value:g}")
+        entry, digits = int(np.abs(true).argmax()), digits_of(value)
         tried = [self.attempt((m,)) for m in forms(value, meaning, layer, update=branch(key) == 3)]
         found = [d for d in tried if d is not None and self._outweighs(d, key, entry, digits)]
         return max(found, key=lambda d: len(d.explains), default=None)

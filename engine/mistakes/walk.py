@@ -293,7 +293,7 @@ class Walk:
                     fits.append(key)
                 else:
                     misses += 1
-        if fits and search.is_no_chance(fits):
+        if fits and search.is_no_chance(fits, again):
             residual = max(search.claims[k].residual(numbers[k]) for k in fits)
             yield misses, Diagnosis((mistake,), tuple(fits), residual, from_claims=True)
 
@@ -370,9 +370,11 @@ class Walk:
 
     def _slips(self, key: Key, fine: Array, right: Array, mistakes: tuple[Any, ...]) -> list[Diagnosis]:
         """Slips that make the remaining numbers of `right`; none unless at least half of the array is right already,
-        zeros not counted."""
+        zeros not counted, and none where all are right but for having few digits."""
         claim, others = self.search.claims[key], fine.size - int(fine.sum())
         if others > MOST_SLIPS or (fine.size > 1 and others > int((fine & (claim.values != 0)).sum())):
+            return []
+        if claim.rounds(self.search.truth[key]):
             return []
         origin = self._origin(key, right)
         slips: dict[str, list[tuple[tuple[int, ...], Any, float]]] = {}

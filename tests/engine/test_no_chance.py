@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.activations import Softmax
+from engine.activations import Softmax, Tanh
+from engine.adam_optimizers import Adam
 from engine.layers import Dense
-from engine.mistakes.computation import Case, Key, layer_keys
+from engine.losses import Mse
+from engine.mistakes.computation import INPUT_GRADIENTS, Case, Key, layer_keys, right, run
+from engine.mistakes.factor import digits_of
 from engine.network import Network
 from engine.objective import LossObjective
 from engine.optimizers import Sgd
 from engine.probability_losses import CrossEntropy
 from engine.verification import Verification, verify
-from tests.engine.random_steps import claims_of, numbers_of, random_case
+from tests.engine.random_steps import by_parameter, claims_of, numbers_of, random_case
 
 FORMS = ["%.3f", "%.4f", "%.5f", "%.6f", "%.3g", "%.4g", "%.6g", "%.3e"]
 
@@ -103,3 +106,72 @@ def test_numbers_that_are_wrong_in_no_known_way_get_no_name(form: str, most: int
             assert found.count("constant_factor") <= (wrong is scaled)
             named.update(kind for kind in found[:1] if kind != "constant_factor")
     assert named.total() <= most, named
+
+
+def test_a_step_that_follows_from_claimed_gradients_has_no_mistake_of_its_own() -> None:
+    """Adam's first step is hardly more than the sign of the gradients: the wrong signs are those of the gradients."""
+    random, seen = np.random.default_rng(3), 0
+    while seen < 5:
+        case = replace(random_case(random), optimizer=Adam(learning_rate=0.1), optimizer_state=None, clipping=None)
+        numbers = numbers_of(case)
+        if numbers is None:
+            continue
+        seen += 1
+        wrong = {k: n * random.uniform(-3, -0.5, np.shape(n)) for k, n in numbers.items() if by_parameter(k)}
+        claimed = dict(run(right(case), case, wrong)) | wrong
+        kept = {key: n for key, n in claimed.items() if by_parameter(key) or key[0] == "network"}
+        result = verify(case, claims_of(as_printed(kept, "%.4f")))
+        assert not [d for d in result.diagnoses if all(key[0] == "network" for key in d.explains)]
+
+
+def test_what_nearly_follows_from_claimed_numbers_gets_no_name() -> None:
+    """An error far off, and the gradients that follow from it off by their last digits: in view of these few digits a
+    mistake that hardly changes anything would fit by chance."""
+    random, seen = np.random.default_rng(11), 0
+    while seen < 12:
+        case = replace(random_case(random), regularization=None, clipping=None)
+        numbers = numbers_of(case)
+        if numbers is None or case.optimizer is None:
+            continue
+        seen += 1
+        key = layer_keys(case.depth - 1).by_preactivations
+        wrong = {key: random.normal(size=np.shape(numbers[key]))}
+        claimed = dict(run(right(case), case, wrong)) | wrong
+        for k in claimed:
+            if by_parameter(k) or k == INPUT_GRADIENTS:
+                claimed[k] = claimed[k] + random.uniform(-2e-3, 2e-3, np.shape(claimed[k]))
+        result = verify(case, claims_of(as_printed(claimed, "%.3f")))
+        found = [mistake.kind for d in result.diagnoses if not d.entries for mistake in d.mistakes]
+        assert set(found) <= {"wrong_from_here"}, found
+
+
+@pytest.mark.parametrize(
+    ("factor", "digits"),
+    [(2.0, 1), (0.5, 1), (1 / 3, 1), (53 / 42, 4), (0.943601, 6), (1.113587782284821, 16), (1e-5, 5), (-1.0, 0)],
+)
+def test_a_factor_that_takes_many_digits_to_write_says_less(factor: float, digits: int) -> None:
+    assert digits_of(factor) == digits
+
+
+def test_one_number_alone_is_off_by_no_factor() -> None:
+    random = np.random.default_rng(4)
+    for _ in range(10):
+        layers = (Dense(random.normal(size=(3, 1)), random.normal(size=1), Tanh()),)
+        case = Case(Network(layers), random.normal(size=(4, 3)), LossObjective(Mse(), random.normal(size=(4, 1))))
+        numbers, key = numbers_of(case), layer_keys(0).by["bias"]
+        assert numbers is not None
+        claimed = {key: numbers[key] * random.uniform(0.5, 1.5)}
+        assert kinds(verify(case, claims_of(claimed))) == []
+
+
+@pytest.mark.parametrize("form", ["%.2f", "%.2g"])
+def test_right_numbers_of_two_digits_have_no_wrong_digit(form: str) -> None:
+    random, seen = np.random.default_rng(6), 0
+    while seen < 8:
+        case = random_case(random)
+        numbers = numbers_of(case)
+        if numbers is None:
+            continue
+        seen += 1
+        found = kinds(verify(case, claims_of(as_printed(numbers, form))))
+        assert not {"digit_wrong", "digits_transposed", "decimal_point_moved", "entry_sign"} & set(found)
