@@ -18,10 +18,10 @@ from engine.rules import Array
 
 WORK = 4 * 10**9
 """The multiplications, some seconds of them, that one search may take; a pass costs those of the network and as
-much as 20,000 for the handling of each layer. What is left out for want of it is counted in the answer."""
+much as 50,000 for the handling of each layer. What is left out for want of it is counted in the answer."""
 PAIRS = 4000
 """The most pairs of mistakes that are tried."""
-LAYER_WORK = 20_000
+LAYER_WORK = 50_000
 CHANCE, PAIR_CHANCE = 2.0, 5.0
 """The evidence, see `Search.evidence`, that chance would have to bring: where a step was chosen to fit, and where some
 thousands of pairs are tried."""
