@@ -173,7 +173,7 @@ def ignore(numbers: int, work: int) -> None:
 def died() -> ProblemError:
     """The problem of a request whose child has died before the answer began."""
     detail = "The process that computed this request died before it could answer; it may have needed too much memory."
-    return ProblemError("unavailable", detail, {"Retry-After": "1"})
+    return ProblemError("unavailable", detail)
 
 
 class Annexes:

@@ -82,7 +82,7 @@ class BodyBudget:
         """Counts `size` more bytes; raises the 503 where they are too many."""
         if self.held + size > self.most:
             detail = f"The bodies that this server is reading fill {self.held} bytes; it holds at most {self.most}."
-            raise ProblemError("overloaded", detail, {"Retry-After": "1", "Connection": "close"})
+            raise ProblemError("overloaded", detail, {"Connection": "close"})
         self.held += size
 
     def share(self) -> "contextlib.closing[BodyShare]":

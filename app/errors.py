@@ -16,6 +16,8 @@ from schemas.names import meant, nearest
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
+RETRY_AFTER = "1"
+"""The seconds after which to try again what is refused with a 503, where nobody knows better."""
 MOST_BYTES = 3000
 LONGEST_PART = 64
 """A pointer's part is cut at this length: a key of a megabyte must not make a megabyte of error."""
@@ -92,10 +94,11 @@ def problem_response(
 ) -> Response:
     """A problem as an answer; the log is told its name."""
     state = request.scope.setdefault("state", {})
-    state["problem"] = name  # for the log
+    state["problem"] = name
     body = problem_json(name, detail, state.get("request_id", ""), errors)
-    headers = {"Cache-Control": "no-store", **(headers or {})}
-    return Response(body, PROBLEMS[name].status, headers, MEDIA_TYPE)
+    status = PROBLEMS[name].status
+    usual = {"Cache-Control": "no-store"} | ({"Retry-After": RETRY_AFTER} if status == 503 else {})
+    return Response(body, status, {**usual, **(headers or {})}, MEDIA_TYPE)
 
 
 def answer_error(request: Request, error: Exception) -> Response:
@@ -114,7 +117,7 @@ def answer_error(request: Request, error: Exception) -> Response:
                 headers["Allow"] = "GET, HEAD"
             return problem_response(request, name, PROBLEMS[name].meaning, headers=headers)
         case MemoryError() | OSError():
-            return problem_response(request, "unavailable", EXHAUSTED, headers={"Retry-After": "1"})
+            return problem_response(request, "unavailable", EXHAUSTED)
         case _:
             return problem_response(request, "internal-error", PROBLEMS["internal-error"].meaning)
 

@@ -85,7 +85,7 @@ class Observe:
             pass  # in the middle of its body: nobody's mistake, and nobody to answer
         except CancelledError:  # at the end of a server that was told to stop
             if not status:
-                stopped = ProblemError("unavailable", STOPPED, {"Retry-After": "1"})
+                stopped = ProblemError("unavailable", STOPPED)
                 await answer_error(Request(scope), stopped)(scope, receive, send_counted)
         except Exception as error:
             log.error("a request failed by a mistake of the server's", request_id=state["request_id"], exc_info=error)

@@ -18,7 +18,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.drain import drain
-from app.errors import MEDIA_TYPE, problem_json
+from app.errors import MEDIA_TYPE, RETRY_AFTER, problem_json
 from app.hosts import is_allowed
 from app.logs import log_request, logged
 from app.metrics import metrics
@@ -346,7 +346,7 @@ class Protocol(HttpToolsProtocol):
         head += [b"content-type: " + MEDIA_TYPE.encode(), b"content-length: %d" % len(body)]
         head += [b"x-request-id: " + request_id.encode(), b"cache-control: no-store", b"connection: close"]
         if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            head.append(b"retry-after: 1")
+            head.append(b"retry-after: " + RETRY_AFTER.encode())
         return b"\r\n".join([*head, b"", body])
 
     def linger(self) -> None:

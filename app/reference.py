@@ -156,9 +156,7 @@ async def get_readiness() -> Response:
     that requests should go elsewhere.
     """
     if drain.began is not None:
-        raise ProblemError(
-            "unavailable", "The server is draining before it stops: send requests elsewhere.", {"Retry-After": "1"}
-        )
+        raise ProblemError("unavailable", "The server is draining before it stops: send requests elsewhere.")
     return _json({"status": "ready"})
 
 

@@ -110,7 +110,7 @@ class Run:
                 answer = {
                     **asked.wire_checkpoint(event.checkpoint),
                     "stopped_because": event.reason,
-                    "history": history and history.written(),
+                    "history": None if history is None else history.written(),
                 }
                 if event.reason == "deadline":
                     yield "checkpoint", asked.wire_checkpoint(event.checkpoint)

@@ -164,7 +164,8 @@ class BackwardRequest(ForwardRequest):
         False, description="Add each example's own gradients, `[batch, ...]`, beside those of the whole batch."
     )
 
-    def objective(self) -> Objective:
+    @model_validator(mode="after")
+    def _included_gradients_are_computed(self) -> Self:
         if self.include is not None and "per_example_gradients" in self.include and not self.per_example:
             raise InvalidValue(
                 "missing",
@@ -174,6 +175,9 @@ class BackwardRequest(ForwardRequest):
                 received=False,
                 hint="Set per_example to true.",
             )
+        return self
+
+    def objective(self) -> Objective:
         if self.output_gradients is None:
             objective = super().objective()
             if objective is None:

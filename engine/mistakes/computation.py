@@ -84,6 +84,10 @@ class Case:
         """Those of a mistake that is made in one layer, or (None) in all."""
         return self.layers if layer is None else self.layers[layer : layer + 1]
 
+    def indices(self, layer: int | None) -> range:
+        """Their indices."""
+        return range(self.depth) if layer is None else range(layer, layer + 1)
+
     def before_step(self, key: Key) -> Array | None:
         """The parameter that is `key` after the step, as it was before; None for the key of something else."""
         return self.layers[int(key[2])].parameters.get(str(key[3])) if key[0] == "network" else None

@@ -156,8 +156,7 @@ class OtherActivation:
     about: ClassVar = About("Another activation", r"g(z) \text{ for } f(z)")
 
     def applies(self, case: Case) -> bool:
-        layers = range(case.depth) if self.layer is None else (self.layer,)
-        return any(self._is_other(case, i) for i in layers)
+        return any(self._is_other(case, i) for i in case.indices(self.layer))
 
     def _is_other(self, case: Case, i: int) -> bool:
         own, hidden = case.layers[i].activation.kind, i < case.depth - 1 or case.depth == 1

@@ -23,8 +23,7 @@ class WeightsOfOtherLayer:
     about: ClassVar = About("Weights of the wrong layer", r"\frac{\partial L}{\partial z_l} W_{l \pm 1}^\top")
 
     def applies(self, case: Case) -> bool:
-        layers = range(case.depth) if self.layer is None else (self.layer,)
-        return any(self._other(case, i) is not None for i in layers)
+        return any(self._other(case, i) is not None for i in case.indices(self.layer))
 
     def _other(self, case: Case, i: int) -> Array | None:
         other = i + (-1 if self.which == "before" else 1)
@@ -60,8 +59,7 @@ class InputsOfOtherLayer:
     about: ClassVar = About("Inputs of the wrong layer", r"a_{l - 2}^\top \frac{\partial L}{\partial z_l}")
 
     def applies(self, case: Case) -> bool:
-        layers = range(case.depth) if self.layer is None else (self.layer,)
-        return any(self._fits(case, i) for i in layers)
+        return any(self._fits(case, i) for i in case.indices(self.layer))
 
     def _fits(self, case: Case, i: int) -> bool:
         inputs = [len(layer.weights) for layer in case.layers]
@@ -97,8 +95,10 @@ class DerivativeOfOtherLayer:
     about: ClassVar = About("Derivative of the wrong layer", r"f'(z_{l \pm 1}) \text{ for } f'(z_l)")
 
     def applies(self, case: Case) -> bool:
-        layers = range(case.depth) if self.layer is None else (self.layer,)
-        return any(self._fits(case, i) and (self.function == "other" or self._differs(case, i)) for i in layers)
+        return any(
+            self._fits(case, i) and (self.function == "other" or self._differs(case, i))
+            for i in case.indices(self.layer)
+        )
 
     def _other(self, i: int) -> int:
         return i + (1 if self.which == "after" else -1)

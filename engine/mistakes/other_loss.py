@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from engine.activations import sigmoid
 from engine.losses import HalfSquaredError, Mse
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.mistakes.loss import At, scaled
@@ -38,7 +39,7 @@ class ProbabilitiesAsLogits:
         def probabilities(y: Array) -> Array:
             if not loss.from_logits:
                 return y
-            return softmax(y) if isinstance(loss, CrossEntropy) else np.array(1 / (1 + np.exp(-y)))
+            return softmax(y) if isinstance(loss, CrossEntropy) else sigmoid(y)
 
         def gradient(n: Numbers) -> Array:
             p = probabilities(n.a[-1])

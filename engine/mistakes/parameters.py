@@ -181,7 +181,7 @@ class BiasGradientOverUnits:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before, written = c.by_bias, c.written
-        layers = range(case.depth) if self.layer is None else (self.layer,)
+        layers = case.indices(self.layer)
         # Of another shape it cannot be used in an update.
         others = [i for i in layers if case.layers[i].bias is not None and len(case.layers[i].weights.T) != case.batch]
 
@@ -318,7 +318,7 @@ class GradientTransposed:
 
         def turned(answer: dict[Key, Any]) -> dict[Key, Any]:
             answer = dict(answer) if written is None else written(answer)
-            for i in range(case.depth) if self.layer is None else (self.layer,):
+            for i in case.indices(self.layer):
                 key = layer_keys(i).by["weights"]
                 answer[key] = answer[key].T
             return answer

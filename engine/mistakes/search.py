@@ -265,15 +265,21 @@ class Search:
             return None
         claim, origin = self.claims[key], self._origin(key, layer)
         true = self.truth[key] - origin
-        times = nearest(claim.values - origin, true)
-        fitting = [] if times is None else [r for r in readings(times, self.case) if claim.agrees(origin + r[0] * true)]
-        if not fitting or claim.agrees(origin + 0 * true):
+        fitting = self.fitting_factor(claim, true, origin)
+        if fitting is None or claim.agrees(origin + 0 * true):
             return None
-        value, meaning = fitting[0]
+        value, meaning = fitting
         entry, digits = int(np.abs(true).argmax()), digits_of(value)
         tried = [self.attempt((m,)) for m in forms(value, meaning, layer, update=branch(key) == 3)]
         found = [d for d in tried if d is not None and self._outweighs(d, key, entry, digits)]
         return max(found, key=lambda d: len(d.explains), default=None)
+
+    def fitting_factor(self, claim: Claim, true: Array, origin: Any) -> tuple[float, str | None] | None:
+        """The factor that makes the claimed numbers of what is true beside `origin`, and what it is; None where none
+        does."""
+        times = nearest(claim.values - origin, true)
+        found = [] if times is None else readings(times, self.case)
+        return next((r for r in found if claim.agrees(origin + r[0] * true)), None)
 
     def _origin(self, key: Key, layer: int) -> Any:
         """What stays as it is where a gradient, or a step, is multiplied: the penalty's part, or what is updated."""

@@ -15,7 +15,7 @@ import numpy as np
 from engine.claims import SMALLEST, Claim
 from engine.mistakes import Alteration, Slip
 from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, forward_numbers, layer_keys, run
-from engine.mistakes.factor import ConstantFactor, nearest, readings
+from engine.mistakes.factor import ConstantFactor
 from engine.mistakes.search import (
     CHANCE,
     CHANCE_SHARE,
@@ -252,23 +252,17 @@ class Walk:
                 continue
             claim, right = self.search.claims[key], np.asarray(self.recomputed[key])
             origin = self._origin(key, right)
-            times = nearest(claim.values - origin, right - origin)
-            for value, meaning in [] if times is None else readings(times, self.search.case):
-                numbers = origin + value * (right - origin)
-                if claim.is_made(numbers, right):
-                    # The number was chosen to fit one entry.
-                    if (digits := self._digits(claim, right)).sum() - digits.max() >= CHANCE:
-                        mistake = ConstantFactor(times=value, at=at, layer=layer_of(key), meaning=meaning)
-                        again = differs(right, self.search.truth[key])
-                        found.append(Diagnosis((mistake,), (key,), claim.residual(numbers), again))
-                    break
+            fitting = self.search.fitting_factor(claim, right - origin, origin)
+            digits = self.search.evidence([key], self.recomputed)
+            # The factor was chosen to fit one entry.
+            if fitting is None or digits.sum() - digits.max() < CHANCE:
+                continue
+            numbers = origin + fitting[0] * (right - origin)
+            if claim.is_made(numbers, right):
+                mistake = ConstantFactor(times=fitting[0], at=at, layer=layer_of(key), meaning=fitting[1])
+                again = differs(right, self.search.truth[key])
+                found.append(Diagnosis((mistake,), (key,), claim.residual(numbers), again))
         return found
-
-    def _digits(self, claim: Claim, right: Array) -> Array:
-        """The logarithm to base 10 of how many times its tolerance each number is off by."""
-        allowed = np.maximum(claim.tolerance, SMALLEST)
-        digits: Array = np.log10(np.maximum(np.abs(claim.values - right) / allowed, 1.0))
-        return digits
 
     def _of(self, keys: set[Key]) -> list[Key]:
         return [key for key in self.open if key in keys and key in self.given]

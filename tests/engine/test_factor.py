@@ -7,7 +7,7 @@ import pytest
 
 from engine.mistakes.factor import ConstantFactor
 from engine.verification import verify
-from tests.engine.random_steps import claims_of, differing, numbers_of, random_case, same
+from tests.engine.random_steps import by_parameter, claims_of, differing, numbers_of, random_case, same
 from tests.engine.test_mistakes import PLANTED, parts
 
 
@@ -37,4 +37,32 @@ def test_a_constant_factor_is_found(at: Any) -> None:
             assert mistake.times == pytest.approx(times, rel=1e-9)
         others = numbers_of(case, mistake)
         assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
+        found += 1
+
+
+@pytest.mark.parametrize("factor", [3.7, -0.25, None])
+def test_the_factor_of_an_array_is_found(factor: float | None) -> None:
+    """None is the number of examples."""
+    random = np.random.default_rng(5)
+    found = 0
+    while found < PLANTED:
+        case = random_case(random)
+        truth = numbers_of(case)
+        times = case.batch if factor is None else factor
+        if truth is None or times == 1:
+            continue
+        numbers = {k: n for k, n in truth.items() if by_parameter(k)}
+        keys = [k for k, n in numbers.items() if np.count_nonzero(n) > 1]
+        if not keys:
+            continue
+        key = keys[random.integers(len(keys))]
+        numbers[key] = times * numbers[key]
+        first = verify(case, claims_of(numbers)).diagnoses[0]
+        mistake = first.mistakes[0]
+        if not isinstance(mistake, ConstantFactor):  # then one, or two, that give the same numbers
+            others = numbers_of(case, *first.mistakes)
+            assert others is not None and same(others[key], numbers[key]), (times, first)
+            continue
+        assert mistake.times == pytest.approx(times, rel=1e-9) and first.explains == (key,)
+        assert factor is not None or mistake.meaning == "the number of examples"
         found += 1
