@@ -64,14 +64,21 @@ class Keys:
 
 
 def configured_keys() -> Keys:
-    """The keys of CHAINRULE_API_KEYS and of the file CHAINRULE_API_KEYS_FILE together; ends where one is no digest."""
+    """The keys of CHAINRULE_API_KEYS and of the file CHAINRULE_API_KEYS_FILE together.
+
+    Ends the process where one is no digest, or where one of the two is set and holds no key: a file that has lost its
+    last key must not open the server to everybody.
+    """
     lines, path = settings().api_keys.split(","), settings().api_keys_file
     try:
         if path is not None:
             lines += path.read_text().splitlines()
-        return Keys(lines)
+        keys = Keys(lines)
+        if not keys.names and (settings().api_keys or path is not None):
+            raise ValueError("there is none in CHAINRULE_API_KEYS and CHAINRULE_API_KEYS_FILE")
     except (OSError, ValueError) as error:
         raise SystemExit(f"The API keys cannot be used: {error}.") from None
+    return keys
 
 
 @dataclass(slots=True)

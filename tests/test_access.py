@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -132,6 +133,20 @@ def test_keys_that_are_no_digests_are_refused(lines: list[str]) -> None:
         timeout=20,
     )
     assert ended.returncode == 1 and "64 hexadecimal digits" in ended.stderr and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("settings", [{"CHAINRULE_API_KEYS_FILE": "keys"}, {"CHAINRULE_API_KEYS": " , "}])
+def test_a_server_that_was_given_no_key_at_all_does_not_start(settings: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# nobody any more\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "app"],
+        cwd=tmp_path,
+        env={"PATH": "", "PYTHONPATH": str(ROOT), "PORT": "0", **settings},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert ended.returncode == 1 and "there is none" in ended.stderr and "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(
