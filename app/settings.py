@@ -19,9 +19,9 @@ OF_OTHERS = (f"{PREFIX}PORT", f"{PREFIX}SERVICE", f"{PREFIX}METRICS")
 class Settings(BaseSettings):
     """Every setting has the prefix CHAINRULE_, but for HOST and PORT."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, allow_inf_nan=False)
 
-    host: str = Field("127.0.0.1", validation_alias="HOST")
+    host: str = Field("127.0.0.1", min_length=1, validation_alias="HOST")
     port: int = Field(8000, ge=0, le=65535, validation_alias="PORT")
     workers: int = Field(1, ge=1, le=1024, description="How many processes serve.")
     drain_seconds: float = Field(1.0, ge=0, description="How long a server that was told to stop goes on accepting.")

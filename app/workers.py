@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+LONGEST_WAIT = 3600.0
+"""The system's clock takes no number of seconds that is beyond its own range."""
 REST_SECONDS = 0.5
 """A worker that lived shorter than this is replaced only after as long a rest, so that a broken one does not spin."""
 
@@ -48,8 +50,8 @@ class Workers:
     def patience(self) -> float:
         """How long to wait for signals before the next step of the ending."""
         if self.told is None or not self.ending:
-            return 3600.0
-        return max(0.0, self.told + self.ending[0][0] - time.monotonic())
+            return LONGEST_WAIT
+        return min(max(0.0, self.told + self.ending[0][0] - time.monotonic()), LONGEST_WAIT)
 
     def start(self) -> None:
         pid = os.fork()

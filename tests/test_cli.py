@@ -120,7 +120,9 @@ def test_a_problem_is_printed(server: Server) -> None:
         (["--port", "70000"], {}, "70000"),
         (["--workers", "0"], {}, "0"),
         ([], {"PORT": "http"}, "PORT"),
+        ([], {"HOST": ""}, "HOST: "),
         ([], {"CHAINRULE_LOG_LEVEL": "loud"}, "CHAINRULE_LOG_LEVEL: "),
+        ([], {"CHAINRULE_MAX_SECONDS": "inf"}, "CHAINRULE_MAX_SECONDS: "),
     ],
 )
 def test_serve_refuses_what_is_wrong(arguments: list[str], environment: dict[str, str], said: str) -> None:

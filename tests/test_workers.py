@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def supervise(work: str, patience: float, seconds: float) -> tuple[int, list[str]]:
+def supervise(work: str, patience: float, seconds: float, drained: float = 0.0) -> tuple[int, list[str]]:
     """The status and the printed lines of a supervisor of one worker, which is told to stop after some seconds.
 
     It waits for signals no longer than `patience`, and inherits orphans as the first process of a container does.
@@ -33,7 +33,7 @@ def supervise(work: str, patience: float, seconds: float) -> tuple[int, list[str
             time.sleep(60)
 
         getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)({PR_SET_CHILD_SUBREAPER}, 1, 0, 0, 0)
-        Supervisor(1, work, 0.0, lambda: None, 5.0).run()
+        Supervisor(1, work, {drained}, lambda: None, {drained + 5.0}).run()
         print("ended", flush=True)
     """
     process = subprocess.Popen(
@@ -49,6 +49,10 @@ def supervise(work: str, patience: float, seconds: float) -> tuple[int, list[str
 
 def test_a_quiet_time_ends_no_worker() -> None:
     assert supervise("", patience=0.2, seconds=3.0) == (0, ["started", "ended"])
+
+
+def test_an_end_in_ages_is_waited_for() -> None:
+    assert supervise("", patience=1e300, seconds=1.0, drained=1e100) == (0, ["started", "ended"])
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux hands orphans on so")
