@@ -406,7 +406,8 @@ class CosineSimilarity(_OfOutputs):
         return x / length, length, squares > self.eps
 
     def values(self, y: Array, t: Array) -> Array:
-        losses: Array = -(self._unit(y)[0] * self._unit(t)[0]).sum(axis=1)
+        # 0 minus it, so that a right angle gives a 0 without a sign.
+        losses: Array = 0.0 - (self._unit(y)[0] * self._unit(t)[0]).sum(axis=1)
         return losses
 
     def gradient(self, y: Array, t: Array) -> Array:

@@ -4,7 +4,7 @@ Beside what every loss has (see losses.py), each names in `combines_with` the ac
 together with their logits: `{"softmax": 1, "softmin": -1}` says that softmax makes probabilities of the logits z,
 softmin of -z. `on_logits()` is the same loss of logits, stable where the product of both derivatives is not.
 `logit_gradient(z, p, t)` is its derivative by logits z that make the probabilities p, `probability_gradient(p, t)` the
-derivative by the probabilities themselves.
+derivative by the probabilities themselves. A loss is 0 minus a sum, not its negative: 0 has no sign then.
 """
 
 import math
@@ -97,7 +97,6 @@ class CrossEntropy(Weighted):
     def values(self, y: Array, t: Array) -> Array:
         t = self._weighted(t)
         terms = t * log_softmax(y) if self.from_logits else product(t, log(y))
-        # 0 minus it: a loss of 0 has no sign.
         return 0.0 - np.add.reduce(terms, axis=1)
 
     def gradient(self, y: Array, t: Array) -> Array:
@@ -108,7 +107,6 @@ class CrossEntropy(Weighted):
         return p * row_sums(t) - t
 
     def probability_gradient(self, y: Array, t: Array) -> Array:
-        # 0 minus it: a gradient of 0 has no sign.
         return 0.0 - self._weighted(t) / floored(y)
 
 
@@ -159,7 +157,7 @@ class BinaryCrossEntropy(Weighted):
         if self.from_logits:
             return self._weighted(np.maximum(y, 0) - y * t + np.log1p(np.exp(-np.abs(y))))
         y = np.minimum(y, 1)
-        return self._weighted(-(t * np.maximum(np.log(y), -100) + (1 - t) * np.maximum(np.log1p(-y), -100)))
+        return self._weighted(0.0 - (t * np.maximum(np.log(y), -100) + (1 - t) * np.maximum(np.log1p(-y), -100)))
 
     def gradient(self, y: Array, t: Array) -> Array:
         return self.logit_gradient(y, sigmoid(y), t) if self.from_logits else self.probability_gradient(y, t)
@@ -218,7 +216,7 @@ class Focal(Weighted):
     def values(self, y: Array, t: Array) -> Array:
         log_p = log_softmax(y) if self.from_logits else log(y)
         missing = np.maximum(-np.expm1(log_p), 0)
-        losses: Array = -product(self._weighted(t) * missing**self.gamma, log_p).sum(axis=1)
+        losses: Array = 0.0 - product(self._weighted(t) * missing**self.gamma, log_p).sum(axis=1)
         return losses
 
     def _by_log(self, log_p: Array, t: Array) -> Array:

@@ -242,6 +242,18 @@ def test_focal_is_finite_at_certainty(gamma: float, logits: bool) -> None:
         np.testing.assert_allclose(gradient, entropy.gradient(y, t), rtol=1e-14)
 
 
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_loss_of_0_has_no_sign(kind: str) -> None:
+    ends = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    y, t = np.repeat(ends, 4, axis=0), np.tile(ends, (4, 1))
+    rows = t.sum(axis=1) == 1 if kind == "multi_margin" else slice(None)
+    loss = LOSSES[kind]()
+    loss.check(y[rows], t[rows])
+    values = loss.values(y[rows], t[rows])
+    assert (values == 0).any() or kind == "poisson"
+    assert not np.signbit(values[values == 0]).any()
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("rule", [CrossEntropy, Focal])
 def test_a_probability_of_zero(rule: Any, dtype: str) -> None:
