@@ -52,8 +52,30 @@ def floored(p: Array) -> Array:
     return np.maximum(p, FLOOR[p.itemsize])
 
 
+def smoothed(t: Array, share: float, classes: int) -> Array:
+    """Targets of which a share has moved to all classes equally."""
+    return t * (1 - share) + share / classes if share else t
+
+
+class _OfProbabilities(Weighted):
+    """What the losses of probabilities with class weights have in common; their fields are those of each."""
+
+    __slots__ = ()
+    from_logits: bool
+    combines_with: ClassVar[Mapping[str, int]]
+
+    def check(self, y: Array, t: Array) -> None:
+        require_class_weights(self.class_weights, y.shape[1])
+        require_targets(t, 0, 1, "a number from 0 to 1")
+        if not self.from_logits:
+            require_probabilities(y, next(iter(self.combines_with)))
+
+    def on_logits(self) -> Self:
+        return replace(self, from_logits=True)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True, slots=True)
-class CrossEntropy(Weighted):
+class CrossEntropy(_OfProbabilities):
     """-sum_c w_c t_c log(y_c) over the classes c of a row; y are probabilities, or softmax of logits.
 
     Row-wise. Where a probability is 0 and its target is not, the loss is infinite; its derivative by the probability is
@@ -77,21 +99,11 @@ class CrossEntropy(Weighted):
         r"-\frac{w_c t_c}{y_c}",
     )
 
-    def check(self, y: Array, t: Array) -> None:
-        require_class_weights(self.class_weights, y.shape[1])
-        require_targets(t, 0, 1, "a number from 0 to 1")
-        if not self.from_logits:
-            require_probabilities(y, "softmax")
-
-    def on_logits(self) -> Self:
-        return replace(self, from_logits=True)
-
     def row_weights(self, t: Array) -> Array | None:
         return label_weights(self.class_weights, t)
 
     def _weighted(self, t: Array) -> Array:
-        if self.label_smoothing:
-            t = t * (1 - self.label_smoothing) + self.label_smoothing / t.shape[1]
+        t = smoothed(t, self.label_smoothing, t.shape[1])
         return t if self.class_weights is None else t * np.array(self.class_weights, t.dtype)
 
     def values(self, y: Array, t: Array) -> Array:
@@ -111,7 +123,7 @@ class CrossEntropy(Weighted):
 
 
 @dataclass(frozen=True, slots=True)
-class BinaryCrossEntropy(Weighted):
+class BinaryCrossEntropy(_OfProbabilities):
     """-w (t log(y) + (1 - t) log(1 - y)); y are probabilities, or sigmoid of logits.
 
     On probabilities, logarithms are at least -100 and the derivative's divisor y (1 - y) is at least 1e-12, as in
@@ -134,26 +146,14 @@ class BinaryCrossEntropy(Weighted):
         r"\frac{y - t}{y (1 - y)}",
     )
 
-    def check(self, y: Array, t: Array) -> None:
-        require_class_weights(self.class_weights, y.shape[1])
-        require_targets(t, 0, 1, "a number from 0 to 1")
-        if not self.from_logits:
-            require_probabilities(y, "sigmoid")
-
-    def on_logits(self) -> Self:
-        return replace(self, from_logits=True)
-
     def row_weights(self, t: Array) -> Array | None:
         return None
-
-    def _smoothed(self, t: Array) -> Array:
-        return t * (1 - self.label_smoothing) + self.label_smoothing / 2 if self.label_smoothing else t
 
     def _weighted(self, losses: Array) -> Array:
         return losses if self.class_weights is None else losses * np.array(self.class_weights, losses.dtype)
 
     def values(self, y: Array, t: Array) -> Array:
-        t = self._smoothed(t)
+        t = smoothed(t, self.label_smoothing, 2)
         if self.from_logits:
             return self._weighted(np.maximum(y, 0) - y * t + np.log1p(np.exp(-np.abs(y))))
         y = np.minimum(y, 1)
@@ -163,14 +163,14 @@ class BinaryCrossEntropy(Weighted):
         return self.logit_gradient(y, sigmoid(y), t) if self.from_logits else self.probability_gradient(y, t)
 
     def logit_gradient(self, z: Array, p: Array, t: Array) -> Array:
-        return self._weighted(p - self._smoothed(t))
+        return self._weighted(p - smoothed(t, self.label_smoothing, 2))
 
     def probability_gradient(self, y: Array, t: Array) -> Array:
-        return self._weighted((y - self._smoothed(t)) / np.maximum(y * (1 - y), 1e-12))
+        return self._weighted((y - smoothed(t, self.label_smoothing, 2)) / np.maximum(y * (1 - y), 1e-12))
 
 
 @dataclass(frozen=True, slots=True)
-class Focal(Weighted):
+class Focal(_OfProbabilities):
     """-alpha sum_c w_c (1 - y_c)^gamma t_c log(y_c); y are probabilities, or softmax of logits.
 
     Row-wise, for classes that exclude each other. With gamma 0 it is alpha times the cross-entropy. Where a probability
@@ -195,21 +195,11 @@ class Focal(Weighted):
         r"\alpha w_c t_c \left( \gamma (1 - y_c)^{\gamma - 1} \log y_c - \frac{(1 - y_c)^\gamma}{y_c} \right)",
     )
 
-    def check(self, y: Array, t: Array) -> None:
-        require_class_weights(self.class_weights, y.shape[1])
-        require_targets(t, 0, 1, "a number from 0 to 1")
-        if not self.from_logits:
-            require_probabilities(y, "softmax")
-
-    def on_logits(self) -> Self:
-        return replace(self, from_logits=True)
-
     def row_weights(self, t: Array) -> Array | None:
         return None
 
     def _weighted(self, t: Array) -> Array:
-        if self.label_smoothing:
-            t = t * (1 - self.label_smoothing) + self.label_smoothing / t.shape[1]
+        t = smoothed(t, self.label_smoothing, t.shape[1])
         weights: Any = 1.0 if self.class_weights is None else np.array(self.class_weights, t.dtype)
         return t * (self.alpha * weights)
 
