@@ -1,8 +1,7 @@
 """What backpropagation saves: multiplications counted, by formulas."""
 
+import math
 from typing import NamedTuple
-
-import numpy as np
 
 from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.formulas import Formula, Fraction, Sum, equation, number, product
@@ -33,8 +32,8 @@ class LayerCounts(NamedTuple):
 
 
 def total(terms: list[list[int]]) -> int:
-    """What a sum of products comes to, in integers of any size."""
-    return sum(int(np.prod(np.array(row, dtype=object))) for row in terms)
+    """What a sum of products comes to."""
+    return sum(math.prod(row) for row in terms)
 
 
 def counts(worked: Worked) -> list[LayerCounts]:

@@ -37,7 +37,7 @@ class Worked(NamedTuple):
         return self.before.trace[layer].inputs
 
     def weights_form(self, array: Array) -> Array:
-        """Weights, or anything of their shape, as the reader writes them."""
+        """Weights, or anything of their shape, as the reader writes them; a vector as it is."""
         return array.T if self.transposed and array.ndim == 2 else array
 
 

@@ -8,13 +8,7 @@ import numpy as np
 from engine.clipping import ClipByNorm
 from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.descent import rule_text, update_statements
-from engine.derivation.formulas import (
-    Fraction,
-    Numbers,
-    Sum,
-    equation,
-    number,
-)
+from engine.derivation.formulas import Fraction, Numbers, Sum, equation, number
 from engine.derivation.notation import by, hyperparameters, layer_name, plain_formula, symbol
 from engine.optimizers import Sgd
 from engine.rules import Array
@@ -24,7 +18,7 @@ LETTERS = {"weights": "W", "bias": "b"}
 
 def shown(worked: Worked, array: Array) -> Numbers:
     """A parameter, or an array of its shape, as the reader writes it; a vector is a row."""
-    return Numbers(array[None] if array.ndim == 1 else worked.weights_form(array))
+    return Numbers(np.atleast_2d(worked.weights_form(array)))
 
 
 def clipped(worked: Worked) -> dict[tuple[int, str], Array]:
@@ -51,7 +45,7 @@ def update_steps(worked: Worked, i: int) -> list[Statement]:
     for name, old in worked.network.layers[i].parameters.items():
         new = worked.step.network.layers[i].parameters[name]
         what = "The update of the weights" if name == "weights" else "The update of the bias"
-        value = new if new.ndim == 1 else worked.weights_form(new)
+        value = worked.weights_form(new)
         letter = symbol(LETTERS[name], i)
         if (i, name) not in gradients:
             frozen = "they are frozen" if name == "weights" else "it is frozen"
@@ -68,7 +62,7 @@ def update_steps(worked: Worked, i: int) -> list[Statement]:
             kept,
             what,
             partial(shown, worked),
-            lambda array: array if array.ndim == 1 else worked.weights_form(array),
+            worked.weights_form,
         )
         steps += _states(worked, i, name)
     return steps
@@ -82,7 +76,7 @@ def _states(worked: Worked, i: int, name: str) -> list[Statement]:
         Statement(
             f"For the next step the optimizer keeps {key}:",
             equation(rf"\text{{{key.replace('_', ' ')}}}", shown(worked, array)),
-            array if array.ndim == 1 else worked.weights_form(array),
+            worked.weights_form(array),
         )
         for key, array in kept.items()
         if isinstance(array, np.ndarray)
@@ -120,14 +114,8 @@ def clipping_section(worked: Worked) -> Section:
             Statement(told, equation(r"\frac{c}{\lVert g \rVert + 10^{-6}}", fraction, number(factor)), factor)
         )
     for (i, name), gradient in clipped(worked).items():
-        value = gradient if gradient.ndim == 1 else worked.weights_form(gradient)
-        steps.append(
-            Statement(
-                f"After clipping, the gradient by the {name} of {layer_name(worked, i)}:",
-                equation("g", shown(worked, gradient)),
-                value,
-            )
-        )
+        text = f"After clipping, the gradient by the {name} of {layer_name(worked, i)}:"
+        steps.append(Statement(text, equation("g", shown(worked, gradient)), worked.weights_form(gradient)))
     for i in reversed(range(len(worked.network.layers))):
         steps += update_steps(worked, i)
     return Section("Clipping and the update" if worked.step is not None else "Clipping", tuple(steps))
