@@ -20,6 +20,7 @@ from engine.mistakes.computation import (
     layer_keys,
 )
 from engine.rules import Array
+from engine.wording import plural
 from schemas.errors import InvalidValue, json_type
 from schemas.model import Model
 from schemas.network import LAYOUTS, LayerModel, Layout, NetworkModel, WeightsLayout
@@ -222,7 +223,7 @@ def _require_depth(layers: list[Any], depth: int, where: tuple[str, ...]) -> Non
     if len(layers) != depth:
         raise ShapeMismatch(
             where,
-            f"The network has {depth} layer{'' if depth == 1 else 's'}, and here are {len(layers)}.",
+            f"The network has {plural(depth, 'layer')}, and here are {len(layers)}.",
             expected=[depth],
             received=[len(layers)],
             hint="Write null for a layer of which nothing is claimed.",

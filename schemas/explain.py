@@ -12,6 +12,7 @@ from engine.derivation.slopes import works_by_rows
 from engine.derivation.whole import derive, require_size
 from engine.rules import Array
 from engine.step import differentiate, step
+from engine.wording import plural
 from schemas.answers import Selectable
 from schemas.documents.latex import latex
 from schemas.errors import InvalidValue
@@ -113,7 +114,7 @@ class ExplainRequest(OptionalStepRequest):
             raise InvalidValue(
                 "out_of_range",
                 ("focus", "layer"),
-                f"The network has {len(layers)} layer{'' if len(layers) == 1 else 's'}, counted from 0.",
+                f"The network has {plural(len(layers), 'layer')}, counted from 0.",
                 expected=f"0 to {len(layers) - 1}",
                 received=asked.layer,
             )

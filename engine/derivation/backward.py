@@ -21,11 +21,12 @@ from engine.derivation.formulas import (
     number,
 )
 from engine.derivation.judging import MOST_EXAMPLES, agree, judged, name_of_scale, probabilities, scaled
-from engine.derivation.notation import by, count, delta, layer_name, symbol
+from engine.derivation.notation import by, delta, layer_name, symbol
 from engine.derivation.slopes import jacobian, slopes, works_by_rows
 from engine.derivation.update import update_steps
 from engine.probability_losses import LossOfProbabilities
 from engine.rules import Array, row_sums
+from engine.wording import plural
 
 
 def backward_section(worked: Worked, i: int, own: list[dict[str, Array]] | None) -> Section:
@@ -69,7 +70,7 @@ def _by_outputs(worked: Worked, i: int) -> list[Statement]:
         units = worked.network.layers[i + 1].weights.shape[1]
         text = (
             f"By what the layer gives. Every unit of layer {i + 2} hears each unit of layer {i + 1}, so the error "
-            f"comes back along all of its weights: a sum over {count(units, 'unit')}, and not along one weight alone."
+            f"comes back along all of its weights: a sum over {plural(units, 'unit')}, and not along one weight alone."
         )
         rule = f"{delta(i + 1)} \\, {back}"
         formula = equation(by(symbol("a", i)), rule, _passed_back(worked, i + 1), Numbers(gradients))

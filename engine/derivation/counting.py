@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.formulas import Formula, Fraction, Sum, equation, number, product
-from engine.derivation.notation import count, layer_name, shapes
+from engine.derivation.notation import layer_name, shapes
 from engine.derivation.slopes import works_by_rows
+from engine.wording import plural
 
 
 class LayerCounts(NamedTuple):
@@ -70,7 +71,7 @@ def reuse_section(worked: Worked) -> Section:
     shared, alone = [total(layer.shared) for layer in found], [total(layer.alone) for layer in found]
     once, anew = sum(shared), sum(alone)
     parameters = sum(p.size for layer in worked.network.parameters for p in layer.values())
-    examples = count(worked.batch, "example")
+    examples = plural(worked.batch, "example")
     steps = [
         Statement(
             "Backpropagation makes each layer's error once, and uses it for three things: the gradient by the weights, "

@@ -13,7 +13,6 @@ from engine.derivation.formulas import (
     number,
 )
 from engine.derivation.notation import (
-    count,
     function,
     hyperparameters,
     layer_name,
@@ -23,6 +22,7 @@ from engine.derivation.notation import (
 )
 from engine.objective import LossObjective
 from engine.rules import column
+from engine.wording import plural
 
 
 def network_section(worked: Worked) -> Section:
@@ -32,7 +32,7 @@ def network_section(worked: Worked) -> Section:
         inputs, units = layer.weights.shape
         weights = worked.weights_form(layer.weights)
         text = (
-            f"{_capital(layer_name(worked, i))} takes {count(inputs, 'number')} and has {count(units, 'unit')} "
+            f"{_capital(layer_name(worked, i))} takes {plural(inputs, 'number')} and has {plural(units, 'unit')} "
             f"with the activation {layer.activation.kind}."
         )
         if layer.frozen:
@@ -67,7 +67,7 @@ def _capital(text: str) -> str:
 
 def _overview(worked: Worked) -> str:
     layers = worked.network.layers
-    text = f"{count(len(layers), 'layer')}, {shapes(worked)} numbers wide from the inputs to the outputs. "
+    text = f"{plural(len(layers), 'layer')}, {shapes(worked)} numbers wide from the inputs to the outputs. "
     text += (
         "One example goes forward through the layers to the loss."
         if worked.batch == 1

@@ -60,10 +60,6 @@ def _written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def shapes(worked: Worked) -> str:
     """`3 → 3 → 2`: the widths of the network; of a deep one, those at its ends."""
     layers = worked.network.layers

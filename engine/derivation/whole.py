@@ -8,13 +8,14 @@ from engine.derivation.derivation import Derivation, Worked
 from engine.derivation.forward import forward_section, network_section
 from engine.derivation.judging import MOST_EXAMPLES
 from engine.derivation.loss import derivatives_section, loss_section
-from engine.derivation.notation import MOST_WIDTHS, count, shapes
+from engine.derivation.notation import MOST_WIDTHS, shapes
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import clipping_section
 from engine.errors import TooLarge
 from engine.network import Network
 from engine.objective import LossObjective
 from engine.step import example_gradients
+from engine.wording import plural
 
 MOST_NUMBERS = 10_000
 """The largest `size` of an example whose derivation is told whole."""
@@ -60,5 +61,5 @@ def derive(worked: Worked) -> Derivation:
     ending = f", {objective.loss.kind}" if isinstance(objective, LossObjective) else ""
     kinds = [layer.activation.kind for layer in worked.network.layers]
     told = ", ".join(kinds if len(kinds) < MOST_WIDTHS else [f"{len(kinds)} layers", *dict.fromkeys(kinds)])
-    title = f"Backpropagation step by step: {shapes(worked)} ({told}{ending}), {count(worked.batch, 'example')}"
+    title = f"Backpropagation step by step: {shapes(worked)} ({told}{ending}), {plural(worked.batch, 'example')}"
     return Derivation(title, tuple(sections), worked)

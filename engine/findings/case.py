@@ -219,7 +219,3 @@ def deviations(array: Array) -> Array:
     largest = np.abs(wide).max(axis=0)
     own: Array = (wide / np.where(largest > 0, largest, 1)).std(axis=0) * largest
     return own
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -8,8 +8,9 @@ import numpy as np
 
 from engine.clipping import root_mean_square
 from engine.findings.answers import REGRESSION, SOFTMAX, constant_answer, of_class_logits, wished
-from engine.findings.case import Case, Finding, deviations, plural
+from engine.findings.case import Case, Finding, deviations
 from engine.rules import Array
+from engine.wording import plural
 
 EXAMPLES = 8
 """With fewer examples the best constant answer is fitted too closely to compare with."""

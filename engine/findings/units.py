@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine.findings.case import Case, Finding, plural, share, some
+from engine.findings.case import Case, Finding, share, some
 from engine.rules import Array
+from engine.wording import plural
 
 ENOUGH_EXAMPLES = 8
 """A healthy relu unit is off for about half of all inputs, so for all of n examples by chance once in 2^n. The ranges
