@@ -5,10 +5,10 @@ callers the other half, as if they were elsewhere; in the other parts the load t
 """
 
 import asyncio
-import base64
 import json
 import os
 import platform
+import socket
 import sys
 import threading
 import time
@@ -16,40 +16,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import numpy as np
-import orjson
 
 from app.examples import EXAMPLES
 from benchmarks.http import Server
 from benchmarks.load import Caller, Tally, closed_loop, open_loop, request
 from benchmarks.memory import memory, peak
+from benchmarks.networks import Step, as_base64, as_json
 
 MIB = 2**20
 LIVEZ = request("/livez", method="GET")
 
 
-def network(size: int) -> dict[str, object]:
+def network(size: int) -> Step:
     """A step of one layer of `size` by `size` weights."""
     rng = np.random.default_rng(0)
     layer = {"weights": rng.standard_normal((size, size)), "bias": None, "activation": "tanh"}
     data = {"inputs": rng.standard_normal((1, size)), "targets": rng.standard_normal((1, size))}
     return {"network": {"layers": [layer]}, **data, "loss": "mse", "optimizer": "sgd"}
-
-
-def largest_json() -> bytes:
-    """A step whose body is nearly as large as the limit of 64 MiB."""
-    return orjson.dumps(network(1845), option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def largest_base64() -> bytes:
-    def encoded(value: object) -> object:
-        if isinstance(value, np.ndarray):
-            text = base64.b64encode(value.tobytes()).decode()
-            return {"dtype": "float64", "shape": value.shape, "base64": text}
-        if isinstance(value, dict):
-            return {key: encoded(item) for key, item in value.items()}
-        return [encoded(item) for item in value] if isinstance(value, list) else value
-
-    return json.dumps({**encoded(network(2500)), "encoding": "base64"}).encode()  # type: ignore[dict-item]
 
 
 async def ten_times(seconds: float) -> None:
@@ -111,7 +94,7 @@ async def best_rate(port: int, sent: bytes) -> float:
 async def largest_bodies(seconds: float) -> None:
     """Four clients post the largest bodies, while /livez is asked every 5 ms."""
     print("## Four clients that post bodies of the maximum size, and /livez beside them\n")
-    bodies = {"JSON": largest_json(), "base64": largest_base64()}
+    bodies = {"JSON": as_json(network(1845)), "base64": as_base64(network(2500))}
     bodies["JSON of nothing but brackets"] = b"[" + b"[]," * (21 * MIB) + b"1]"
     bodies["spaces"] = b" " * (64 * MIB)
     for name, body in bodies.items():
@@ -150,8 +133,6 @@ async def largest_bodies(seconds: float) -> None:
 
 def from_threads(port: int, sent: bytes, seconds: float, probe: object) -> dict[int, int]:
     """The large load from threads of plain sockets, so that it holds up the probe's event loop as little as it can."""
-    import socket
-
     counts: dict[int, int] = {}
 
     def work() -> None:
