@@ -36,13 +36,11 @@ LABEL org.opencontainers.image.title="Chainrule" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
-# One BLAS thread per computation: requests are the threads.
 ENV PATH="/opt/venv/bin:$PATH" \
     HOST=0.0.0.0 \
     PORT=8000 \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    OPENBLAS_NUM_THREADS=1
+    PYTHONUNBUFFERED=1
 COPY --from=builder /opt/venv /opt/venv
 COPY --from=builder /srv /srv
 WORKDIR /srv
