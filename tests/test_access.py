@@ -16,7 +16,6 @@ import pytest
 
 from app.access import Keys, RateLimit, network_of
 from app.hosts import is_allowed
-from app.settings import Settings
 from tests.conftest import ROOT, Server
 from tests.test_bad_input import refused
 
@@ -202,8 +201,3 @@ def test_protocol_refusals_have_the_same_headers(server: Server) -> None:
         raw.sendall(b"nonsense\r\n\r\n")
         answer = raw.recv(65536).lower()
     assert b"x-content-type-options: nosniff" in answer and b"cache-control: no-store" in answer
-
-
-def test_every_setting_stands_in_the_readme() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert [name for name in Settings.model_fields if f"{name.upper()}`" not in text] == []

@@ -1,8 +1,7 @@
-"""Every rule of every union: its derivative against central differences, its ends, its documentation."""
+"""Every rule of every union is in it and documented; every loss against central differences, and at its ends."""
 
 import dataclasses
 import inspect
-import math
 from typing import Any, get_args
 
 import numpy as np
@@ -36,9 +35,7 @@ UNIONS = {
 }
 ACTIVATIONS = get_args(activations.Activation)
 LOSSES = get_args(losses.Loss)
-OPTIMIZERS = get_args(optimizers.Optimizer)
-INITIALIZERS = get_args(initializers.Initializer)
-assert ACTIVATIONS and LOSSES and OPTIMIZERS and INITIALIZERS, "an empty union would make every test below pass"
+assert ACTIVATIONS and LOSSES, "an empty union would make every test below pass"
 
 RANDOM = np.random.default_rng(20)
 
@@ -79,68 +76,9 @@ def slope_error(value: Any, gradient: Array, x: Array) -> float:
     return float(worst)
 
 
-def variants(rule: Any) -> list[Any]:
-    """The rule with its defaults, and with other hyperparameters where it has some."""
-    others = {
-        "leaky_relu": {"negative_slope": 0.2},
-        "elu": {"alpha": 0.5},
-        "celu": {"alpha": 2.0},
-        "gelu": {"approximate": "tanh"},
-        "softplus": {"beta": 2.0},
-        "hard_tanh": {"min_val": -0.5, "max_val": 2.0},
-        "threshold": {"threshold": 0.1, "value": 0.1},
-    }
-    kind = kind_of(rule)
-    return [rule(), *([rule(**others[kind])] if kind in others else [])]
-
-
-@pytest.mark.parametrize("rule", [v for rule in ACTIVATIONS for v in variants(rule)], ids=str)
-def test_activation_derivatives(rule: Any) -> None:
-    z = RANDOM.uniform(-7, 7, (6, 5))
-    # No coordinate within reach of the differences may lie at a kink.
-    for kink in (-3, -1, -0.5, 0, 0.1, 0.5, 1, 2, 3, 6):
-        z[np.abs(z - kink) < 1e-3] += 0.01
-    weights = RANDOM.normal(size=z.shape)
-    a = rule.forward(z)
-    assert slope_error(lambda x: float(np.vdot(weights, rule.forward(x))), rule.backward(weights, z, a), z) < 1e-7
-
-
 def test_a_wrong_derivative_is_found() -> None:
-    z = RANDOM.uniform(-2, 2, (4, 3))
-    rule = activations.Tanh()
-    wrong = 1 - np.tanh(z)
-    assert slope_error(lambda x: float(rule.forward(x).sum()), wrong, z) > 1e-2
-
-
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("rule", ACTIVATIONS)
-def test_activations_at_both_ends(rule: Any, dtype: str) -> None:
-    z = np.array([[-1e4, 0, 1e4], [1e4, 1e4, -1e4], [-500, -100, 500], [0, -0.0, 1e-30]], dtype)
-    kept = z.copy()
-    with np.errstate(all="ignore"):
-        a = rule().forward(z)
-        slopes = rule().backward(np.ones_like(z), z, a)
-    assert (z == kept).all() and a.dtype == slopes.dtype == dtype
-    if rule is activations.Exponential:
-        assert np.isinf(a[0, 2]) and a[0, 0] == 0 and slopes[0, 0] == 0
-        return
-    assert np.isfinite(a).all() and np.isfinite(slopes).all()
-    linear = {"identity", "relu", "leaky_relu", "elu", "celu", "gelu", "silu", "mish", "softplus", "hard_swish",
-              "hard_shrink", "soft_shrink", "tanh_shrink", "threshold", "selu"}  # fmt: skip
-    if kind_of(rule) in linear:
-        assert a[0, 2] == pytest.approx(1e4 * (1.0507009873554805 if rule is activations.Selu else 1), rel=1e-3)
-        assert slopes[0, 2] == pytest.approx(1.0507009873554805 if rule is activations.Selu else 1, rel=1e-6)
-
-
-def test_tails_keep_their_digits() -> None:
-    z = np.array([[-700.0, -50.0, -30.0]])
-    np.testing.assert_allclose(activations.Sigmoid().forward(z), np.exp(z), rtol=1e-12)
-    np.testing.assert_allclose(activations.Softplus().forward(z), np.exp(z), rtol=1e-12)
-    np.testing.assert_allclose(activations.LogSigmoid().forward(-z), -np.exp(z), rtol=1e-12)
-    np.testing.assert_allclose(activations.Silu().forward(z), z * np.exp(z), rtol=1e-12)
-    z = np.array([[-10.0, -5.0, 8.0]])
-    expected = [[x * 0.5 * math.erfc(-x / math.sqrt(2)) for x in z[0]]]
-    np.testing.assert_allclose(activations.Gelu().forward(z), expected, rtol=1e-14)
+    y, t = RANDOM.normal(size=(2, 6, 4))
+    assert slope_error(lambda x: float(losses.Mse().values(x, t).sum()), y - t, y) > 1e-2
 
 
 def pair(rule: Any) -> tuple[Array, Array]:
@@ -205,85 +143,3 @@ def test_losses_at_both_ends(rule: Any, dtype: str) -> None:
         values, gradient = loss.values(y, t), loss.gradient(y, t)
     assert values.dtype == gradient.dtype == dtype
     assert np.isfinite(values).all() and np.isfinite(gradient).all()
-
-
-@pytest.mark.parametrize("rule", OPTIMIZERS)
-def test_optimizers_are_pure_and_elementwise(rule: Any) -> None:
-    optimizer = rule()
-    for dtype in ("float64", "float32"):
-        p, g = RANDOM.normal(size=(3, 4)).astype(dtype), RANDOM.normal(size=(3, 4)).astype(dtype)
-        state, flat = optimizer.init(p), optimizer.init(p.ravel())
-        for _ in range(4):
-            before = (p.copy(), g.copy(), {k: np.copy(v) for k, v in state.items()})
-            new, new_state = optimizer.update(g, state, p)
-            flat_new, flat = optimizer.update(g.ravel(), flat, p.ravel())
-            assert (p == before[0]).all() and (g == before[1]).all()
-            assert all((state[k] == v).all() for k, v in before[2].items())
-            assert new.dtype == dtype and (new.ravel() == flat_new).all()
-            assert new_state.keys() == state.keys()
-            assert all(v.dtype == dtype for v in new_state.values() if isinstance(v, np.ndarray))
-            p, state = new, new_state
-
-
-def test_lion_is_its_papers_algorithm() -> None:
-    beta1, beta2, rate, decay = 0.9, 0.99, 0.01, 0.1
-    lion = optimizers.Lion(learning_rate=rate, weight_decay=decay)
-    theta = p = RANDOM.normal(size=5)
-    m = np.zeros(5)
-    state = lion.init(p)
-    for _ in range(12):
-        g = RANDOM.normal(size=5)
-        c = beta1 * m + (1 - beta1) * g
-        theta = theta - rate * (np.sign(c) + decay * theta)
-        m = beta2 * m + (1 - beta2) * g
-        p, state = lion.update(g, state, p)
-        np.testing.assert_allclose(p, theta, rtol=1e-14)
-
-
-@pytest.mark.parametrize("rule", INITIALIZERS)
-def test_initializers_have_their_distribution(rule: Any) -> None:
-    inputs, units = 300, 200
-    x = rule().sample((inputs, units), inputs, units, initializers.generator(1, 0, 0))
-    again = rule().sample((inputs, units), inputs, units, initializers.generator(1, 0, 0))
-    assert x.shape == (inputs, units) and x.dtype == np.float64 and x.tobytes() == again.tobytes()
-    variance, bound = {
-        "uniform": (1 / 12, 1),
-        "normal": (1, np.inf),
-        "truncated_normal": (0.7737413035499232, 2),
-        "glorot_uniform": (2 / 500, math.sqrt(6 / 500)),
-        "glorot_normal": (2 / 500, np.inf),
-        "he_uniform": (2 / 300, math.sqrt(6 / 300)),
-        "he_normal": (2 / 300, np.inf),
-        "lecun_uniform": (1 / 300, math.sqrt(3 / 300)),
-        "lecun_normal": (1 / 300, np.inf),
-        "pytorch_linear": (1 / 900, 1 / math.sqrt(300)),
-        "orthogonal": (1 / 300, 1),
-        "identity": (199 / 300 / 200, 1),
-        "zeros": (0, 0),
-        "ones": (0, 1),
-        "constant": (0, 0),
-    }[kind_of(rule)]
-    assert x.var() == pytest.approx(variance, rel=0.03)
-    assert np.abs(x).max() <= bound
-    if rule is initializers.Orthogonal:
-        np.testing.assert_allclose(x.T @ x, np.eye(units), atol=1e-12)
-        wide = rule(gain=2.0).sample((3, 8), 3, 8, initializers.generator(0, 0, 0))
-        np.testing.assert_allclose(wide @ wide.T, 4 * np.eye(3), atol=1e-12)
-
-
-def test_the_streams_of_random_numbers_do_not_change() -> None:
-    """The same seed must give the same bytes in every release."""
-    first = initializers.HeNormal().sample((2, 2), 2, 2, initializers.generator(42, 0, 0))
-    assert first.tolist() == EXPECTED_HE_NORMAL
-    other = initializers.HeNormal().sample((2, 2), 2, 2, initializers.generator(42, 1, 0))
-    assert first.tolist() != other.tolist()
-
-
-EXPECTED_HE_NORMAL = [[-1.3148377963700608, 1.750398451756758], [-0.11517501264793234, -0.927686426655334]]
-
-
-def test_norms_neither_overflow_nor_vanish() -> None:
-    for scale in (1e-300, 1e-160, 1.0, 1e160, 1e300):
-        assert clipping.norm([np.array([3.0, 0.0]) * scale, np.array([[4.0]]) * scale]) == pytest.approx(5 * scale)
-    assert clipping.norm([np.float32([3e30, 4e30])]) == pytest.approx(5e30)
-    assert clipping.norm([]) == 0

@@ -1,6 +1,6 @@
 """Every loss against PyTorch: values, gradients, reductions, weights; and its errors, with what they name.
 
-Central differences, documentation and the completeness of the union are in tests/test_rules.py, for all rules at once.
+Central differences, documentation and the completeness of the union are in tests/test_rules.py.
 """
 
 import sys
