@@ -1,6 +1,7 @@
 """Errors to answers: the one place that knows which error has which status (RFC 9457 problems)."""
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import orjson
@@ -115,11 +116,25 @@ def answer_error(request: Request, error: Exception) -> Response:
             headers = dict(error.headers or {})
             if headers.get("Allow") == "GET":  # Routes do not know that HEAD is answered for them.
                 headers["Allow"] = "GET, HEAD"
-            return problem_response(request, name, PROBLEMS[name].meaning, headers=headers)
+            detail = PROBLEMS[name].meaning
+            if name == "not-found":
+                detail += _other_path(request)
+            elif "Allow" in headers:
+                detail += f" It takes {headers['Allow']}."
+            return problem_response(request, name, detail, headers=headers)
         case MemoryError() | OSError():
             return problem_response(request, "unavailable", EXHAUSTED)
         case _:
             return problem_response(request, "internal-error", PROBLEMS["internal-error"].meaning)
+
+
+def _other_path(request: Request) -> str:
+    """A hint with the path that was meant: without a slash at the end, in small letters, with /v1, or nearly alike."""
+    paths = [route.path for route in request.app.router.routes if "{" not in route.path]
+    asked = "/" + "/".join(part for part in request.url.path[:LONGEST_PART].lower().split("/") if part)
+    found = [path for path in (asked, f"/v1{asked}") if path in paths and asked != "/"]
+    found += get_close_matches(asked, paths, n=1, cutoff=0.8)
+    return f" Did you mean {found[0]}?" if found else ""
 
 
 def problem_of(request: Request, error: Exception) -> dict[str, Any]:

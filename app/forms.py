@@ -24,6 +24,18 @@ Reader = Callable[[Body], Any]
 Writer = Callable[[Any, str], bytes]
 """From an answer, and the `encoding` that the request asked for, to bytes."""
 
+SIGNS = [
+    (re.compile(r"\Z"), "Is it sent whole, with its length in bytes as Content-Length?"),
+    (
+        re.compile(r"(?i:nan|inf|infinity)\b|#"),
+        "JSON has no NaN and no infinity: something overflowed or was divided by 0.",
+    ),
+    (re.compile(r"(?<=\d,)\d"), "The decimal point is a point, not a comma."),
+    (re.compile(r"\.\d"), "A digit stands before the decimal point."),
+    (re.compile(r"\0"), "This byte is 0: in C, the length to send is strlen, not sizeof."),
+]
+"""What stands where a body stops being JSON, and what it is a sign of."""
+
 QUALITY = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 
@@ -44,7 +56,7 @@ def read_json_plainly(body: Body) -> Any:
         require_distinct_names(body, found)
         return found
     except orjson.JSONDecodeError as error:
-        detail = f"The body is not JSON: {_reason(body, error)}."
+        detail = f"The body is not JSON: {_reason(body, error)}"
     # Raised out here, since an error keeps the one in whose handling it was raised, and that one has the whole body.
     raise ProblemError("malformed-json", detail)
 
@@ -55,8 +67,10 @@ def _reason(body: Body, error: orjson.JSONDecodeError) -> str:
         try:
             bytes(body).decode()
         except UnicodeDecodeError as wrong:
-            return f"byte {wrong.start + 1} is not valid UTF-8, in which JSON is written"
-    return f"{error.msg} (line {error.lineno}, column {error.colno})"
+            return f"byte {wrong.start + 1} is not valid UTF-8, in which JSON is written."
+    what = error.msg if error.doc else "it is empty"
+    hint = next((f" {hint}" for sign, hint in SIGNS if sign.match(error.doc, error.pos)), "")
+    return f"{what} (line {error.lineno}, column {error.colno}).{hint}"
 
 
 def read_safetensors(body: Body) -> Any:

@@ -192,6 +192,17 @@ def test_not_json(client: httpx.Client, body: bytes) -> None:
     refused(response, 400, "malformed-json")
 
 
+@pytest.mark.parametrize(
+    ("body", "hint"),
+    [("", "Content-Length"), ('{"inputs": [[1, 2', "Content-Length"), ('["é", nan]', "NaN"), ("[-nan]", "NaN"),
+     ("[1.#INF]", "NaN"), ("[0.5, -Infinity]", "NaN"), ("[0,05]", "decimal point"), ('{"loss": 0,7}', "decimal point"),
+     ("[-.5]", "decimal point"), ("[1]\0", "strlen")],
+)  # fmt: skip
+def test_what_is_not_json_gets_a_hint(client: httpx.Client, body: str, hint: str) -> None:
+    response = client.post("/v1/step", content=body.encode(), headers={"Content-Type": "application/json"})
+    assert hint in refused(response, 400, "malformed-json")["detail"]
+
+
 @pytest.mark.parametrize(("encoding", "byte"), [("utf-16", 1), ("latin-1", 10), ("utf-8", None)])
 @pytest.mark.parametrize("size", [0, 2**17], ids=["small", "large"])
 def test_bytes_that_are_no_utf_8_are_pointed_at(
@@ -442,10 +453,11 @@ def test_headers(client: httpx.Client, textbook: dict[str, Any]) -> None:
 
 
 def test_paths_and_methods(client: httpx.Client) -> None:
-    refused(client.get("/v1/nothing"), 404, "not-found")
-    refused(client.post("/v1/step/", json={}), 404, "not-found")
+    assert refused(client.get("/v1/nothing"), 404, "not-found")["detail"] == "No such path."
+    for path in ("/v1/step/", "/step", "/V1//Step", "/v1/steps"):
+        assert refused(client.post(path, json={}), 404, "not-found")["detail"].endswith("Did you mean /v1/step?")
     response = client.get("/v1/step")
-    refused(response, 405, "method-not-allowed")
+    assert "It takes POST." in refused(response, 405, "method-not-allowed")["detail"]
     assert response.headers["allow"] == "POST"
     for path in ("/v1/catalog", "/livez", "/docs", "/problems/missing", "/assets/swagger-ui.css"):
         response = client.post(path)
