@@ -44,7 +44,8 @@ class Transport:
     its time. A head whose body does not follow at once goes out alone.
 
     When it closes, the client can still read the answer: closing a socket with bytes that nobody has read resets the
-    connection, and the reset overtakes the answer. So where a body is still coming, the connection lingers first.
+    connection, and the reset overtakes the answer. So where a body is still coming, or what is no request, the
+    connection lingers first.
     """
 
     def __init__(self, transport: Any, protocol: "Protocol") -> None:
@@ -80,7 +81,7 @@ class Transport:
     def close(self) -> None:
         self.flush()
         cycle = self.protocol.cycle
-        if cycle is not None and cycle.more_body and not self.inner.is_closing():
+        if cycle is not None and (cycle.more_body or self.protocol.ends) and not self.inner.is_closing():
             self.protocol.linger()
         else:
             self.inner.close()
@@ -95,7 +96,8 @@ class Protocol(HttpToolsProtocol):
     """One connection.
 
     `since` is when it began to wait for what it waits for now: a request, the rest of one, or the end of its lingering;
-    `paused` is when its client stopped taking the answer. While `parsing`, a request that was found is kept `unstarted`
+    `paused` is when its client stopped taking the answer. It `ends` with the requests that it has, where what follows
+    them is none: mostly a body without a length. While `parsing`, a request that was found is kept `unstarted`
     until the parser has returned; while `starting`, it runs outside of any task.
     """
 
@@ -107,7 +109,7 @@ class Protocol(HttpToolsProtocol):
         self.in_head = True
         self.head_bytes = self.head_size = self.body_size = self.declared = self.hosts = 0
         self.host = self.url = b""
-        self.lingers = self.parsing = self.starting = False
+        self.lingers = self.ends = self.parsing = self.starting = False
         self.unstarted: tuple[RequestResponseCycle, Any] | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -118,7 +120,7 @@ class Protocol(HttpToolsProtocol):
             self.refuse("too-many-connections", f"This server keeps at most {most} connections open.")
 
     def data_received(self, data: bytes) -> None:
-        if self.lingers:
+        if self.lingers or self.ends:
             return
         if self.in_head:
             if not self.head_bytes:
@@ -133,7 +135,9 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as stop:
             self._parse_without_upgrade(data[stop.args[0] :])
         except httptools.HttpParserError as error:
-            if not self.lingers:
+            if self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete or self.lingers):
+                self.ends, self.cycle.keep_alive = True, False
+            elif not self.lingers:
                 self.refuse("malformed-http", f"This is not HTTP/1.1: {error}.")
         else:
             if self.in_head and self.head_bytes > self.most_head and not self.lingers:

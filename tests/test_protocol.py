@@ -265,6 +265,15 @@ def test_pipelined_requests_are_answered_in_order(strict: Server, textbook: dict
     assert statuses == [b"200", b"200", b"200", b"400"]
 
 
+@pytest.mark.parametrize("headers", [[], ["Content-Length: 10"]], ids=["no length", "too short"])
+def test_a_body_without_its_length_gets_an_answer(strict: Server, headers: list[str]) -> None:
+    """What is beyond the length is no request; the answer before it is still to be read."""
+    head = post("/v1/step", b"", "Content-Length: 0", *headers).replace(b"Content-Length: 0\r\n", b"")
+    for _ in range(5):
+        answer = problem(exchange(strict, head + b'{"inputs": [[0.1, 0.2, 0.7]]}'))
+        assert answer["type"] == "/problems/malformed-json" and "Content-Length" in answer["detail"]
+
+
 def test_continue_is_sent_before_the_body_is_read(strict: Server, textbook: dict[str, Any]) -> None:
     body = json.dumps(textbook).encode()
     with connect(strict) as raw:
