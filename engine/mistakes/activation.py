@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from engine.mistakes.computation import Case, Computation, Numbers
+from engine.probability_losses import CrossEntropy
+from engine.row_activations import Softmax
 from engine.rules import About, Array, column, hyper, row_sums
 
 Stage = Callable[[Numbers, int], Array]
@@ -369,26 +371,77 @@ class SoftmaxWithoutExponential:
 class SoftmaxOverBatch:
     """Softmax over the batch in place of each row's outputs, so that the columns add up to 1; or over all numbers.
 
-    It is the wrong axis of a sum, or a sum without its axis: `over` says which.
+    It is the wrong axis of a sum, or a sum without its axis, in a layer or in a loss that takes logits. `over` says
+    which; without_keepdims, that column k is divided by the sum of row k, which NumPy does where there are as many
+    examples as classes. `derivative` says whether the error is p - t all the same (combined), or the derivative that
+    belongs to this function (own), as automatic differentiation gives it.
 
-    Source: torch.nn.Softmax, its dim.
+    Source: torch.nn.Softmax, its dim; numpy.sum, its keepdims.
     """
 
     kind: Literal["softmax_over_batch"] = "softmax_over_batch"
-    over: Literal["batch", "everything"] = "batch"
+    over: Literal["batch", "everything", "without_keepdims"] = "batch"
+    derivative: Literal["combined", "own"] = "combined"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Softmax over the batch", r"\frac{e^{z_{nj}}}{\sum_m e^{z_{mj}}}")
 
     def applies(self, case: Case) -> bool:
-        return case.batch > 1 and any(kind in SOFTMAXES for kind in _kinds(case, self.layer))
+        if case.batch == 1 or not (any(kind in SOFTMAXES for kind in _kinds(case, self.layer)) or self._in_loss(case)):
+            return False
+        if self.over != "without_keepdims":
+            return True
+        return self.derivative == "combined" and case.batch == case.layers[-1].weights.shape[1]
+
+    def _in_loss(self, case: Case) -> bool:
+        """Whether it is the loss that takes softmax."""
+        return self.layer is None and isinstance(case.loss, CrossEntropy) and case.loss.from_logits
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.activations
+        activations, by_preactivations = c.activations, c.by_preactivations
 
         def stage(n: Numbers, i: int) -> Array:
-            if n.layer(i).activation.kind not in SOFTMAXES:
-                return before(n, i)
-            rule, z = n.layer(i).activation, n.z[i]
-            return rule.forward(z.T).T if self.over == "batch" else rule.forward(z.reshape(1, -1)).reshape(z.shape)
+            rule = n.layer(i).activation
+            return self._over(rule, n.z[i]) if rule.kind in SOFTMAXES else activations(n, i)
 
-        return replace(c, activations=in_layers(self.layer, stage, before))
+        def backwards(n: Numbers, i: int) -> Array:
+            rule = n.layer(i).activation
+            return self._back(rule, n.by_a[i], n.a[i]) if rule.kind in SOFTMAXES else by_preactivations(n, i)
+
+        c = replace(c, activations=in_layers(self.layer, stage, activations))
+        if self.derivative == "own":
+            c = replace(c, by_preactivations=in_layers(self.layer, backwards, by_preactivations))
+        return self._of_logits(c, case) if self._in_loss(case) else c
+
+    def _of_logits(self, c: Computation, case: Case) -> Computation:
+        loss: Any = case.loss
+        on_probabilities, rule = replace(loss, from_logits=False), Softmax()
+
+        def by_outputs(n: Numbers) -> Array:
+            p = self._over(rule, n.a[-1])
+            if self.derivative == "own":
+                return self._back(rule, on_probabilities.gradient(p, case.targets) * column(n.scales), p)
+            error: Array = loss.logit_gradient(n.a[-1], p, case.targets)
+            return error * column(n.scales)
+
+        return replace(
+            c,
+            loss_values=lambda n: on_probabilities.values(self._over(rule, n.a[-1]), case.targets),
+            by_outputs=by_outputs,
+        )
+
+    def _over(self, rule: Any, z: Array) -> Array:
+        """The activation over what it is taken over."""
+        if self.over == "batch":
+            return np.array(rule.forward(z.T).T)
+        if self.over == "everything":
+            return np.array(rule.forward(z.reshape(1, -1)).reshape(z.shape))
+        sign = -1 if rule.kind == "softmin" else 1
+        e = np.exp(sign * z - (sign * z).max())
+        p = e / e.sum(axis=1)
+        return np.array(np.log(p) if rule.kind == "log_softmax" else p)
+
+    def _back(self, rule: Any, grad: Array, a: Array) -> Array:
+        """The derivative that belongs to it; it takes the activations alone."""
+        if self.over == "batch":
+            return np.array(rule.backward(grad.T, a.T, a.T).T)
+        return np.array(rule.backward(grad.reshape(1, -1), a.reshape(1, -1), a.reshape(1, -1)).reshape(a.shape))
