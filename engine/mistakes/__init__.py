@@ -24,6 +24,7 @@ from engine.mistakes.adaptive import AdaptiveStepMixedUp, BiasCorrectionLeftOut,
 from engine.mistakes.backward import (
     DiagonalWeightsOnly,
     LayerOrderReversed,
+    MagnitudesPassedBackThrough,
     PassedBackThroughUpdatedWeights,
     SignFlipped,
     WeightsTransposed,
@@ -83,6 +84,7 @@ from engine.mistakes.parameters import (
     OneExampleOnly,
     OutputsInPlaceOfInputs,
     WeightGradientAveraged,
+    WeightGradientOfMeans,
 )
 from engine.mistakes.penalty import (
     RegularizationDoubled,
@@ -95,6 +97,7 @@ from engine.mistakes.steps import ComputedAfterUpdate, SeveralSteps
 from engine.mistakes.targets import (
     DividedByBatchLessOne,
     ExampleLeftOut,
+    LabelsAsNumbers,
     LabelSmoothingMixedUp,
     TargetsBroadcast,
     TargetsShifted,
@@ -195,6 +198,9 @@ Alteration = (
     | InputsOfOtherLayer
     | ComputedAfterUpdate
     | SeveralSteps
+    | LabelsAsNumbers
+    | MagnitudesPassedBackThrough
+    | WeightGradientOfMeans
 )
 """The mistakes that change the computation, those more often made first."""
 

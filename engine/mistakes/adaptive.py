@@ -123,9 +123,11 @@ class AdaptiveStepMixedUp:
     """The step of Adam, RMSprop or Adagrad with one thing taken for another.
 
     `form` says what: the root of the denominator is left out; the average is that of the gradient's magnitude and not
-    of its square; Adam's count of steps, which the bias correction goes by, is one ahead, one behind, or always 1; its
-    two betas are exchanged; RMSprop keeps 1 - alpha of its average in place of alpha; the gradient is not scaled at
-    all; or Keras's defaults are taken, 0.9 for RMSprop's alpha and 0.1 for what Adagrad's sum starts from.
+    of its square, or Adam's of the square of its first average, before the correction of its bias or after it; Adam's
+    step is along the gradient itself; Adam's count of steps, which the bias correction goes by, is one ahead, one
+    behind, or always 1; its two betas are exchanged; RMSprop keeps 1 - alpha of its average in place of alpha; the
+    gradient is not scaled at all; or Keras's defaults are taken, 0.9 for RMSprop's alpha and 0.1 for what Adagrad's sum
+    starts from.
 
     Source: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; torch.optim.Adam, RMSprop and Adagrad.
     """
@@ -134,6 +136,9 @@ class AdaptiveStepMixedUp:
     form: Literal[
         "root_left_out",
         "square_left_out",
+        "square_of_average",
+        "square_of_corrected_average",
+        "gradient_for_average",
         "step_ahead",
         "first_step",
         "step_behind",
@@ -150,6 +155,8 @@ class AdaptiveStepMixedUp:
         match self.form:
             case "root_left_out" | "square_left_out":
                 return _is_plain(case)
+            case "square_of_average" | "square_of_corrected_average" | "gradient_for_average":
+                return isinstance(rule, Adam | AdamW)
             case "step_ahead":
                 return isinstance(rule, WithBetas)
             case "first_step" | "step_behind":
@@ -187,10 +194,24 @@ class AdaptiveStepMixedUp:
             if self.form == "root_left_out":
                 direction, square = _averages(rule, g, g * g, state)
                 return w - direction / (square + rule.eps)
-            direction, magnitude = _averages(rule, g, np.abs(g), state)
-            return w - direction / (np.sqrt(magnitude) + rule.eps)
+            direction, mean = _averages(rule, g, self._squared(rule, g, state), state)
+            if self.form == "gradient_for_average":
+                direction = rule.learning_rate * g
+            return w - direction / (np.sqrt(mean) + rule.eps)
 
         return replace(c, updated=updated)
+
+    def _squared(self, rule: Adaptive, g: Array, state: State) -> Array:
+        """What the average in the denominator is of."""
+        if self.form == "square_left_out":
+            return np.abs(g)
+        if self.form == "gradient_for_average":
+            return g * g
+        assert isinstance(rule, Adam | AdamW)
+        m = _moments(rule, g, g * g, state)[0]
+        if self.form == "square_of_corrected_average":
+            m = m / (1 - rule.betas[0] ** (state["step"] + 1))
+        return m * m
 
 
 def _with_keras_defaults(case: Case) -> Any:

@@ -126,6 +126,32 @@ class DiagonalWeightsOnly:
 
 
 @dataclass(frozen=True, slots=True)
+class MagnitudesPassedBackThrough:
+    """The error passed back through the weights' magnitudes: dL/dz @ |W|^T.
+
+    Where an error is shared out among the inputs by the size of their weights, the signs are lost: a negative weight
+    turns the sign of what passes through it.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 7.
+    """
+
+    kind: Literal["magnitudes_passed_back_through"] = "magnitudes_passed_back_through"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Weights' magnitudes passed back through", r"\frac{\partial L}{\partial z} |W|^\top "
+                            r"\text{ for } \frac{\partial L}{\partial z} W^\top")  # fmt: skip
+
+    def applies(self, case: Case) -> bool:
+        return any((layer.weights < 0).any() for layer in case.layers_of(self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        def stage(n: Numbers, i: int) -> Array:
+            error: Array = n.by_z[i] @ np.abs(n.layer(i).weights).T
+            return error
+
+        return replace(c, passed_back=in_layers(self.layer, stage, c.passed_back))
+
+
+@dataclass(frozen=True, slots=True)
 class PassedBackThroughUpdatedWeights:
     """The error passed back through the weights after their update.
 

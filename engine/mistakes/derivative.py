@@ -23,22 +23,25 @@ FORMULAS = {
     "1 - a^2": ("sigmoid",),
     "a (1 - a)": ("tanh",),
     "1 + a^2": ("tanh",),
+    "a / z": ("gelu", "silu"),
 }
-"""The wrong formulas of a derivative by the activation's value, and the activations for which they are written."""
+"""The wrong formulas of a derivative, and the activations for which they are written."""
 
 
 @dataclass(frozen=True, slots=True)
 class DerivativeFormulaWrong:
     """A wrong formula of sigmoid's derivative, a (1 - a), or of tanh's, 1 - a^2: half of it, another sign, no square,
-    or that of the other one; or relu itself, a, for its derivative, which is 1 or 0.
+    or that of the other one; or relu itself, a, for its derivative, which is 1 or 0; or of gelu's and silu's, which are
+    z times a function, that function alone: a / z.
 
-    Both are called sigmoid in places, and both formulas are short enough to be written from memory.
+    Both are called sigmoid in places, and both formulas are short enough to be written from memory. A product has a
+    derivative of two terms.
 
     Source: LeCun et al. 1998, Efficient BackProp, section 4.4.
     """
 
     kind: Literal["derivative_formula_wrong"] = "derivative_formula_wrong"
-    formula: Literal["a", "1 - a", "a (1 + a)", "1 - a^2", "a (1 - a)", "1 + a^2"] = "1 - a"
+    formula: Literal["a", "1 - a", "a (1 + a)", "1 - a^2", "a (1 - a)", "1 + a^2", "a / z"] = "1 - a"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Wrong formula of a derivative", r"1 - a \text{ for } a (1 - a) \text{ or } 1 - a^2")
 
@@ -51,6 +54,8 @@ class DerivativeFormulaWrong:
         def stage(n: Numbers, i: int) -> Array:
             if n.layer(i).activation.kind not in FORMULAS[self.formula]:
                 return before(n, i)
+            if self.formula == "a / z":
+                return n.by_a[i] * np.divide(n.a[i], n.z[i], out=np.full_like(n.a[i], 0.5), where=n.z[i] != 0)
             return n.by_a[i] * self._derivative(n.a[i])
 
         return in_own_derivative(c, self.layer, stage)

@@ -93,7 +93,8 @@ class BiasGradientMissing:
 
 @dataclass(frozen=True, slots=True)
 class BiasGradientNotSummed:
-    """The gradient of the bias not summed over the batch: each example's own error, or that of one example.
+    """The gradient of the bias not summed over the batch: each example's own error, that of one example, or for each
+    unit the largest.
 
     The bias is added to every row by broadcasting, so that its gradient is a sum over the rows.
 
@@ -102,7 +103,7 @@ class BiasGradientNotSummed:
 
     kind: Literal["bias_gradient_not_summed"] = "bias_gradient_not_summed"
     layer: int | None = hyper(None, description=LAYER)
-    rows: Literal["all", "first", "last"] = "all"
+    rows: Literal["all", "first", "last", "largest"] = "all"
     about: ClassVar = About("Bias gradient not summed", r"\frac{\partial L}{\partial z_n} \text{ for } "
                             r"\sum_n \frac{\partial L}{\partial z_n}")  # fmt: skip
 
@@ -110,6 +111,8 @@ class BiasGradientNotSummed:
         return _has_bias(case, self.layer) and (case.batch > 1 or self.rows == "all")
 
     def alter(self, c: Computation, case: Case) -> Computation:
+        if self.rows == "largest":
+            return replace(c, by_bias=in_layers(self.layer, lambda n, i: n.by_z[i].max(axis=0), c.by_bias))
         rows: Any = {"all": slice(None), "first": 0, "last": -1}[self.rows]
         return replace(c, by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows], c.by_bias))
 
@@ -241,6 +244,30 @@ class WeightGradientAveraged:
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_weights
         return replace(c, by_weights=in_layers(self.layer, lambda n, i: before(n, i) / n.case.batch, before))
+
+
+@dataclass(frozen=True, slots=True)
+class WeightGradientOfMeans:
+    """The weights' gradient from the inputs' mean over the batch, times the summed errors: not the sum of products.
+
+    The batch is averaged before the matrix product, inputs and errors each on their own; a product of means is no mean
+    of products.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, the algorithm for a mini-batch.
+    """
+
+    kind: Literal["weight_gradient_of_means"] = "weight_gradient_of_means"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Weight gradient of the means", r"\bar x^\top \sum_n \frac{\partial L}{\partial z_n}")
+
+    def applies(self, case: Case) -> bool:
+        return case.batch > 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        def stage(n: Numbers, i: int) -> Array:
+            return np.outer(n.x(i).mean(axis=0), n.by_z[i].sum(axis=0))
+
+        return replace(c, by_weights=in_layers(self.layer, stage, c.by_weights))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,11 @@ import numpy as np
 from engine.losses import HalfSquaredError, Mse
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.mistakes.loss import At, scaled
-from engine.objective import LossObjective
-from engine.rules import About, Array
+from engine.objective import LossObjective, combination
+from engine.probability_losses import BinaryCrossEntropy, CrossEntropy
+from engine.rules import About, Array, column
+
+USUAL_SMOOTHING = 0.1
 
 
 def _compared(c: Computation, other: Callable[[Numbers], Numbers], at: str) -> Computation:
@@ -28,34 +31,37 @@ def _with_targets(case: Case, targets: Array) -> Case:
     return replace(case, objective=case.objective._replace(targets=targets))
 
 
-def _one_hot(t: Array) -> bool:
-    return bool(((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all())
-
-
 @dataclass(frozen=True, slots=True)
 class LabelSmoothingMixedUp:
-    """Label smoothing left out, or spread over the other classes alone: 1 - s and s / (K - 1) in place of 1 - s + s / K
-    and s / K.
+    """Label smoothing left out, or by 0.1 where none was asked for; or spread over the other classes alone: 1 - s and
+    s / (K - 1) in place of 1 - s + s / K and s / K.
 
-    The loss smooths the targets that it is given, and p - t is written with those that were given; and papers differ in
-    whether the target's own class gets a share of what is taken from it.
+    The loss smooths the targets that it is given, and p - t is written with those that were given; 0.1 is what papers
+    and training scripts take; and papers differ in whether the target's own class gets a share of what is taken from
+    it.
 
     Source: Szegedy et al. 2015, arXiv:1512.00567, section 7; torch.nn.CrossEntropyLoss, its label_smoothing.
     """
 
     kind: Literal["label_smoothing_mixed_up"] = "label_smoothing_mixed_up"
-    form: Literal["left_out", "other_classes"] = "left_out"
+    form: Literal["left_out", "other_classes", "not_asked_for"] = "left_out"
     at: At = "both"
     about: ClassVar = About("Label smoothing mixed up", r"t \text{ for } (1 - s) t + s / K")
 
     def applies(self, case: Case) -> bool:
         loss: Any = case.loss
-        if not getattr(loss, "label_smoothing", 0):
+        smoothing = getattr(loss, "label_smoothing", None)
+        if self.form == "not_asked_for":
+            return smoothing == 0
+        if not smoothing:
             return False
         return self.form == "left_out" or (loss.kind != "binary_cross_entropy" and case.targets.shape[1] > 1)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         loss: Any = case.loss
+        if self.form == "not_asked_for":
+            smoothing = replace(loss, label_smoothing=USUAL_SMOOTHING)
+            return _compared(c, lambda n: replace(n, computation=replace(n.computation, loss=smoothing)), self.at)
         s, classes = loss.label_smoothing, case.targets.shape[1]
         t = case.targets if self.form == "left_out" else (1 - s) * case.targets + s * (1 - case.targets) / (classes - 1)
         other = _with_targets(case, t)
@@ -147,6 +153,51 @@ class TargetsBroadcast:
             loss_values=values,
             output_gradients=lambda n: 2 * factor * (n.a[-1] - mean),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsAsNumbers:
+    """The number of the class subtracted from every output, y - k, in place of the row with a 1 at class k.
+
+    Labels were not made one-hot, and broadcasting hides it. `along` says whether each row's label is subtracted from
+    all of its outputs (rows), or the k-th example's label from the k-th output of every row (outputs), which fits where
+    there are as many examples as outputs.
+
+    Source: NumPy's broadcasting rules; torch.nn.functional.one_hot.
+    """
+
+    kind: Literal["labels_as_numbers"] = "labels_as_numbers"
+    along: Literal["rows", "outputs"] = "rows"
+    about: ClassVar = About("Labels taken as numbers", r"y_{nj} - k_n \text{ for } y_{nj} - [j = k_n]")
+
+    def applies(self, case: Case) -> bool:
+        t, loss = case.targets, case.loss
+        if t.shape[1] == 1 or (self.along == "outputs" and len(t) != t.shape[1]):
+            return False
+        if isinstance(loss, CrossEntropy | BinaryCrossEntropy):
+            if not loss.from_logits and combination(loss, case.layers[-1].activation.kind)[0] is None:
+                return False
+        elif not isinstance(loss, Mse | HalfSquaredError):
+            return False
+        return bool(((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all())
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        labels = case.targets.argmax(axis=1)
+        numbers = np.broadcast_to(column(labels) if self.along == "rows" else labels, case.targets.shape)
+        if isinstance(case.loss, Mse | HalfSquaredError):
+            other = _with_targets(case, numbers.astype(case.targets.dtype))
+            return _compared(c, lambda n: replace(n, case=other), "both")
+        combined, output_gradients = c.combined, c.output_gradients
+
+        def together(n: Numbers) -> Array | None:
+            error = combined(n)
+            return None if error is None else error + case.targets - numbers
+
+        def by_outputs(n: Numbers) -> Array:
+            error = output_gradients(n)
+            return error + case.targets - numbers if n.combined_loss[0] is None else error
+
+        return replace(c, combined=together, output_gradients=by_outputs)
 
 
 @dataclass(frozen=True, slots=True)
