@@ -1,6 +1,7 @@
 """Verification on the wire: claimed numbers in, comparisons, diagnoses and the certificate out."""
 
 import dataclasses
+import re
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -8,7 +9,8 @@ from pydantic import BaseModel, Field, StrictBool, model_validator
 
 from engine.claims import Claim, Comparison
 from engine.mistakes.computation import Case, Key
-from engine.mistakes.search import Diagnosis
+from engine.mistakes.numerics import Float32InPlaceOfFloat64, WrongFromHere
+from engine.mistakes.search import EXACT, Diagnosis
 from engine.rules import paragraphs
 from engine.step import differentiate, step
 from engine.verification import RELATIVE, Verification, verify
@@ -16,6 +18,7 @@ from schemas.answers import Selectable
 from schemas.certificate import CertificateModel, certificate_of
 from schemas.claims import Claims
 from schemas.errors import InvalidValue
+from schemas.mistake_words import CHOICES, REMEDIES, WHERE
 from schemas.network import LAYOUTS, Layout
 from schemas.optimizer_state import state_to_engine
 from schemas.requests import OptionalStepRequest
@@ -24,26 +27,8 @@ SEARCH_WORK = 10**9
 """What a search for mistakes counts as at most, in multiplications."""
 CERTIFICATE_PASSES = 200
 """How many passes over the network a certificate takes, about."""
-FORMS = {"times": "{} times as much", "meaning": "which is {}"}
 CERTIFICATE_WORK = 10**7
 """What a certificate counts as beside its passes: it takes milliseconds of any network. A search includes it."""
-WHERE = {
-    "answer": "in what was written down",
-    "bias": "in the gradients of biases",
-    "derivative": "in the derivative of the loss, and so in all gradients",
-    "errors": "in the gradients by preactivations and activations, not in those of parameters",
-    "forward": "in the forward pass",
-    "gradients": "in the derivative, not in the loss",
-    "hidden": "in every hidden layer",
-    "loss": "in the loss, not in its derivative",
-    "outputs": "in the derivative by the outputs already",
-    "parameters": "in the gradients of weights and biases",
-    "passed_back": "in what is passed back to the layer before",
-    "preactivations": "in the gradients by preactivations",
-    "step": "in the step",
-    "weights": "in the gradients of weights",
-}
-"""The choices that most mistakes have, `at`, in words; "both" says no more than the mistake itself."""
 MOST_NUMBERS = 6
 """So many single numbers are told in an explanation."""
 
@@ -89,7 +74,10 @@ class DiagnosisModel(BaseModel):
 
     mistake: str = Field(description="Its kind in the catalog's list of mistakes.")
     title: str = Field(description="The mistake in a few words.")
-    explanation: str = Field(description="What it changes, why people make it, and where it was made here.")
+    explanation: str = Field(
+        description="What it changes, why people make it, where it was made here, how it was recognized, and what to "
+        "do instead."
+    )
     explains: list[str] = Field(
         description="JSON pointers to the wrong arrays that it reproduces, or to single numbers of one."
     )
@@ -299,20 +287,42 @@ class _Wire:
         return entries
 
     def _explanation(self, d: Diagnosis, mistake: Any, choices: dict[str, Any], layer: int | None) -> str:
-        sentences = paragraphs(type(mistake))[:-1]
-        at, of = choices.get("at"), choices.get("of")
-        where = [WHERE[at]] if at in WHERE else []
-        where += [] if of is None else [f"of {of}"]
-        others = {name: value for name, value in choices.items() if name not in ("at", "of") and value is not None}
-        for name, value in others.items():
-            number = f"{value:.10g}" if isinstance(value, float) else value
-            where.append(FORMS.get(name, f"with {name} {{}}").format(number))
+        formula, *notes, _ = paragraphs(type(mistake))
+        sentences = [formula, *_without_choices(notes, choices)]
+        clauses = [clause for name, value in choices.items() if (clause := _clause(mistake.kind, name, value))]
+        if clauses:
+            sentences.append(f"Here {', and '.join(clauses)}.")
+        at = choices.get("at")
+        where = [WHERE.get(at, "")] if isinstance(at, str) else []
         where += [] if layer is None else [f"in layer {layer} only"]
-        if where:
-            sentences.append(f"Here {', '.join(where)}.")
+        if any(where):
+            sentences.append(f"It was made {', '.join(filter(None, where))}.")
         for index, right in list(zip(d.entries, d.right, strict=False))[:MOST_NUMBERS]:
             claimed = float(self.claims[d.explains[0]].values[index])
             sentences.append(f"{self.pointer(d.explains[0], index)} is {claimed:g}; {right:.6g} follows.")
-        if d.from_claims:
-            sentences.append("It explains the numbers as they follow from the claimed ones before them.")
-        return " ".join(sentences)
+        if not (d.right or isinstance(mistake, WrongFromHere | Float32InPlaceOfFloat64)):
+            sentences.append(self._evidence(d))
+        return " ".join([*sentences, REMEDIES[mistake.kind]])
+
+    def _evidence(self, d: Diagnosis) -> str:
+        """How a mistake was recognized."""
+        made = "together they give" if len(d.mistakes) > 1 else "it gives"
+        places = len(d.entries) or len(d.explains)
+        what = self.pointer(d.explains[0], *d.entries[:1]) + (f" and {places - 1} more" if places > 1 else "")
+        exact = "exactly" if d.residual < EXACT else f"but for {d.residual:.1g} of the largest number"
+        grounds = ", computed from the claimed numbers before them" if d.from_claims else ""
+        return f"Made on purpose, {made} the claimed numbers of {what} {exact}{grounds}."
+
+
+def _without_choices(notes: list[str], choices: dict[str, Any]) -> list[str]:
+    """The sentences that do not list what a mistake's choices may be."""
+    sentences = [sentence for note in notes for sentence in re.split(r"(?<=[.:]) (?=[A-Z`])", note)]
+    return [sentence for sentence in sentences if not any(f"`{name}`" in sentence for name in choices)]
+
+
+def _clause(kind: str, name: str, value: Any) -> str:
+    """A choice in words; "" for one that says no more than the mistake."""
+    words = CHOICES.get(f"{kind}.{name}", "")
+    if isinstance(words, dict):
+        return words[value]
+    return "" if value is None else words.format(f"{value:.10g}" if isinstance(value, float) else value)

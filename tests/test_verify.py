@@ -1,6 +1,7 @@
 """POST /v1/verify against a real server."""
 
 import base64
+import dataclasses
 import json
 from typing import Any, get_args, get_type_hints
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.mistakes import Mistake
-from schemas.verify import WHERE
+from schemas.mistake_words import CHOICES, REMEDIES, WHERE
 from tests.conftest import ROOT
 
 
@@ -229,7 +230,10 @@ def test_a_mistake_in_one_layer_says_which(post: Any, request_of: Any, step: dic
     first = answer["diagnoses"][0]
     assert first["mistake"] == "bias_gradient_missing" and first["layer"] == 1
     assert first["explains"] == ["/layers/1/gradients/bias"] and first["residual"] == 0
-    assert first["explanation"].endswith("Here in layer 1 only.")
+    assert first["explanation"].endswith(
+        "in layer 1 only. Made on purpose, it gives the claimed numbers of /layers/1/gradients/bias exactly. "
+        "Take the sum of the layer's errors over the examples: dz.sum(axis=0)."
+    )
 
 
 def test_every_choice_of_where_has_its_words() -> None:
@@ -238,6 +242,35 @@ def test_every_choice_of_where_has_its_words() -> None:
         at = get_type_hints(rule).get("at")
         choices |= set(get_args(at)) if at is not None else set()
     assert choices - {"both"} == set(WHERE)
+
+
+def test_every_other_choice_has_its_words_and_every_mistake_a_remedy() -> None:
+    clauses: dict[str, set[str] | None] = {}
+    for rule in get_args(Mistake):
+        for field in dataclasses.fields(rule):
+            if field.name not in ("kind", "at", "layer"):
+                values = set(get_args(get_type_hints(rule)[field.name]))
+                name = f"{rule().kind}.{field.name}"
+                clauses[name] = values if not isinstance(CHOICES[name], str) else None
+    assert set(clauses) == set(CHOICES)
+    assert all(values is None or values == set(CHOICES[name]) for name, values in clauses.items())
+    assert {rule().kind for rule in get_args(Mistake)} == set(REMEDIES)
+
+
+def test_a_choice_is_told_in_words(post: Any, request_of: Any) -> None:
+    request = request_of(None, optimizer={"kind": "adam", "learning_rate": 0.01})
+    del request["claimed"]
+    right = post("/v1/step", request)
+    old = np.array(request["network"]["layers"][2]["weights"])
+    gradient = np.array(right["layers"][2]["gradients"]["weights"])
+    m, v = 0.1 * gradient, 0.001 * (0.1 * gradient) ** 2
+    new = old - 0.01 * (m / 0.1) / (np.sqrt(v / 0.001) + 1e-8)
+    layers = [*right["network"]["layers"][:2], {"weights": new.tolist()}]
+    answer = post("/v1/verify", {**request, "claimed": {"network": {"layers": [None, None, layers[2]]}}})
+    (first,) = answer["diagnoses"]
+    assert first["mistake"] == "adaptive_step_mixed_up" and first["parameters"] == {"form": "square_of_average"}
+    assert "Here v averages m^2, the square of the first average, not g^2." in first["explanation"]
+    assert "square_of_average" not in first["explanation"] and "`form`" not in first["explanation"]
 
 
 MALFORMED = [
