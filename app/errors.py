@@ -228,7 +228,7 @@ def _unknown_field(where: Where, model: type[BaseModel], body: Any) -> dict[str,
     known = known_fields(model, place, body)
     within = {field: known_fields(model, (*place, field), body) for field in known}
     inside = next((field for field, names in within.items() if name in names), None)
-    hint = nearest(str(name), known) if inside is None else f"It belongs into {inside}."
+    hint = nearest(str(name), known) if inside is None else f"It belongs in {inside}."
     if hint is None:
         others = ((field, meant(str(name), names)) for field, names in within.items())
         hint = next((f"Did you mean '{other}', in {field}?" for field, other in others if other), None)

@@ -23,8 +23,8 @@ PROBLEMS = {
     "malformed-safetensors": Problem(
         400,
         "The body is not a safetensors file",
-        "The body could not be read as safetensors: its header is cut, too long or no JSON, says something else than "
-        "the data, or the tensors overlap or leave holes.",
+        "The body could not be read as safetensors: its header is cut off, too long, not JSON or at odds with the "
+        "data, or the tensors overlap or leave holes.",
         "Write the body with the safetensors library of your language; the detail says what is wrong with it.",
     ),
     "malformed-http": Problem(
@@ -43,15 +43,15 @@ PROBLEMS = {
     "not-found": Problem(404, "There is nothing here", "No such path.", "The paths are listed at /openapi.json."),
     "method-not-allowed": Problem(
         405,
-        "This path has other methods",
-        "This path does not take the method of the request.",
-        "The Allow header lists those that it takes.",
+        "This path does not take this method",
+        "There is such a path, and it does not take the method of the request.",
+        "The Allow header lists the methods that it takes.",
     ),
     "not-acceptable": Problem(
         406,
         "No representation that you accept",
         "The Accept header excludes every form that this answer has.",
-        "The detail lists what this path answers; application/json is always among it.",
+        "The detail lists what this path answers; application/json is always on that list.",
     ),
     "too-slow": Problem(
         408,
@@ -80,8 +80,8 @@ PROBLEMS = {
     "unknown-host": Problem(
         421,
         "This server does not answer for this host",
-        "The Host header names a host that this server was not told it serves, as when a page of a stranger has a name "
-        "of its own lead here.",
+        "The Host header names a host that this server was not told to answer for. A web page could otherwise make its "
+        "own name lead here and read the answers (DNS rebinding).",
         "Use the server's own name, or add this one to its CHAINRULE_ALLOWED_HOSTS.",
     ),
     "validation-error": Problem(
@@ -96,15 +96,15 @@ PROBLEMS = {
     "unknown-field": Problem(
         422,
         "A field is not known",
-        "Unknown fields are refused, so that a misspelt hyperparameter is never silently replaced by its default.",
+        "Unknown fields are refused, so that a misspelled hyperparameter is never silently replaced by its default.",
         "Correct the field's name, or leave it out.",
     ),
     "unknown-name": Problem(
         422,
         "A name is not known",
         "An activation, loss, optimizer, initializer or another name is not among those that exist.",
-        "See GET /v1/catalog for all names. The error lists them, and hints at the one that is called so elsewhere, or "
-        "that looks most like it.",
+        "See GET /v1/catalog for all names. The error lists them, and suggests the one that other libraries call by "
+        "this name, or the one that looks most like it.",
     ),
     "wrong-type": Problem(
         422, "A value has the wrong type", "For instance a string where a number belongs.", "Send the expected type."
@@ -159,7 +159,7 @@ PROBLEMS = {
     ),
     "not-probabilities": Problem(
         422,
-        "The outputs are no probabilities",
+        "The outputs are not probabilities",
         "This loss takes probabilities, and the network's outputs leave [0, 1].",
         "End the network in a softmax (or sigmoid) layer, or set from_logits to true in the loss.",
     ),
@@ -177,7 +177,7 @@ PROBLEMS = {
     ),
     "duplicate-name": Problem(
         422,
-        "A name stands twice in an object",
+        "A name occurs twice in an object",
         "JSON leaves open which of two values of one name counts, and readers differ; here neither does.",
         "Leave one of the two out.",
     ),

@@ -315,7 +315,7 @@ def require_rows_of_probabilities(outputs: Array, slack: float) -> None:
     if wrong.any():
         raise NotProbabilities(
             ("outputs", int(wrong.argmax())),
-            "log_loss takes the probabilities of the classes, and the outputs of this row are none.",
+            "log_loss takes the probabilities of the classes, and the outputs of this row are not.",
             expected="numbers from 0 to 1; several outputs add up to 1",
             received={"sum": float(sums[wrong.argmax()])},
             hint="End the network in a softmax layer (a sigmoid layer for a single output), or leave log_loss out.",

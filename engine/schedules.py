@@ -103,7 +103,7 @@ class Step(_Schedule):
 class MultiStep(_Schedule):
     """base * gamma^(how many milestones are at most i).
 
-    A milestone that stands twice counts twice. milestones have no default in PyTorch.
+    A milestone listed twice counts twice. milestones have no default in PyTorch.
 
     Source: torch.optim.lr_scheduler.MultiStepLR.
     """

@@ -39,7 +39,7 @@ def require_probabilities(y: Array, activation: str) -> None:
     i, j = (int(k) for k in np.argwhere((y < 0) | (y > 1 + SLACK))[0])
     raise NotProbabilities(
         ("outputs", i, j),
-        "The outputs are no probabilities, and this loss takes probabilities.",
+        "The outputs are not probabilities, and this loss takes probabilities.",
         expected="a number from 0 to 1",
         received=y[i, j].item(),
         hint=f"Set from_logits to true in the loss, or end the network in a {activation} layer.",

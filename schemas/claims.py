@@ -80,7 +80,7 @@ Claimed = Annotated[
     PlainValidator(decode_claim),
     WithJsonSchema(
         {
-            "description": "Numbers. An array that has not the shape it should have is a mismatch, and no error.",
+            "description": "Numbers. An array of the wrong shape is a mismatch, not an error.",
             "anyOf": [*_forms, BASE64],
             "x-name": "ClaimedNumbers",
         }

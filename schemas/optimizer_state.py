@@ -31,7 +31,7 @@ class StoppingState(Model):
     network: NetworkModel | None = Field(None, description="The network of then, where that is to be restored.")
 
     def to_engine(self, network: Network, dtype: DType) -> dict[str, Any]:
-        """The engine's state; raises where its network has not the shapes of this one."""
+        """The engine's state; raises where its network does not have the shapes of this one."""
         state: dict[str, Any] = {"monitor": self.monitor, "best": self.best, "bad_epochs": self.bad_epochs}
         if self.network is None:
             return state
@@ -42,7 +42,7 @@ class StoppingState(Model):
             error.where = (*here, *error.where)
             raise
         if _shapes(best) != _shapes(network):
-            raise InvalidState((*here, "network"), "This network has not the shapes of the other.", hint=UNCHANGED)
+            raise InvalidState((*here, "network"), "This network has other shapes than the request's.", hint=UNCHANGED)
         return {**state, "network": network.with_parameters(best.parameters)}
 
 
@@ -142,7 +142,7 @@ def _parameter_state(value: Any, fresh: dict[str, Any], where: Where, layout: La
             if array.shape != example.shape:
                 raise ShapeMismatch(
                     at,
-                    "This part of the optimizer state has not the shape of its parameter.",
+                    "This part of the optimizer state does not have the shape of its parameter.",
                     expected=list(layout.wire_form(example).shape),
                     received=list(layout.wire_form(array).shape),
                 )

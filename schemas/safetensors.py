@@ -71,12 +71,12 @@ def _header(body: Body) -> tuple[dict[str, Any], int]:
         raise MalformedTensors(f"its header is said to have {length} bytes, and {len(body) - 8} follow")
     header = _decoded(bytes(body[8 : 8 + length]))
     if type(header) is not dict:
-        raise MalformedTensors("its header is no JSON object")
+        raise MalformedTensors("its header is not a JSON object")
     return header, 8 + length
 
 
 def _decoded(text: bytes) -> Any:
-    """A header's JSON. The standard library's reader is slower than orjson, and sees a name that stands twice."""
+    """A header's JSON. The standard library's reader is slower than orjson, and sees a name that occurs twice."""
     try:
         header = json.loads(text.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
         "".join(header).encode()  # half a surrogate pair can be escaped in JSON, and is no text
@@ -84,30 +84,30 @@ def _decoded(text: bytes) -> Any:
     except MalformedTensors:
         raise
     except (ValueError, RecursionError):
-        raise MalformedTensors("its header is no JSON in UTF-8") from None
+        raise MalformedTensors("its header is not JSON in UTF-8") from None
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise MalformedTensors("a name stands twice in its header")
+        raise MalformedTensors("a name occurs twice in its header")
     return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise MalformedTensors(f"its header holds {name}, which is no JSON")
+    raise MalformedTensors(f"its header holds {name}, which is not JSON")
 
 
 def _rest(metadata: Any) -> dict[str, Any]:
     """All that is no tensor."""
     if type(metadata) is not dict or not all(type(value) is str for value in metadata.values()):
-        raise MalformedTensors(f"{METADATA} is no object of strings")
+        raise MalformedTensors(f"{METADATA} is not an object of strings")
     text = metadata.get(TEXT, "{}")
     try:
         rest = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise MalformedTensors(
-            f"the entry {TEXT} of {METADATA} is no JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+            f"the entry {TEXT} of {METADATA} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         ) from None
     if type(rest) is not dict:
         raise InvalidValue(
@@ -123,7 +123,7 @@ def _rest(metadata: Any) -> dict[str, Any]:
 
 def _entry(name: str, facts: Any) -> Entry:
     if type(facts) is not dict or set(facts) != {"dtype", "shape", "data_offsets"}:
-        raise MalformedTensors(f"{_quoted(name)} has not exactly dtype, shape and data_offsets")
+        raise MalformedTensors(f"{_quoted(name)} does not have exactly dtype, shape and data_offsets")
     dtype, shape, offsets = facts["dtype"], facts["shape"], facts["data_offsets"]
     if type(dtype) is not str or not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
         raise MalformedTensors(f"dtype, shape or data_offsets of {_quoted(name)} are not a name, sizes and two offsets")

@@ -37,7 +37,7 @@ Metrics = Annotated[list[Metric], Field(max_length=20)]
 def _distinct(metrics: list[Any]) -> list[Any]:
     for i, metric in enumerate(metrics):
         if metric.kind in [other.kind for other in metrics[:i]]:
-            raise InvalidValue("conflict", (i,), "This metric stands twice, and answers name metrics by their kind.")
+            raise InvalidValue("conflict", (i,), "This metric is listed twice, and answers name metrics by their kind.")
     return metrics
 
 

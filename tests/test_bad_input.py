@@ -359,7 +359,7 @@ def test_a_sum_of_losses_that_is_not_finite_is_no_null(client: httpx.Client, pat
 )
 def test_a_field_in_the_wrong_place(client: httpx.Client, textbook: dict[str, Any], field: str, hint: str) -> None:
     response = client.post("/v1/step", json={**textbook, field: 1})
-    assert f"It belongs into {hint}." in refused(response, 422, "unknown-field")["detail"]
+    assert f"It belongs in {hint}." in refused(response, 422, "unknown-field")["detail"]
 
 
 @pytest.mark.parametrize(

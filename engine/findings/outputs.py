@@ -28,7 +28,7 @@ UNEQUAL = 1e-3
 """Targets that add up to 1 but for this were rounded."""
 SEVERAL = (
     "Where an example may have several labels or none, end the network in sigmoid and use binary_cross_entropy; where "
-    "it has one, make its targets add up to 1. Outputs that are no probabilities end in identity."
+    "it has one, make its targets add up to 1. Outputs that are not probabilities end in identity."
 )
 """The remedy for targets that do not add up to 1."""
 
