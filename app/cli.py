@@ -58,14 +58,14 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 
     Everything else is set by environment variables; see "Settings" in the README.
     """
-    from app.settings import settings, strangers, variable
+    from app.settings import settings, unknown_variables, variable
 
     try:
         chosen = settings()
     except ValidationError as error:
         mistakes = [f"{variable(str(mistake['loc'][0]))}: {mistake['msg']}" for mistake in error.errors()]
         raise click.ClickException("The environment has settings that are wrong: " + "; ".join(mistakes)) from None
-    for name, hint in strangers():
+    for name, hint in unknown_variables():
         click.echo(f"The environment has {name}, which is no setting. {hint}".strip(), err=True)
     from app.server import serve
 

@@ -71,8 +71,8 @@ def variable(field: str) -> str:
     return field if field.isupper() else PREFIX + field.upper()
 
 
-def strangers() -> list[tuple[str, str]]:
-    """The variables that look like settings and are none, each with a hint."""
+def unknown_variables() -> list[tuple[str, str]]:
+    """The variables that have the prefix and are no setting, each with a hint."""
     known = [variable(str(field.validation_alias or name)) for name, field in Settings.model_fields.items()]
     return [
         (name, nearest(name, known) or "")

@@ -70,7 +70,7 @@ CASES = {
     "no layers": ("/network/layers", [], "empty-array", "/network/layers", "at least 1 items", 0),
     "unknown field": ("/learning_rate", 0.1, "unknown-field", "/learning_rate", None, None),
     "unknown field in layer": ("/network/layers/2/biases", [1], "unknown-field", "/network/layers/2/biases", None, None),
-    "misspelt hyperparameter": (
+    "misspelled hyperparameter": (
         "/optimizer", {"kind": "sgd", "momentun": 0.9}, "unknown-field", "/optimizer/momentun", None, None,
     ),
     "missing inputs": ("/inputs", ..., "missing", "/inputs", None, None),
@@ -151,7 +151,7 @@ def test_refused_with_pointer(client: httpx.Client, textbook: dict[str, Any], ca
         ("/dtype", "double", "float64"),
     ],
 )
-def test_misspelt_name_gets_the_nearest(
+def test_misspelled_name_gets_the_nearest(
     client: httpx.Client, textbook: dict[str, Any], path: str, name: Any, near: str
 ) -> None:
     problem = refused(client.post("/v1/step", json=changed(textbook, path, name)), 422, "unknown-name")
@@ -161,7 +161,7 @@ def test_misspelt_name_gets_the_nearest(
     assert near in error["expected"]
 
 
-def test_misspelt_field_gets_the_nearest(client: httpx.Client, textbook: dict[str, Any]) -> None:
+def test_misspelled_field_gets_the_nearest(client: httpx.Client, textbook: dict[str, Any]) -> None:
     request = changed(textbook, "/optimizer", {"kind": "sgd", "momentun": 0.9})
     assert "'momentum'" in refused(client.post("/v1/step", json=request), 422, "unknown-field")["detail"]
     request = changed(textbook, "/target", [[1, 0, 0]])
