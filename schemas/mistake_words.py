@@ -3,6 +3,7 @@
 WHERE = {
     "answer": "in what was written down",
     "bias": "in the gradients of biases",
+    "decoupled": "in the update, beside the gradient",
     "derivative": "in the derivative of the loss, and so in all gradients",
     "errors": "in the gradients by preactivations and activations, not in those of parameters",
     "forward": "in the forward pass",
@@ -17,6 +18,14 @@ WHERE = {
     "weights": "in the gradients of weights",
 }
 """The choices that most mistakes have, `at`, in words; "both" says no more than the mistake itself."""
+
+WHERE_ELSE = {
+    ("dropout_scale", "forward"): "in the forward pass, not in its derivative",
+    ("dropout_scale", "gradients"): "in the derivative, not in the forward pass",
+    ("weight_decay_not_asked_for", "step"): "in the gradient as the update takes it",
+    ("weight_decay_not_asked_for", "gradients"): "in the gradients, not in the loss",
+}
+"""Where a mistake's `at` means something of its own."""
 
 CHOICES: dict[str, str | dict[str, str]] = {
     "adaptive_step_mixed_up.form": {
@@ -96,6 +105,11 @@ CHOICES: dict[str, str | dict[str, str]] = {
     "derivative_of_other_layer.function": {
         "other": "the activation was that layer's too",
         "own": "the activation was still the layer's own",
+    },
+    "dropout_scale.times": "the scale is {}",
+    "dropout_scale.of": {
+        "hidden layers": "what hidden layers give was scaled",
+        "inputs": "the network's inputs were scaled",
     },
     "epsilon_placement.place": {
         "inside_root": "epsilon is inside the root: sqrt(v + eps)",
@@ -228,6 +242,11 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "doubled": "it was taken twice",
         "wrong_sign": "it has the wrong sign",
     },
+    "weight_decay_not_asked_for.of": {
+        "weights": "the weights decay",
+        "parameters": "weights and biases decay",
+    },
+    "weight_decay_not_asked_for.strength": "lambda is {}",
     "weights_of_other_layer.which": {
         "before": "the weights were those of the layer before",
         "after": "the weights were those of the layer after",
@@ -272,6 +291,7 @@ REMEDIES = {
     "divided_by_batch_in_every_layer": "Divide by the number of examples once, in the derivative of the loss.",
     "divided_by_batch_less_one": "Divide by the number of examples, N.",
     "divided_by_batch_twice": "Divide by the number of examples once, in the derivative of the loss or at the end.",
+    "dropout_scale": "Leave the scale out where nothing is dropped, or switch the layer to evaluation.",
     "elements_in_place_of_rows": "Divide by the number of rows, not by that of all elements.",
     "entry_copied": "Write the number once more.",
     "entry_sign": "Write the number once more.",
@@ -327,6 +347,7 @@ REMEDIES = {
     "targets_broadcast": "Give targets the outputs' shape, [N, 1].",
     "targets_shifted": "Pair each row with its own targets; count classes from 0.",
     "weight_decay_mixed_up": "Apply weight decay once, in the way of this optimizer.",
+    "weight_decay_not_asked_for": "Set weight decay to 0, or say it in the request.",
     "weight_gradient_averaged": "Leave the division out; a mean loss has its 1/N in the errors already.",
     "weight_gradient_of_means": "Multiply before you average: x.T @ dz.",
     "weights_of_other_layer": "Use this layer's own weights: check the index into their list.",

@@ -18,7 +18,7 @@ from schemas.answers import Selectable
 from schemas.certificate import CertificateModel, certificate_of
 from schemas.claims import Claims
 from schemas.errors import InvalidValue
-from schemas.mistake_words import CHOICES, REMEDIES, WHERE
+from schemas.mistake_words import CHOICES, REMEDIES, WHERE, WHERE_ELSE
 from schemas.network import LAYOUTS, Layout
 from schemas.optimizer_state import state_to_engine
 from schemas.requests import OptionalStepRequest
@@ -293,7 +293,7 @@ class _Wire:
         if clauses:
             sentences.append(f"Here {', and '.join(clauses)}.")
         at = choices.get("at")
-        where = [WHERE.get(at, "")] if isinstance(at, str) else []
+        where = [WHERE_ELSE.get((mistake.kind, at), WHERE.get(at, ""))] if isinstance(at, str) else []
         where += [] if layer is None else [f"in layer {layer} only"]
         if any(where):
             sentences.append(f"It was made {', '.join(filter(None, where))}.")

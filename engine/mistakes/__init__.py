@@ -36,6 +36,7 @@ from engine.mistakes.clipping import (
     GradientsAfterClipping,
 )
 from engine.mistakes.computation import Case
+from engine.mistakes.decay import WeightDecayNotAskedFor
 from engine.mistakes.derivative import (
     DerivativeAtKink,
     DerivativeFormulaWrong,
@@ -43,6 +44,7 @@ from engine.mistakes.derivative import (
     HyperparametersForgotten,
     OtherActivation,
 )
+from engine.mistakes.dropout import DropoutScale
 from engine.mistakes.factor import ConstantFactor
 from engine.mistakes.loss import (
     BinaryInPlaceOfCategorical,
@@ -207,7 +209,10 @@ Alteration = (
 Slip = EntrySign | DecimalPointMoved | DigitsTransposed | DigitWrong | EntryCopied
 """The mistakes of single numbers."""
 
-Mistake = Alteration | ConstantFactor | FiniteDifferences | Float32InPlaceOfFloat64 | WrongFromHere | Slip
+Fitted = ConstantFactor | WeightDecayNotAskedFor | DropoutScale | FiniteDifferences
+"""The mistakes that are only tried where no other one explains everything."""
+
+Mistake = Alteration | Fitted | Float32InPlaceOfFloat64 | WrongFromHere | Slip
 
 
 @cache

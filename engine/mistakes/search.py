@@ -11,7 +11,9 @@ import numpy as np
 from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, variants
-from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, forward_numbers, right, run
+from engine.mistakes.computation import GRADIENT_NORM, OUTPUTS, Case, Computation, Key, forward_numbers, right, run
+from engine.mistakes.decay import DECAYING, Decay, Decaying, WeightDecayNotAskedFor, strength
+from engine.mistakes.dropout import scales
 from engine.mistakes.factor import digits_of, forms, nearest, readings
 from engine.mistakes.numerics import FiniteDifferences, differences, estimated_step
 from engine.rules import Array
@@ -207,7 +209,7 @@ class Search:
     def singles(self) -> list[Diagnosis]:
         tried = [self.attempt((m,)) for m in self.candidates]
         found = [d for d in tried if d is not None and self.is_no_chance(d.explains)]
-        for fitted in (self.factor, self.differences):
+        for fitted in (self.factor, self.decay, self.dropout, self.differences):
             if not any(len(d.explains) == len(self.wrong) for d in found) and (d := fitted()) is not None:
                 found.append(d)
         return best(self, found)
@@ -287,6 +289,49 @@ class Search:
         if before is None:
             return self.base.by_penalty(self.forward, layer, str(key[-1]))
         return before
+
+    def decay(self) -> Diagnosis | None:
+        """Weight decay that the request does not ask for, where some gives the first wrong gradient of weights, or the
+        first wrong weights after a step, or the loss."""
+        if self.case.regularization is not None or getattr(self.case.optimizer, "weight_decay", False):
+            return None
+        key = self.first.get(2, self.first.get(3, self.first.get(1, OUTPUTS)))
+        if self.claims[key].values.shape != np.shape(self.truth[key]) or key[-1] not in ("weights", "loss"):
+            return None
+        places: dict[int, list[Decay]] = {1: ["loss"], 2: ["gradients"], 3: ["step", "decoupled"]}
+        tried = [self._decay(key, at, of) for at in places[branch(key)] for of in DECAYING]
+        return max((d for d in tried if d is not None), key=lambda d: len(d.explains), default=None)
+
+    def _decay(self, key: Key, at: Decay, of: Decaying) -> Diagnosis | None:
+        rule = WeightDecayNotAskedFor(at=at, of=of)
+        claim, right = self.claims[key], np.asarray(self.truth[key])
+        fitting = strength(
+            claim.values, right, lambda value: self._made(replace(rule, strength=value), key), claim.agrees
+        )
+        if fitting is None:
+            return None
+        rule = replace(rule, strength=fitting[0])
+        entry = int(np.abs(claim.values - right).argmax())
+        wholes = [replace(rule, at="both"), rule] if at == "gradients" else [rule]
+        found = [d for m in wholes if (d := self.attempt((m,))) is not None]
+        return next((d for d in found if self._outweighs(d, key, entry, fitting[1])), None)
+
+    def _made(self, mistake: Any, key: Key) -> Array | None:
+        """What a mistake gives of a number; None where it cannot be computed."""
+        if not self.afford():
+            return None
+        try:
+            pairs = run(mistake.alter(self.base, self.case), self.case, forward=self.forward)
+            return next((np.asarray(numbers) for k, numbers in pairs if k == key), None)
+        except FAILURES:
+            return None
+
+    def dropout(self) -> Diagnosis | None:
+        """A scale of dropout."""
+        layers = sorted({i for key in self.first.values() for i in self.window(key)})
+        tried = [self.attempt((m,)) for m in scales(self.case, layers)]
+        found = [d for d in tried if d is not None and self.is_no_chance(d.explains)]
+        return max(found, key=lambda d: len(d.explains), default=None)
 
     def differences(self) -> Diagnosis | None:
         """Finite differences, where a step can be found that gives the first wrong gradient of a parameter."""

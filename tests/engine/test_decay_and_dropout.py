@@ -1,0 +1,85 @@
+"""Weight decay and scales of dropout that nobody asked for, planted into random steps, are found."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.mistakes.computation import layer_keys
+from engine.mistakes.decay import WeightDecayNotAskedFor
+from engine.mistakes.dropout import scales
+from engine.optimizers import Sgd
+from engine.verification import verify
+from tests.engine.random_steps import by_parameter, claims_of, differing, numbers_of, random_case, same
+from tests.engine.test_mistakes import PLANTED, parts
+
+
+@pytest.mark.parametrize("of", ["weights", "parameters"])
+@pytest.mark.parametrize("at", ["both", "gradients", "loss", "step", "decoupled"])
+def test_weight_decay_that_was_not_asked_for_is_found(at: Any, of: Any) -> None:
+    random, found = np.random.default_rng(31), 0
+    while found < PLANTED // 2:
+        case = replace(random_case(random), regularization=None)
+        if getattr(case.optimizer, "weight_decay", 0) or (case.optimizer is None and at in ("step", "decoupled")):
+            continue
+        usual = at == "step" and not isinstance(case.optimizer, Sgd)  # of a step that adapts
+        strength = float(random.choice([5e-4, 1e-2] if usual else [5e-4, 1e-2, 0.037]))
+        planted = WeightDecayNotAskedFor(at=at, of=of, strength=strength)
+        truth, numbers = numbers_of(case), numbers_of(case, planted)
+        if truth is None or numbers is None:
+            continue
+        numbers = parts(random, numbers)
+        wrong = differing(numbers, truth, 1e-4)
+        if not wrong:  # a step that adapts to its gradient may be the same
+            continue
+        first = verify(case, claims_of(numbers)).diagnoses[0]
+        (mistake,) = first.mistakes
+        if mistake != planted:
+            others = numbers_of(case, mistake)
+            assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
+        assert set(wrong) <= set(first.explains)
+        found += 1
+
+
+def test_a_scale_of_dropout_is_found() -> None:
+    random, left, found = np.random.default_rng(32), set(scales(random_case(np.random.default_rng(0)), ())), 0
+    assert len(left) == 24
+    for _ in range(3000):
+        case = random_case(random)
+        options = list(scales(case, range(case.depth)))
+        options = [m for m in options if m in left] if found >= PLANTED else options
+        if not options:
+            break
+        planted = options[random.integers(len(options))]
+        truth, numbers = numbers_of(case), numbers_of(case, planted)
+        if truth is None or numbers is None:
+            continue
+        numbers = parts(random, numbers)
+        wrong = differing(numbers, truth)
+        if not wrong:
+            continue
+        first = verify(case, claims_of(numbers)).diagnoses[0]
+        (mistake,) = first.mistakes
+        if mistake != planted:
+            others = numbers_of(case, mistake)
+            assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
+        assert set(wrong) <= set(first.explains)
+        left.discard(planted)
+        found += 1
+    assert not left
+
+
+def test_weights_that_are_off_in_another_direction_have_not_decayed() -> None:
+    random, seen = np.random.default_rng(33), 0
+    while seen < 10:
+        case = replace(random_case(random), regularization=None, clipping=None, optimizer=Sgd(learning_rate=0.1))
+        numbers = numbers_of(replace(case, optimizer_state=None))
+        if numbers is None:
+            continue
+        claimed = {k: n for k, n in numbers.items() if by_parameter(k)}
+        key = layer_keys(case.depth - 1).by["weights"]
+        claimed[key] = claimed[key] + 0.01 * random.normal(size=np.shape(claimed[key]))
+        kinds = {m.kind for d in verify(case, claims_of(claimed)).diagnoses for m in d.mistakes}
+        assert not kinds & {"weight_decay_not_asked_for", "dropout_scale"}
+        seen += 1
