@@ -111,37 +111,45 @@ def train(
         run = _Epoch(workspace, loss, plan, epoch, last.schedule_state)
         with np.errstate(all="ignore"):
             reason = run.over(data, stop)
+        if reason is None:
+            try:
+                row = _row(run, workspace.network, data, validation)
+            except NonFinite:
+                reason = "diverged"
         if reason == "diverged" and last is start:
             _require_start(start.network, data, validation, plan)
         if reason is not None:
             yield Outcome(last, reason)
             return
-        network, state = workspace.network, workspace.state()
-        try:
-            row = _row(run, network, data, validation)
-        except NonFinite:
-            if last is start:
-                _require_start(start.network, data, validation, plan)
-            yield Outcome(last, "diverged")
-            return
-        schedule_state, stopping_state = last.schedule_state, last.stopping_state
-        if plan.schedule is not None:
-            monitored = monitor(row, plan.schedule.monitor, ("learning_rate_schedule", "monitor"))
-            schedule_state = plan.schedule.observe(epoch, monitored, schedule_state)
-        if plan.early_stopping is not None:
-            stopping_state = _observed(plan.early_stopping, row, network, stopping_state)
-        last = Checkpoint(network, state, epoch + 1, schedule_state, stopping_state)
+        last = _after(last, workspace, plan, row)
         yield row
-        if plan.early_stopping is not None and plan.early_stopping.is_over(stopping_state):
-            best = stopping_state.get("network", network)
-            yield Outcome(last._replace(network=best), "early_stopping")
+        if (outcome := _outcome(last, plan, run.loss)) is not None:
+            yield outcome
             return
-        if plan.target_loss is not None and run.loss <= plan.target_loss:
-            yield Outcome(last, "target_loss")
-            return
-        if plan.checkpoint_every and (epoch + 1) % plan.checkpoint_every == 0:
+        if plan.checkpoint_every and last.completed_epochs % plan.checkpoint_every == 0:
             yield last
     yield Outcome(last, "epochs")
+
+
+def _after(last: Checkpoint, workspace: Workspace, plan: Plan, row: Row) -> Checkpoint:
+    """The checkpoint after an epoch, of which the history says `row`."""
+    network, schedule_state, stopping_state = workspace.network, last.schedule_state, last.stopping_state
+    if plan.schedule is not None:
+        monitored = monitor(row, plan.schedule.monitor, ("learning_rate_schedule", "monitor"))
+        schedule_state = plan.schedule.observe(last.completed_epochs, monitored, schedule_state)
+    if plan.early_stopping is not None:
+        stopping_state = _observed(plan.early_stopping, row, network, stopping_state)
+    return Checkpoint(network, workspace.state(), last.completed_epochs + 1, schedule_state, stopping_state)
+
+
+def _outcome(last: Checkpoint, plan: Plan, loss: float) -> Outcome | None:
+    """The end of a run that need not go on after an epoch of this loss."""
+    if plan.early_stopping is not None and plan.early_stopping.is_over(last.stopping_state):
+        best = last.stopping_state.get("network", last.network)
+        return Outcome(last._replace(network=best), "early_stopping")
+    if plan.target_loss is not None and loss <= plan.target_loss:
+        return Outcome(last, "target_loss")
+    return None
 
 
 def _row(run: "_Epoch", network: Network, data: Data, validation: Data | None) -> Row:
