@@ -195,7 +195,7 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
             where, value = (*where, "kind"), value.get("kind")
         if not isinstance(value, str):
             if all(part.isdecimal() for part in parts):
-                return _error(where, "out_of_range", "This is not one of the values there are.", list(map(int, parts)))
+                return _error(where, "out_of_range", "This is not one of the possible values.", list(map(int, parts)))
             return _error(where, "wrong_type", "A name was expected here.", names, json_type(value))
         hint = nearest(value, names)
         return _error(where, "unknown_name", f"This name is not known.{' ' + hint if hint else ''}", names)

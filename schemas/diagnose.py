@@ -47,7 +47,7 @@ class LayerStatisticsModel(Selectable):
     units: int = Field(description="How many units it has.")
     activation: str = Field(description="The kind of its activation.")
     preactivations: SpreadModel = Field(description="How the preactivations z = x W + b are spread.")
-    activations: SpreadModel = Field(description="Of what the layer hands on.")
+    activations: SpreadModel = Field(description="How the activations, which the layer hands on, are spread.")
     zero_fraction: float = Field(description="The share of activations that are exactly 0.")
     saturated_fraction: float | None = Field(
         description="The share of values whose slope is below 1/100 of the steepest; null for what is no squashing "
