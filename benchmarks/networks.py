@@ -1,5 +1,6 @@
-"""The two steps that are measured, as arrays: the textbook's and a large one; and the forms in which they travel."""
+"""The steps that are measured, as arrays: the textbook's and drawn ones; and the forms in which they travel."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,20 @@ def textbook() -> Step:
     return step(layers, np.array(example["inputs"]), np.array(example["targets"]))
 
 
-def large() -> Step:
-    """784-512-512-10 with relu and softmax, drawn as He et al. do, and a batch of 32 with one-hot targets."""
+def drawn(sizes: tuple[int, ...]) -> Step:
+    """A network of these sizes with relu and at last softmax, drawn as He et al. do, and a batch of 32 with one-hot
+    targets."""
     random = np.random.default_rng(0)
     layers = [
         {
             "weights": random.normal(0, (2 / inputs) ** 0.5, (inputs, units)),
             "bias": np.zeros(units),
-            "activation": activation,
+            "activation": "relu",
         }
-        for inputs, units, activation in zip(LARGE[:-1], LARGE[1:], ("relu", "relu", "softmax"), strict=True)
+        for inputs, units in pairwise(sizes)
     ]
-    return step(layers, random.random((32, LARGE[0])), np.eye(10)[random.integers(0, 10, 32)])
+    layers[-1]["activation"] = "softmax"
+    return step(layers, random.random((32, sizes[0])), np.eye(sizes[-1])[random.integers(0, sizes[-1], 32)])
 
 
 def step(layers: list[dict[str, Any]], inputs: Any, targets: Any) -> Step:

@@ -4,37 +4,15 @@ import json
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from app.examples import EXAMPLES
 from benchmarks.http import Client, Server
+from benchmarks.networks import Step, as_json, drawn
 from benchmarks.rounds import QUICK, table
 
 ROUNDS, SECONDS = (3, 0.4) if QUICK else (7, 1.0)
-DIGITS = (64, 32, 10)
 
 
-def digits() -> dict[str, Any]:
-    """A step of a 64-32-10 network with relu and softmax, a batch of 32."""
-    random = np.random.default_rng(0)
-    layers = [
-        {
-            "weights": random.normal(0, (2 / inputs) ** 0.5, (inputs, units)).tolist(),
-            "bias": [0.0] * units,
-            "activation": activation,
-        }
-        for inputs, units, activation in zip(DIGITS[:-1], DIGITS[1:], ("relu", "softmax"), strict=True)
-    ]
-    return {
-        "network": {"layers": layers},
-        "inputs": random.random((32, DIGITS[0])).tolist(),
-        "targets": random.integers(0, 10, 32).tolist(),
-        "loss": "cross_entropy",
-        "optimizer": "sgd",
-    }
-
-
-def requests(step: dict[str, Any], client: Client) -> dict[str, dict[str, Any]]:
+def requests(step: Step, client: Client) -> dict[str, dict[str, Any]]:
     """Verify requests for a step whose answer a client of /v1/step gives."""
     right = json.loads(client.post())
     wrong = json.loads(json.dumps({"loss": right["loss"], "layers": right["layers"]}))
@@ -52,12 +30,12 @@ def main() -> None:
     rows = []
     with Server("app") as server:
         textbook = EXAMPLES["textbook"]["request"]
-        for name, step in (("textbook", textbook), ("64-32-10, batch of 32", digits())):
-            cases = requests(step, Client(server.port, "/v1/step", json.dumps(step).encode()))
+        for name, step in (("textbook", textbook), ("64-32-10, batch of 32", drawn((64, 32, 10)))):
+            cases = requests(step, Client(server.port, "/v1/step", as_json(step)))
             if name == "textbook":
                 cases["what the textbook prints: nine mistakes and slips"] = EXAMPLES["textbook_claims"]["request"]
             for what, request in cases.items():
-                client = Client(server.port, "/v1/verify", json.dumps(request).encode())
+                client = Client(server.port, "/v1/verify", as_json(request))
                 answer = json.loads(client.post())
                 assert (answer["verdict"] == "mismatch") == bool(answer["diagnoses"]), "a verdict without its reason"
                 client.time(SECONDS)

@@ -9,7 +9,7 @@ import orjson
 import pybase64
 
 from benchmarks.http import UVICORN, Client, Server
-from benchmarks.networks import LARGE, as_base64, as_json, large
+from benchmarks.networks import LARGE, as_base64, as_json, drawn
 from benchmarks.plots import bars
 from benchmarks.rounds import QUICK, alternate, milliseconds, short, spread, table
 from schemas import safetensors
@@ -20,7 +20,7 @@ PLAIN, BYTES = "plain handler, JSON", "only the bytes of safetensors"
 
 
 def main() -> None:
-    step = large()
+    step = drawn(LARGE)
     packed = safetensors.write(step)
     with Server("app") as ours, Server(*UVICORN, "benchmarks.peers.plain:app") as plain:
         clients = {

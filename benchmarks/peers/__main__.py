@@ -20,7 +20,7 @@ import orjson
 import pybase64
 
 from benchmarks.http import JSON, UVICORN, Client, Server
-from benchmarks.networks import Step, as_base64, as_json, large, parameters, textbook
+from benchmarks.networks import LARGE, Step, as_base64, as_json, drawn, parameters, textbook
 from benchmarks.plots import bars
 from benchmarks.rounds import QUICK, Times, alternate, milliseconds, ratio, spread, table
 from schemas import safetensors
@@ -165,7 +165,7 @@ REASONS = {
 
 
 def main() -> None:
-    steps = {"textbook": textbook(), "large": large()}
+    steps = {"textbook": textbook(), "large": drawn(LARGE)}
     times: dict[str, dict[str, Times]] = {name: {} for name in steps}
     missing = []
     for peer in PEERS:
