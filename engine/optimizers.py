@@ -195,7 +195,8 @@ class Rprop:
 
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
         g = -gradients if self.maximize else gradients
-        agreement = g * state["prev"]
+        # The product of the numbers themselves may underflow to 0, as if one of them were.
+        agreement = np.sign(g) * np.sign(state["prev"])
         factor = np.where(agreement > 0, self.etas[1], np.where(agreement < 0, self.etas[0], 1)).astype(g.dtype)
         size = np.clip(state["step_size"] * factor, *self.step_sizes)
         g = np.where(agreement < 0, 0, g)

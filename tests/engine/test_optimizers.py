@@ -246,6 +246,13 @@ def test_asgd_averages_the_parameters_after_t0() -> None:
     np.testing.assert_allclose(state["ax"], np.mean(seen[3:], axis=0), rtol=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "size"), [("float64", 1e-200), ("float32", 1e-30)])
+def test_rprop_sees_the_signs_of_tiny_gradients(dtype: str, size: float) -> None:
+    p, g = np.ones(2, dtype), np.array([size, -size], dtype)
+    _, state = run(optimizers.Rprop(learning_rate=0.01), p, [g, g, np.array([size, size], dtype)])
+    np.testing.assert_allclose(state["step_size"], [0.01 * 1.2 * 1.2, 0.01 * 1.2 * 0.5], rtol=1e-6)
+
+
 def test_centered_rmsprop_survives_a_constant_gradient() -> None:
     """Where PyTorch may take the root of a variance that rounding carried below 0."""
     p, g = np.ones(4), np.array([0.7, 1.3040000451301372, -0.7037352358069926, 1e9])
