@@ -68,8 +68,8 @@ def _dead_relu() -> dict[str, Any]:
 def _saturated() -> dict[str, Any]:
     return _example(
         "Tanh units far out, where they are flat",
-        "The weights are ten times too large: most preactivations are beyond 3, where tanh has less than 1/100 of its "
-        "steepest slope, and hardly any gradient passes.",
+        "The weights are twelve times too large: most preactivations are beyond 3, where tanh has less than 1/100 of "
+        "its steepest slope, and hardly any gradient passes.",
         [
             layer([[12 * w for w in row] for row in HIDDEN], [0.0] * 4, "tanh", "hidden"),
             layer(UP, [0.0], "identity", "output"),
@@ -150,8 +150,8 @@ def _constant_targets() -> dict[str, Any]:
 def _contradictory() -> dict[str, Any]:
     return _example(
         "Equal inputs, and labels that contradict each other",
-        "Six of the eight examples stand there twice, once as class 0 and once as class 1. The best answer to those is "
-        "one half, which `evidence.lowest_loss` counts.",
+        "Three points occur twice, once as class 0 and once as class 1. The best answer to each is one half, which "
+        "`evidence.lowest_loss` counts.",
         [layer(HIDDEN, [0.1, 0.0, -0.1, 0.2], "tanh", "hidden"),
          layer([[0.6, -0.2], [-0.5, 0.3], [0.4, 0.1], [0.7, -0.6]], [0.0, 0.0], "softmax", "output")],
         inputs=[*POINTS[:5], *POINTS[:3]],
