@@ -1,7 +1,8 @@
 """README and docs: every command runs, every printed answer is what comes, every link leads somewhere.
 
-The convention (CONTRIBUTING.md tells it to writers): a block of sh, python, js or r is a program. The json and text
-blocks after it, up to the next program, are what it prints. The word behind a block's language can change that:
+The convention (CONTRIBUTING.md tells it to writers): a block of sh, python, js, r, cpp, rust or java is a program. The
+json and text blocks after it, up to the next program, are what it prints. The word behind a block's language can change
+that:
 `not-run=REASON` for what cannot run here, `form` for JSON that shows a shape and is no answer.
 """
 
@@ -38,12 +39,18 @@ PROGRAMS = {
     "python": [sys.executable, "-c"],
     "js": ["node", "--input-type=module", "-e"],
     "r": ["Rscript", "-e"],
+    "cpp": ["bash", "-c", 'g++ -x c++ -o ./block - <<<"$0" && ./block'],
+    "rust": ["bash", "-c", 'rustc -o ./block - <<<"$0" && ./block'],
+    "java": ["bash", "-c", 'cat >Block.java <<<"$0" && java Block.java'],
 }
 NEEDS = {
     "sh": "command -v bash && command -v jq && curl --help all | grep -q -e --json",
     "python": ":",
     "js": "node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'",
     "r": "Rscript -e 'library(jsonlite); library(curl)'",
+    "cpp": "g++ --version && command -v jq && curl --help all | grep -q -e --json",
+    "rust": "rustc --version",
+    "java": "java --source 17 --version",
 }
 NOT_RUN = {
     "serves": r"make run|chainrule serve|python -m app|PORT=",
@@ -140,7 +147,7 @@ def test_what_a_page_runs_and_prints(page: Path, server: Server, tmp_path: Path)
                 absent.add(block.language)
                 continue
             done = subprocess.run(
-                [*PROGRAMS[block.language], block.text.replace("http://127.0.0.1:8000", server.url)],
+                [*PROGRAMS[block.language], block.text.replace("127.0.0.1:8000", server.url.removeprefix("http://"))],
                 cwd=tmp_path,
                 env={**os.environ, "PATH": path},
                 capture_output=True,
