@@ -231,6 +231,8 @@ def compare(
         message = "This is the transpose of the right array."
     elif lenient and wrong.any() and claim.rounds(right):
         message = "These are the right numbers with fewer than three digits, which are too few to tell."
+    elif wrong.any() and (claimed.any() or not claimed.ndim) and np.array_equal(claimed, np.trunc(right)):
+        message = "These are the right numbers without their decimals, as integers are."
     elif not wrong.any() and 0 < float(np.abs(right).max(initial=0)) < absolute and relative_error.max() > relative:
         message = (
             "These numbers are smaller than absolute_tolerance, so that any would match; lower it to compare them."

@@ -113,3 +113,11 @@ def test_zeros_match_what_rounds_to_zero_only_among_rounded_numbers() -> None:
     missing = verify(case, claims_of(numbers | {key: np.zeros(2)}))
     assert [c.key for c in missing.comparisons if not c.matches] == [key]
     assert missing.diagnoses[0].mistakes[0].kind == "bias_gradient_missing"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "right", "told"), [(1.0, 1.617, True), (0.0, 0.7, True), (1.0, 0.7, False), (2.0, 1.617, False)]
+)
+def test_an_integer_in_place_of_a_number_is_told(claimed: float, right: float, told: bool) -> None:
+    found = compare(Claim(("loss",), np.array(claimed)), right, 1e-6, 1e-9)
+    assert not found.matches and ("without their decimals" in (found.message or "")) == told
