@@ -15,6 +15,8 @@ from engine.mistakes.walk import Walk
 RELATIVE = 1e-6
 MOST_ARRAYS = 3
 """More arrays than these have no typing error each."""
+UPDATE = 3
+"""The part of the computation, see `branch`, that parameters after a step belong to."""
 FOLLOWS = "These numbers follow from the claimed numbers before them: the error came in earlier."
 
 
@@ -62,7 +64,10 @@ def verify(case: Case, claims: Iterable[Claim], relative: float = RELATIVE, abso
     search = Search(case, by_key, truth, wrong)
     walk = Walk(search)
     diagnoses, unexplained = _explain(search, walk)
-    told = [c._replace(message=c.message or FOLLOWS) if c.key in walk.follows else c for c in comparisons]
+    follows = walk.follows
+    if not diagnoses and not unexplained:  # Nothing wrong is before them that they could follow from.
+        follows, unexplained = set(), wrong
+    told = [c._replace(message=c.message or FOLLOWS) if c.key in follows else c for c in comparisons]
     return Verification(truth, told, diagnoses, unexplained, search.left_out)
 
 
@@ -155,7 +160,7 @@ def _explain(search: Search, walk: Walk) -> tuple[list[Diagnosis], list[Key]]:
     whole = {key for d in multiples for key in d.explains}
     rest -= whole
     local = [d for d in local if not (d.entries and d.explains[0] in whole)] + multiples
-    local = walk.in_order(_without_typos(local))
+    local = walk.in_order(_without_typos(local, [key for key in rest if not _accounted(key, walk, local)]))
     in_part = {key for d in local if d.entries for key in d.explains}
     elsewhere = {key for d in chosen for key in d.explains}
     local = [d for d in local if not set(d.explains) <= elsewhere]
@@ -164,10 +169,16 @@ def _explain(search: Search, walk: Walk) -> tuple[list[Diagnosis], list[Key]]:
     return chosen + local + begins, [key for key in open_keys if not _accounted(key, walk, local)]
 
 
-def _without_typos(found: list[Diagnosis]) -> list[Diagnosis]:
-    """Without single digits that would be wrong in several arrays: then numbers are off for another reason."""
+def _without_typos(found: list[Diagnosis], unexplained: Iterable[Key]) -> list[Diagnosis]:
+    """Without single digits that would be wrong in several arrays, or in several after a step, or beside arrays
+    of the same part of the computation that nothing explains: then numbers are off for another reason."""
     typos = [d for d in found if any(m.kind == "digit_wrong" for m in d.mistakes)]
-    return found if len(typos) <= MOST_ARRAYS else [d for d in found if d not in typos]
+    if len(typos) > MOST_ARRAYS:
+        return [d for d in found if d not in typos]
+    parts = {branch(key) for key in unexplained}
+    if [branch(d.explains[0]) for d in typos].count(UPDATE) > 1:
+        parts.add(UPDATE)
+    return [d for d in found if d not in typos or branch(d.explains[0]) not in parts]
 
 
 def _accounted(key: Key, walk: Walk, local: list[Diagnosis]) -> bool:
