@@ -4,6 +4,7 @@ So a number that follows from the numbers before it is told from one where an er
 mistake is found, even where an earlier one is different, or is none that is known.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -328,11 +329,7 @@ class Walk:
                     allowed = loose if known else claim.tolerance
                     new = (np.abs(numbers - claim.values) <= allowed) & ~fine & (claim.values != 0)
                     scored.append((int(new.sum()), -len(mistakes), mistakes, numbers, new))
-            enough = [
-                s
-                for s in scored
-                if s[0] >= 2 and (_whole_column(s[4], fine) or 2 * s[0] >= fine.size) and digits[s[4]].sum() >= needed
-            ]
+            enough = [s for s in scored if s[0] >= 2 and digits[s[4]].sum() >= needed + choice(s[4], fine)]
             if not enough:
                 break
             _, _, mistakes, numbers, new = max(enough, key=lambda s: s[:2])
@@ -415,6 +412,15 @@ def _unit(claim: Claim, index: tuple[int, ...]) -> float:
         return float(claim.unit[index])
     value = abs(float(claim.values[index]))
     return float(10.0 ** (np.floor(np.log10(value)) - 11)) if value else 1e-12
+
+
+def choice(new: Array, fine: Array) -> float:
+    """How much evidence it takes that just these numbers are explained, and others of the array are not: the logarithm
+    to base 10 of how many columns, or sets of as many numbers, there are. Of fewer than half it takes a column."""
+    count = int(new.sum())
+    if _whole_column(new, fine):
+        return math.log10(new.shape[1])
+    return math.log10(math.comb(new.size, count)) if 2 * count >= new.size else math.inf
 
 
 def _whole_column(new: Array, fine: Array) -> bool:

@@ -13,6 +13,7 @@ from engine.layers import Dense
 from engine.losses import Mse
 from engine.mistakes.computation import INPUT_GRADIENTS, Case, Key, layer_keys, right, run
 from engine.mistakes.factor import digits_of
+from engine.mistakes.walk import choice
 from engine.network import Network
 from engine.objective import LossObjective
 from engine.optimizers import Sgd
@@ -143,6 +144,22 @@ def test_what_nearly_follows_from_claimed_numbers_gets_no_name() -> None:
         result = verify(case, claims_of(as_printed(claimed, "%.3f")))
         found = [mistake.kind for d in result.diagnoses if not d.entries for mistake in d.mistakes]
         assert set(found) <= {"wrong_from_here"}, found
+
+
+@pytest.mark.parametrize(
+    ("new", "fine", "choices"),
+    [
+        ([[1, 0], [1, 0]], [[0, 0], [0, 0]], 2),  # one of two columns
+        ([[1, 0], [0, 1]], [[0, 0], [0, 0]], 6),  # two of four numbers
+        ([[1, 1], [1, 0]], [[0, 0], [0, 0]], 2),  # a column and a number
+        ([[0, 1], [0, 0]], [[1, 0], [1, 1]], 2),  # what is left of a column
+        ([1, 1, 0], [0, 0, 0], 3),
+        ([1, 1, 1, 1], [0, 0, 0, 0], 1),
+    ],
+)
+def test_it_is_likelier_that_some_part_of_an_array_is_explained_by_chance(new: Any, fine: Any, choices: int) -> None:
+    assert 10 ** choice(np.array(new, bool), np.array(fine, bool)) == pytest.approx(choices)
+    assert choice(np.array([1, 0, 0], bool), np.zeros(3, bool)) == np.inf
 
 
 @pytest.mark.parametrize(
