@@ -252,7 +252,7 @@ class RocAuc:
     """The chance that a random example of the class has a higher output than one of the rest; ties count half.
 
     With one or two outputs, of class 1 by the last output; with more, the mean over the classes of each against the
-    rest (one-vs-rest, macro). Raises InvalidTarget where a class has no examples, or all.
+    rest (one-vs-rest, macro). It is undefined, and refused, where a class has no examples, or all.
 
     Source: sklearn.metrics.roc_auc_score.
     """
@@ -289,7 +289,7 @@ def one_against_rest(scores: Array, positive: Array, weights: Array, label: int)
 class LogLoss:
     """-log of the probability of the right class, kept at least eps from 0 and 1: eps is the dtype's precision.
 
-    Raises NotProbabilities where the outputs are none, or where a row of several outputs does not add up to 1.
+    Outputs that are not probabilities are refused, and rows of several outputs that do not add up to 1.
 
     Source: sklearn.metrics.log_loss.
     """
@@ -389,7 +389,7 @@ class MeanAbsolutePercentageError:
 class R2:
     """1 - sum (t - y)^2 / sum (t - mean t)^2; of several outputs, their mean.
 
-    An output whose targets are all equal counts 1 if it is met exactly, else 0. Raises InvalidTarget for one example.
+    An output whose targets are all equal counts 1 if it is met exactly, else 0. Needs at least two examples.
 
     Source: sklearn.metrics.r2_score.
     """

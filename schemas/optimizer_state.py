@@ -28,7 +28,7 @@ class StoppingState(Model):
         strict=True, allow_inf_nan=False, description="The best value so far of what it watches."
     )
     bad_epochs: StrictInt = Field(ge=0, lt=2**53, description="For how many epochs there has been none better.")
-    network: NetworkModel | None = Field(None, description="The network of then, where that is to be restored.")
+    network: NetworkModel | None = Field(None, description="The network of the best epoch, where it is to be restored.")
 
     def to_engine(self, network: Network, dtype: DType) -> dict[str, Any]:
         """The engine's state; raises where its network does not have the shapes of this one."""

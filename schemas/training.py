@@ -166,7 +166,7 @@ class TrainRequest(EvaluateRequest, UpdateFields):
     epochs: Count = Field(description="How many more epochs to train.")
     batch_size: Count | None = Field(32, description="Examples in a batch; the last one may be smaller. null: all.")
     shuffle: StrictBool = Field(True, description="Draw the order of each epoch from (seed, epoch).")
-    seed: Seed = Field(0, description="Of the order of the examples and of the validation split.")
+    seed: Seed = Field(0, description="For the order of the examples and the validation split.")
     completed_epochs: StrictInt = Field(
         0, ge=0, lt=2**53, description="How many epochs came before: what the last answer gave, 0 at first."
     )

@@ -71,7 +71,7 @@ def _claims() -> dict[str, Any]:
 
 def _right() -> dict[str, Any]:
     return {
-        "title": "The textbook network, computed rightly and rounded",
+        "title": "The textbook network, computed correctly and rounded",
         "endpoint": VERIFY,
         "request": {
             **EXAMPLE,
