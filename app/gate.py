@@ -27,7 +27,7 @@ SHARE = 0.2
 class Gate:
     """`slots` at once; at most `places` waiting, none of them longer than `patience` seconds.
 
-    `in_use`, `waiting` and `refused` (so far) are for reading; `watch` is called when one of the first two changes.
+    `in_use` and `waiting` are for reading; `watch` is called when one of them changes.
     """
 
     def __init__(
@@ -38,7 +38,6 @@ class Gate:
         self.patience = patience
         self.watch = watch
         self.in_use = 0
-        self.refused = 0
         self.visit_seconds = 0.0
         self._queue: deque[asyncio.Future[None]] = deque()
         watch(self)
@@ -61,7 +60,6 @@ class Gate:
             raise self.refusal()
 
     def refusal(self) -> ProblemError:
-        self.refused += 1
         detail = f"All {self.slots} slots for work of this size are taken, and {self.waiting} requests wait for one."
         return ProblemError("overloaded", detail, {"Retry-After": str(max(1, math.ceil(self.wait_seconds())))})
 
