@@ -11,6 +11,7 @@ import numpy as np
 from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, variants
+from engine.mistakes.activation import SOFTMAXES
 from engine.mistakes.computation import GRADIENT_NORM, OUTPUTS, Case, Computation, Key, forward_numbers, right, run
 from engine.mistakes.decay import DECAYING, Decay, Decaying, WeightDecayNotAskedFor, strength
 from engine.mistakes.dropout import scales
@@ -115,6 +116,17 @@ class Search:
             for m in self.candidates
         )
         return bool(self.evidence(keys, follows).sum() >= np.log10(max(tried, 1) / CHANCE_SHARE))
+
+    def independent(self, key: Key, digits: Array) -> Array:
+        """Of the evidence of an array that of the numbers which do not follow from the others: softmax's errors add up
+        to 0 in each row, whatever they come from."""
+        layer = layer_of(key)
+        if branch(key) != 2 or layer is None or key[-1] == "activations":
+            return digits
+        softmax = self.case.layers[layer].activation.kind in SOFTMAXES
+        units = self.claims[key].values.shape[-1]
+        least: Array = np.sort(digits.reshape(-1, units))[:, 1:] if softmax and units > 1 else digits
+        return least
 
     def afford(self, passes: float = 1) -> bool:
         """Takes the work of some passes; where there is too little left, counts what is left out."""
@@ -373,7 +385,7 @@ class Search:
     def _outweighs(self, d: Diagnosis, key: Key, entry: int, digits: int) -> bool:
         """Whether a number of so many digits, chosen to fit one entry, explains more than that."""
         chosen = float(self.evidence([key])[entry])
-        others = float(self.evidence(d.explains).sum()) - chosen
+        others = sum(float(self.independent(k, self.evidence([k])).sum()) for k in d.explains) - chosen
         return others + max(chosen - digits, 0.0) >= CHANCE
 
 

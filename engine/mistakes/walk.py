@@ -254,7 +254,7 @@ class Walk:
             claim, right = self.search.claims[key], np.asarray(self.recomputed[key])
             origin = self._origin(key, right)
             fitting = self.search.fitting_factor(claim, right - origin, origin)
-            digits = self.search.evidence([key], self.recomputed)
+            digits = self.search.independent(key, self.search.evidence([key], self.recomputed))
             # The factor was chosen to fit one entry.
             if fitting is None or digits.sum() - digits.max() < CHANCE:
                 continue
@@ -315,7 +315,9 @@ class Walk:
         claim, right = self.search.claims[key], np.asarray(self.recomputed[key])
         # Numbers in between that are not claimed may have been rounded too.
         loose = claim.tolerance + self._between(key, claim)
-        fine = np.abs(claim.values - right) <= claim.tolerance
+        # What is right needs no explanation, though something before it is wrong.
+        off = np.minimum(np.abs(claim.values - right), np.abs(claim.values - self.search.truth[key]))
+        fine = off <= claim.tolerance
         digits = np.log10(np.maximum(np.abs(claim.values - right) / np.maximum(loose, SMALLEST), 1.0))
         needed = np.log10(max(len(predictions), 1) / CHANCE_SHARE)
         found: list[Diagnosis] = []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.activations import Softmax, Tanh
+from engine.activations import Identity, Softmax, Tanh
 from engine.adam_optimizers import Adam
 from engine.layers import Dense
 from engine.losses import Mse
@@ -179,6 +179,37 @@ def test_one_number_alone_is_off_by_no_factor() -> None:
         assert numbers is not None
         claimed = {key: numbers[key] * random.uniform(0.5, 1.5)}
         assert kinds(verify(case, claims_of(claimed))) == []
+
+
+def test_a_right_number_after_a_wrong_one_is_not_explained() -> None:
+    """With as many examples as a unit has gradients these imply an error, whatever they are."""
+    random = np.random.default_rng(9)
+    for _ in range(3):
+        layers = (
+            Dense(random.normal(size=(2, 5)), random.normal(size=5), Tanh()),
+            Dense(random.normal(size=(5, 2)), random.normal(size=2), Identity()),
+        )
+        case = Case(Network(layers), random.normal(size=(6, 2)), LossObjective(Mse(), random.normal(size=(6, 2))))
+        truth = {k: n for k, n in (numbers_of(case) or {}).items() if by_parameter(k)}
+        claimed = {k: np.array(n) for k, n in truth.items()}
+        for i in range(2):
+            claimed[layer_keys(i).by["bias"]][-1] += random.normal()
+        for d in verify(case, claims_of(as_printed(claimed, "%.6g"))).diagnoses:
+            (key,) = d.explains
+            assert d.entries and all(claimed[key][entry] != truth[key][entry] for entry in d.entries), d
+
+
+def test_the_second_error_of_two_classes_is_no_evidence_of_a_factor() -> None:
+    """It is minus the first one, however wrong that is."""
+    random, key = np.random.default_rng(8), layer_keys(0).by["bias"]
+    for _ in range(5):
+        layers = (Dense(random.normal(size=(3, 2)), random.normal(size=2), Softmax()),)
+        case = Case(Network(layers), random.normal(size=(4, 3)), LossObjective(CrossEntropy(), np.eye(2)[[0, 1, 1, 0]]))
+        wrong, numbers = random.normal(), numbers_of(case)
+        assert numbers is not None
+        for claimed, named in (([wrong, -wrong], False), (0.37 * np.asarray(numbers[key]), True)):
+            found = kinds(verify(case, claims_of({key: np.asarray(claimed)})))
+            assert ("constant_factor" in found) == named, found
 
 
 @pytest.mark.parametrize("form", ["%.2f", "%.2g"])
