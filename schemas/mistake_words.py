@@ -28,6 +28,16 @@ WHERE_ELSE = {
 """Where a mistake's `at` means something of its own."""
 
 CHOICES: dict[str, str | dict[str, str]] = {
+    "accumulator_not_reset.of": {
+        "passed_back": "it is the error that an input collects",
+        "preactivations": "it is a unit's preactivation, which starts from the bias",
+        "weighted_sums": "it is a unit's weighted sum, to which the bias is added afterwards",
+    },
+    "accumulator_not_reset.between": {
+        "examples": "it was not reset between examples",
+        "units": "it was not reset between units",
+    },
+    "activation_formula_wrong.formula": "the activation was taken to be {}",
     "adaptive_step_mixed_up.form": {
         "root_left_out": "the denominator has no square root: v + eps for sqrt(v) + eps",
         "square_left_out": "the average is that of |g|, not of g^2",
@@ -132,9 +142,22 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "inputs_too": "the inputs' gradient is made in the same way",
     },
     "finite_differences.step": "h is {}",
+    "flattened_in_other_order.of": {
+        "gradients": "these are the gradients of the weights",
+        "both": "these are the weights and their gradients",
+        "weights": "these are the weights, in the forward pass and on the way back",
+        "forward": "these are the weights in the forward pass",
+        "passed_back": "these are the weights on the way back",
+        "inputs": "these are the inputs",
+    },
+    "flattened_in_other_order.read": {
+        "columns": "rows were read as columns",
+        "rows": "columns were read as rows",
+    },
     "gradient_missing.of": {
         "weights and bias": "weights and bias have none",
         "weights": "the weights have none, and the bias has its own",
+        "everything": "nothing has one, from the derivative of the loss on",
     },
     "hyperparameters_forgotten.form": {
         "defaults": "the activation's defaults were taken",
@@ -150,6 +173,15 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "network": "the network's own inputs were taken",
         "layer before": "the inputs of the layer before were taken",
     },
+    "integers_in_place_of_decimals.of": {
+        "sums": "each partial sum of the weighted inputs was cut off",
+        "preactivations": "the preactivations were cut off",
+        "inputs": "the network's inputs were cut off",
+    },
+    "kept_of_last_example.shown": {
+        "no": "",
+        "yes": "the activations that are given are those of the last example too",
+    },
     "label_smoothing_mixed_up.form": {
         "left_out": "the targets were not smoothed",
         "other_classes": "what the target's class loses was shared among the other classes alone",
@@ -161,6 +193,18 @@ CHOICES: dict[str, str | dict[str, str]] = {
     },
     "learning_rate_off.times": "the step is {} times as long as it should be",
     "logarithm_base.base": "the base is {}",
+    "loop_one_short.over": {
+        "inputs": "an input is missing in a unit's sum",
+        "biases": "a unit has no bias",
+        "passed_back": "a unit is missing in the error that an input collects",
+        "gradients_of_inputs": "an input's weights have no gradient",
+        "gradients_of_units": "a unit's weights and bias have no gradient",
+        "bias_gradients": "a bias has no gradient",
+    },
+    "loop_one_short.left": {
+        "last": "the last one was left out",
+        "first": "the first one was left out",
+    },
     "mean_in_place_of_sum.over": {
         "batch": "the sum was divided by the number of examples",
         "elements": "the sum was divided by the number of all elements",
@@ -202,6 +246,14 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "before": "the mask was that of the layer before",
         "after": "the mask was that of the layer after",
     },
+    "rows_shared.rows": {
+        "inputs": "the rows belong to inputs",
+        "units": "the rows belong to units",
+    },
+    "rows_shared.form": {
+        "added": "everything was added to the one row",
+        "last": "the one row holds what was written last",
+    },
     "several_steps.form": {
         "each_example": "there was an update after each example",
         "two": "there were two updates of the whole batch",
@@ -227,6 +279,10 @@ CHOICES: dict[str, str | dict[str, str]] = {
     "sum_in_place_of_mean.over": {
         "all": "",
         "batch": "the division by the number of examples is missing, and the one by the outputs is there",
+    },
+    "steps_counted_per_parameter.of": {
+        "arrays": "the count goes on with every array",
+        "numbers": "the count goes on with every number",
     },
     "targets_shifted.to": {
         "next_class": "class k + 1 was taken for class k",
@@ -256,6 +312,8 @@ CHOICES: dict[str, str | dict[str, str]] = {
 
 REMEDIES = {
     "absolute_in_place_of_squared_error": "Square the error; the derivative of (y - t)^2 is 2 (y - t).",
+    "accumulator_not_reset": "Set the sum to 0, or to the bias, where the loop that it belongs to begins.",
+    "activation_formula_wrong": "Compare with the activation's formula in the catalog, sign and brackets too.",
     "activation_left_out": "Apply the activation to z before the next layer takes it.",
     "adaptive_step_mixed_up": "Compare your update with the optimizer's formula in the catalog, term by term.",
     "bias_added_wrongly": "Add the bias once to every row: z = x @ W + b.",
@@ -298,6 +356,7 @@ REMEDIES = {
     "epsilon_placement": "Divide by sqrt(v / (1 - beta2^t)) + eps: root first, then epsilon.",
     "example_left_out": "Let the loop go over all examples.",
     "finite_differences": "Use central differences with a step of about 1e-5, or the backward pass.",
+    "flattened_in_other_order": "Index as the matrix lies in memory: w[i * units + j] row by row.",
     "float32_in_place_of_float64": "Nothing is wrong in it; compute in float64 for more digits.",
     "frozen_updated": "Skip frozen parameters in the update.",
     "gradient_missing": "Compute the gradient of every layer: x.T @ dz for the weights, dz.sum(axis=0) for the bias.",
@@ -307,6 +366,8 @@ REMEDIES = {
     "hyperparameters_forgotten": "Give the function and its derivative the hyperparameters of the request.",
     "inputs_before_activation": "Multiply by what the layer takes, the activation a of the layer before.",
     "inputs_of_other_layer": "Multiply by what this layer takes: check the index into the list of activations.",
+    "integers_in_place_of_decimals": "Make the variable, or the sum's first value, a floating-point number: 0.0.",
+    "kept_of_last_example": "Keep each example's own activations until its backward pass.",
     "label_smoothing_mixed_up": "Smooth the targets as the request says, the same in the loss and in its derivative.",
     "labels_as_numbers": "Make labels one-hot first: np.eye(K)[labels].",
     "layer_order_reversed": "Turn the list of gradients round: the first layer comes first.",
@@ -314,6 +375,7 @@ REMEDIES = {
     "learning_rate_off": "Use the learning rate of the request.",
     "logarithm_base": "Use the natural logarithm, np.log.",
     "logarithm_left_out": "Take the logarithm of the probability.",
+    "loop_one_short": "Let the loop run over all indices, from 0 to the size less one.",
     "magnitudes_passed_back_through": "Keep the signs of the weights: dz @ W.T.",
     "mean_in_place_of_sum": "Leave the division out, or ask for a mean.",
     "momentum_mixed_up": "Compare your update with sgd's formula in the catalog, term by term.",
@@ -333,6 +395,7 @@ REMEDIES = {
     "relu_mask_of_other_layer": "Use this layer's own z: check the index into the list of preactivations.",
     "root_of_squared_error": "Leave the root out, or differentiate it too and ask for it.",
     "rows_in_place_of_elements": "Divide by the number of all elements, rows times outputs.",
+    "rows_shared": "Make a new row for each row of the matrix.",
     "sample_weights_left_out": "Multiply each example's loss and error by its weight.",
     "several_steps": "Add up the batch's gradients, and update once.",
     "sigmoid_derivative_in_combined_form": "y - t is the error by z already: leave the derivative out.",
@@ -343,6 +406,7 @@ REMEDIES = {
     "softmax_without_exponential": "Take the exponential of z first, and divide by its sum.",
     "squared_error_factor": "Use 2 (y - t) for the square, y - t for half of it.",
     "squared_in_place_of_cross_entropy": "Use the cross-entropy of the request and its derivative.",
+    "steps_counted_per_parameter": "Count one step for each update of the network.",
     "sum_in_place_of_mean": "Divide by the number that the reduction says, once.",
     "targets_broadcast": "Give targets the outputs' shape, [N, 1].",
     "targets_shifted": "Pair each row with its own targets; count classes from 0.",

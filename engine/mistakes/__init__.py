@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from engine.mistakes.activation import (
+    ActivationFormulaWrong,
     ActivationLeftOut,
     DerivativeAtActivation,
     DerivativeFormulaTakesPreactivation,
@@ -20,7 +21,12 @@ from engine.mistakes.activation import (
     SoftmaxOverBatch,
     SoftmaxWithoutExponential,
 )
-from engine.mistakes.adaptive import AdaptiveStepMixedUp, BiasCorrectionLeftOut, EpsilonPlacement
+from engine.mistakes.adaptive import (
+    AdaptiveStepMixedUp,
+    BiasCorrectionLeftOut,
+    EpsilonPlacement,
+    StepsCountedPerParameter,
+)
 from engine.mistakes.backward import (
     DiagonalWeightsOnly,
     LayerOrderReversed,
@@ -46,6 +52,14 @@ from engine.mistakes.derivative import (
 )
 from engine.mistakes.dropout import DropoutScale
 from engine.mistakes.factor import ConstantFactor
+from engine.mistakes.loops import (
+    AccumulatorNotReset,
+    FlattenedInOtherOrder,
+    IntegersInPlaceOfDecimals,
+    KeptOfLastExample,
+    LoopOneShort,
+    RowsShared,
+)
 from engine.mistakes.loss import (
     BinaryInPlaceOfCategorical,
     BinaryTermSign,
@@ -120,6 +134,9 @@ Alteration = (
     | MeanInPlaceOfSum
     | SquaredErrorFactor
     | SignFlipped
+    | NotUpdated
+    | BiasGradientMissing
+    | GradientMissing
     | DividedByBatchTwice
     | ElementsInPlaceOfRows
     | RowsInPlaceOfElements
@@ -140,7 +157,6 @@ Alteration = (
     | WeightsTransposed
     | DiagonalWeightsOnly
     | PassedBackThroughUpdatedWeights
-    | BiasGradientMissing
     | BiasGradientNotSummed
     | BiasGradientAveraged
     | WeightGradientAveraged
@@ -166,7 +182,6 @@ Alteration = (
     | GradientsAfterClipping
     | PlusInPlaceOfMinus
     | LearningRateMissing
-    | NotUpdated
     | MomentumMixedUp
     | BiasCorrectionLeftOut
     | EpsilonPlacement
@@ -195,7 +210,6 @@ Alteration = (
     | OtherActivation
     | DividedByBatchInEveryLayer
     | BiasGradientOverUnits
-    | GradientMissing
     | WeightsOfOtherLayer
     | InputsOfOtherLayer
     | ComputedAfterUpdate
@@ -203,6 +217,14 @@ Alteration = (
     | LabelsAsNumbers
     | MagnitudesPassedBackThrough
     | WeightGradientOfMeans
+    | ActivationFormulaWrong
+    | FlattenedInOtherOrder
+    | LoopOneShort
+    | RowsShared
+    | AccumulatorNotReset
+    | IntegersInPlaceOfDecimals
+    | KeptOfLastExample
+    | StepsCountedPerParameter
 )
 """The mistakes that change the computation, those more often made first."""
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from engine.activations import sigmoid
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.probability_losses import CrossEntropy
 from engine.row_activations import Softmax
@@ -338,6 +339,52 @@ class ActivationLeftOut:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         return replace(c, activations=in_layers(self.layer, lambda n, i: n.z[i].copy(), c.activations))
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationFormulaWrong:
+    """A wrong formula of sigmoid, tanh or softmax: sigmoid without its minus or without its brackets, tanh without its
+    2, or softmax written over its own preactivations.
+
+    The last one divides by a sum in which the numbers before are probabilities already.
+
+    Source: Kernighan and Ritchie 1988, The C Programming Language, table 2-1, precedence of operators.
+    """
+
+    kind: Literal["activation_formula_wrong"] = "activation_formula_wrong"
+    formula: Literal["1 / (1 + e^z)", "1 / 1 + e^-z", "(e^z - 1) / (e^z + 1)", "softmax in place"] = "1 / (1 + e^z)"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Wrong formula of an activation", r"\frac{1}{1 + e^z} \text{ for } \frac{1}{1 + e^{-z}}")
+
+    def applies(self, case: Case) -> bool:
+        return self._kind in _kinds(case, self.layer)
+
+    @property
+    def _kind(self) -> str:
+        return {"s": "softmax", "(": "tanh"}.get(self.formula[0], "sigmoid")
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.activations
+
+        def stage(n: Numbers, i: int) -> Array:
+            return self._value(n.z[i]) if n.layer(i).activation.kind == self._kind else before(n, i)
+
+        return replace(c, activations=in_layers(self.layer, stage, before))
+
+    def _value(self, z: Array) -> Array:
+        match self.formula:
+            case "1 / (1 + e^z)":
+                return sigmoid(-z)
+            case "1 / 1 + e^-z":
+                return 1 + np.exp(-z)
+            case "(e^z - 1) / (e^z + 1)":
+                return np.tanh(z / 2)
+        powers, a = np.exp(z), np.empty_like(z)
+        before, rest = np.zeros(len(z), z.dtype), powers[:, ::-1].cumsum(axis=1)[:, ::-1]
+        for j in range(z.shape[1]):
+            a[:, j] = powers[:, j] / (before + rest[:, j])
+            before += np.exp(a[:, j])
+        return a
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from engine.adam_optimizers import Adam, Adamax, AdamW, NAdam, RAdam
 from engine.descent import State
-from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.computation import Case, Computation, Numbers, trained
 from engine.optimizers import Adagrad, Lion, RmsProp
 from engine.rules import About, Array
 
@@ -227,3 +228,42 @@ def _with_keras_defaults(case: Case) -> Any:
 def _steps(case: Case) -> int:
     """How many steps were made before this one."""
     return min(int(state["step"]) for layer in case.state for state in layer.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StepsCountedPerParameter:
+    """Adam's count of steps, which the bias correction goes by, goes on with every array, or every number, of a step.
+
+    The function that updates one of them has `t += 1` in it. They are counted in the order of the answer, layer by
+    layer, weights before bias.
+
+    Source: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1.
+    """
+
+    kind: Literal["steps_counted_per_parameter"] = "steps_counted_per_parameter"
+    of: Literal["arrays", "numbers"] = "arrays"
+    about: ClassVar = About("Steps counted per parameter", r"\frac{m}{1 - \beta_1^{t + k}} \text{ for } "
+                            r"\frac{m}{1 - \beta_1^t}")  # fmt: skip
+
+    def applies(self, case: Case) -> bool:
+        return isinstance(case.optimizer, Adam | AdamW) and sum(self._counts(case).values()) > 1
+
+    def _counts(self, case: Case) -> dict[tuple[int, str], int]:
+        """How far each parameter moves the count on."""
+        return {(i, n): case.layers[i].parameters[n].size if self.of == "numbers" else 1 for i, n in trained(case)}
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        counts = self._counts(case)
+        before = dict(zip(counts, [0, *accumulate(counts.values())], strict=False))
+
+        def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+            rule, state = n.computation.optimizer, n.case.state[i][name]
+            assert isinstance(rule, Adam | AdamW)
+            g, w = _decayed(rule, gradient, n.layer(i).parameters[name])
+            count = np.arange(gradient.size).reshape(gradient.shape) if self.of == "numbers" else 0
+            t = state["step"] * sum(counts.values()) + before[i, name] + 1 + count
+            m, v = _moments(rule, g, g * g, state)
+            first, second = (1 - beta**t for beta in rule.betas)
+            return w - rule.learning_rate * (m / first) / (np.sqrt(v / second) + rule.eps)
+
+        return replace(c, updated=updated)

@@ -24,6 +24,7 @@ FORMULAS = {
     "a (1 - a)": ("tanh",),
     "1 + a^2": ("tanh",),
     "a / z": ("gelu", "silu"),
+    "a * 1 - a": ("sigmoid",),
 }
 """The wrong formulas of a derivative, and the activations for which they are written."""
 
@@ -31,8 +32,8 @@ FORMULAS = {
 @dataclass(frozen=True, slots=True)
 class DerivativeFormulaWrong:
     """A wrong formula of sigmoid's derivative, a (1 - a), or of tanh's, 1 - a^2: half of it, another sign, no square,
-    or that of the other one; or relu itself, a, for its derivative, which is 1 or 0; or of gelu's and silu's, which are
-    z times a function, that function alone: a / z.
+    no brackets, or that of the other one; or relu itself, a, for its derivative, which is 1 or 0; or of gelu's and
+    silu's, which are z times a function, that function alone: a / z.
 
     Both are called sigmoid in places, and both formulas are short enough to be written from memory. A product has a
     derivative of two terms.
@@ -41,7 +42,7 @@ class DerivativeFormulaWrong:
     """
 
     kind: Literal["derivative_formula_wrong"] = "derivative_formula_wrong"
-    formula: Literal["a", "1 - a", "a (1 + a)", "1 - a^2", "a (1 - a)", "1 + a^2", "a / z"] = "1 - a"
+    formula: Literal["a", "1 - a", "a (1 + a)", "1 - a^2", "a (1 - a)", "1 + a^2", "a * 1 - a", "a / z"] = "1 - a"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Wrong formula of a derivative", r"1 - a \text{ for } a (1 - a) \text{ or } 1 - a^2")
 
@@ -72,6 +73,8 @@ class DerivativeFormulaWrong:
                 return 1 - a * a
             case "a (1 - a)":
                 return a * (1 - a)
+            case "a * 1 - a":
+                return np.zeros_like(a)
         return 1 + a * a
 
 

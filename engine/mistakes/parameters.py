@@ -203,7 +203,8 @@ class BiasGradientOverUnits:
 
 @dataclass(frozen=True, slots=True)
 class GradientMissing:
-    """The gradients of a layer's weights and bias, or of the weights alone, are 0: it is not trained.
+    """The gradients of a layer's weights and bias, or of the weights alone, are 0: it is not trained; or everything is,
+    from the loss's derivative on.
 
     In C, C++ and Java `1 / n` of integers is 0; in a framework the layer is frozen, or the graph is cut before it.
 
@@ -211,14 +212,19 @@ class GradientMissing:
     """
 
     kind: Literal["gradient_missing"] = "gradient_missing"
-    of: Literal["weights and bias", "weights"] = "weights and bias"
+    of: Literal["weights and bias", "weights", "everything"] = "weights and bias"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Gradient missing", r"0 \text{ for } \frac{\partial L}{\partial W}")
 
     def applies(self, case: Case) -> bool:
+        if self.of == "everything":
+            return self.layer is None
         return self.of == "weights" or _has_bias(case, self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
+        if self.of == "everything":
+            scales = c.scales
+            return replace(c, scales=lambda n: 0 * scales(n))
         c = replace(c, by_weights=in_layers(self.layer, lambda n, i: np.zeros_like(n.layer(i).weights), c.by_weights))
         if self.of == "weights":
             return c

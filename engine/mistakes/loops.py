@@ -1,0 +1,301 @@
+"""Mistakes of loops and arrays that are written by hand: where they end, what they reset, how they lie in memory."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from engine.mistakes.activation import LAYER, in_layers
+from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys
+from engine.rules import About, Array, hyper
+
+MOST_SUMS = 10**8
+"""The most multiplications of a pass whose partial sums are cut one by one, which takes much longer than a product."""
+
+
+def _sums(n: Numbers, i: int, inputs: Array, weights: Array) -> Array:
+    """A layer's preactivations from other inputs or weights."""
+    z: Array = inputs @ weights
+    bias = n.layer(i).bias
+    return z if bias is None else z + bias
+
+
+def _with_inputs(c: Computation, other: Array) -> Computation:
+    """The computation with other inputs of the network."""
+    return replace(
+        c,
+        preactivations=in_layers(0, lambda n, i: _sums(n, i, other, n.layer(i).weights), c.preactivations),
+        by_weights=in_layers(0, lambda n, i: other.T @ n.by_z[i], c.by_weights),
+    )
+
+
+def _by_columns(array: Array) -> Array:
+    """The numbers in the order of the rows, put into the columns one after the other."""
+    return array.reshape(array.shape[::-1]).T
+
+
+def _by_rows(array: Array) -> Array:
+    """The numbers in the order of the columns, put into the rows one after the other."""
+    return array.T.reshape(array.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class FlattenedInOtherOrder:
+    """A matrix that lies in memory row after row, read column after column (columns), or the other way round (rows).
+
+    C, Rust's vectors of vectors and NumPy write rows, Fortran, MATLAB, R, Julia and Eigen columns; or the index is
+    `j * inputs + i` where it is `i * units + j`. The shape is right and most numbers are in the wrong place. `of` says
+    what: the gradients of the weights, or the weights, in the forward pass, on the way back or in both (weights); both
+    weights and gradients, by a program that is at one with itself; or the inputs.
+
+    Source: numpy.reshape, its order.
+    """
+
+    kind: Literal["flattened_in_other_order"] = "flattened_in_other_order"
+    of: Literal["gradients", "both", "weights", "forward", "passed_back", "inputs"] = "gradients"
+    read: Literal["columns", "rows"] = "columns"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Matrix flattened in the other order", r"w_{j \cdot d + i} \text{ for } w_{i \cdot u + j}")
+
+    def applies(self, case: Case) -> bool:
+        if self.of == "inputs":
+            return self.layer is None and min(case.inputs.shape) > 1
+        # Those of a square one are those of the transpose, which is another mistake.
+        shapes = [layer.weights.shape for layer in case.layers_of(self.layer)]
+        return any(min(shape) > 1 and shape[0] != shape[1] for shape in shapes)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        read, written = (_by_columns, _by_rows) if self.read == "columns" else (_by_rows, _by_columns)
+        if self.of == "inputs":
+            return _with_inputs(c, read(case.inputs))
+        layer, by_weights, turned = self.layer, c.by_weights, written if self.of == "both" else read
+
+        def forward(n: Numbers, i: int) -> Array:
+            return _sums(n, i, n.x(i), read(n.layer(i).weights))
+
+        def back(n: Numbers, i: int) -> Array:
+            error: Array = n.by_z[i] @ read(n.layer(i).weights).T
+            return error
+
+        if self.of in ("both", "weights", "forward"):
+            c = replace(c, preactivations=in_layers(layer, forward, c.preactivations))
+        if self.of in ("both", "weights", "passed_back"):
+            c = replace(c, passed_back=in_layers(layer, back, c.passed_back))
+        if self.of in ("both", "gradients"):
+            c = replace(c, by_weights=in_layers(layer, lambda n, i: turned(by_weights(n, i)), by_weights))
+        return c
+
+
+@dataclass(frozen=True, slots=True)
+class LoopOneShort:
+    """A loop that ends one short, or begins at 1: the last, or first, item is left out.
+
+    `over` says which loop: the inputs of a layer's sum, its biases, the units that an input collects its error from,
+    the inputs or the units whose gradients are computed, or the biases whose gradients are. What is left out of a
+    gradient is 0.
+
+    Source: Dijkstra 1982, EWD831, why numbering should start at zero.
+    """
+
+    kind: Literal["loop_one_short"] = "loop_one_short"
+    over: Literal["inputs", "biases", "passed_back", "gradients_of_inputs", "gradients_of_units", "bias_gradients"] = (
+        "inputs"
+    )
+    left: Literal["last", "first"] = "last"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About(
+        "Loop one short", r"\sum_{i = 1}^{d - 1} x_i w_{i j} \text{ for } \sum_{i = 1}^{d} x_i w_{i j}"
+    )
+
+    def applies(self, case: Case) -> bool:
+        layers = case.layers_of(self.layer)
+        if "bias" in self.over:
+            return any(layer.bias is not None and len(layer.bias) > 1 for layer in layers)
+        axis = 0 if self.over in ("inputs", "gradients_of_inputs") else 1
+        return any(layer.weights.shape[axis] > 1 for layer in layers)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        def without(array: Array, axis: int) -> Array:
+            kept = array.copy()
+            kept[(slice(None),) * axis + (-1 if self.left == "last" else 0,)] = 0
+            return kept
+
+        layer, before, by_weights, by_bias = self.layer, c.preactivations, c.by_weights, c.by_bias
+
+        def sums(n: Numbers, i: int) -> Array:
+            x, w, b = n.x(i), n.layer(i).weights, n.layer(i).bias
+            z = before(n, i)
+            if self.over == "inputs":
+                return z - (x - without(x, 1)) @ w
+            return z if b is None else z - (b - without(b, 0))
+
+        def back(n: Numbers, i: int) -> Array:
+            return n.layer(i).input_gradients(without(n.by_z[i], 1))
+
+        if self.over in ("inputs", "biases"):
+            return replace(c, preactivations=in_layers(layer, sums, before))
+        if self.over == "passed_back":
+            return replace(c, passed_back=in_layers(layer, back, c.passed_back))
+        if self.over != "bias_gradients":
+            axis = 0 if self.over == "gradients_of_inputs" else 1
+            c = replace(c, by_weights=in_layers(layer, lambda n, i: without(by_weights(n, i), axis), by_weights))
+        if self.over != "gradients_of_inputs":
+            c = replace(c, by_bias=in_layers(layer, lambda n, i: without(by_bias(n, i), 0), by_bias))
+        return c
+
+
+@dataclass(frozen=True, slots=True)
+class RowsShared:
+    """All rows of the weights' gradient are one and the same row, to which everything is added; or which holds what was
+    written last.
+
+    `[[0] * n] * m` in Python, `Arrays.fill(rows, new double[n])` in Java and a copied pointer make one row with many
+    names. `rows` says whether a row belongs to an input or, in the layout `units_by_inputs`, to a unit.
+
+    Source: the Python FAQ, how to create a multidimensional list.
+    """
+
+    kind: Literal["rows_shared"] = "rows_shared"
+    rows: Literal["inputs", "units"] = "inputs"
+    form: Literal["added", "last"] = "added"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("One row for all rows", r"\sum_k \frac{\partial L}{\partial w_{k j}} \text{ for } "
+                            r"\frac{\partial L}{\partial w_{i j}}")  # fmt: skip
+
+    def applies(self, case: Case) -> bool:
+        return any(layer.weights.shape[self._axis] > 1 for layer in case.layers_of(self.layer))
+
+    @property
+    def _axis(self) -> int:
+        return 0 if self.rows == "inputs" else 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before, axis = c.by_weights, self._axis
+
+        def stage(n: Numbers, i: int) -> Array:
+            gradient = before(n, i)
+            row = gradient.sum(axis, keepdims=True) if self.form == "added" else np.take(gradient, [-1], axis)
+            return np.broadcast_to(row, gradient.shape).copy()
+
+        return replace(c, by_weights=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOfLastExample:
+    """The backward pass of every example with the activations of the last one: one buffer was kept for all of them.
+
+    The forward pass of the whole batch comes first, and each example writes into the same array, or adds the same
+    array to a list. `shown` says whether the activations that are given are those of the last example too.
+
+    Source: the Python FAQ, how to create a multidimensional list.
+    """
+
+    kind: Literal["kept_of_last_example"] = "kept_of_last_example"
+    shown: Literal["no", "yes"] = "no"
+    about: ClassVar = About("Activations of the last example kept", r"a_N \text{ for } a_n")
+
+    def applies(self, case: Case) -> bool:
+        return case.batch > 1 and case.depth > 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        by_weights, by_preactivations, written, activations = (
+            c.by_weights,
+            c.by_preactivations,
+            c.written,
+            c.activations,
+        )
+
+        def last(array: Array) -> Array:
+            return np.broadcast_to(array[-1:], array.shape)
+
+        def weights(n: Numbers, i: int) -> Array:
+            gradient: Array = last(n.a[i - 1]).T @ n.by_z[i]
+            return by_weights(n, 0) if i == 0 else gradient
+
+        def errors(n: Numbers, i: int) -> Array:
+            if i == n.last:
+                return by_preactivations(n, i)
+            return n.layer(i).activation.backward(n.by_a[i], last(n.z[i]), last(n.a[i]))
+
+        def shown(answer: dict[Key, Any]) -> dict[Key, Any]:
+            answer = dict(answer) if written is None else written(answer)
+            keys = [layer_keys(i).activations for i in range(case.depth - 1)]
+            return answer | {key: last(answer[key]) for key in keys if key in answer}
+
+        c = replace(c, by_weights=weights, by_preactivations=errors)
+        # Another function, if it gives the same: the right one's numbers are not computed again, and not given either.
+        return c if self.shown == "no" else replace(c, activations=lambda n, i: activations(n, i), written=shown)
+
+
+@dataclass(frozen=True, slots=True)
+class AccumulatorNotReset:
+    """A sum that is not set to 0 before the next one begins: each has those before it in it.
+
+    `of` says which: a unit's preactivation, its bias included, or without it, or the error that an input collects;
+    `between` whether the variable is to be reset for each unit (or input), or for each example.
+
+    Source: none needed; the variable is declared outside of the loop.
+    """
+
+    kind: Literal["accumulator_not_reset"] = "accumulator_not_reset"
+    of: Literal["passed_back", "preactivations", "weighted_sums"] = "passed_back"
+    between: Literal["examples", "units"] = "examples"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Accumulator not reset", r"\sum_{m \le n} \delta_m W^\top \text{ for } \delta_n W^\top")
+
+    def applies(self, case: Case) -> bool:
+        if self.between == "examples":
+            return case.batch > 1
+        axis = 0 if self.of == "passed_back" else 1
+        return any(layer.weights.shape[axis] > 1 for layer in case.layers_of(self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        axis, forwards, back = 0 if self.between == "examples" else 1, c.preactivations, c.passed_back
+        if self.of == "passed_back":
+            return replace(c, passed_back=in_layers(self.layer, lambda n, i: back(n, i).cumsum(axis), back))
+
+        def sums(n: Numbers, i: int) -> Array:
+            bias, z = n.layer(i).bias, forwards(n, i)
+            if bias is None or self.of == "preactivations":
+                return z.cumsum(axis)
+            total: Array = (z - bias).cumsum(axis) + bias
+            return total
+
+        return replace(c, preactivations=in_layers(self.layer, sums, forwards))
+
+
+@dataclass(frozen=True, slots=True)
+class IntegersInPlaceOfDecimals:
+    """Decimals cut off, because a variable or a sum holds integers.
+
+    `std::accumulate(first, last, 0)` and `inner_product` of C++ add up in an int, since their last argument is one;
+    `pixel / 255` of integers is 0. `of` says where: each partial sum of the weighted inputs (sums), the
+    preactivations, or the inputs of the network.
+
+    Source: ISO C++, std::accumulate; ISO C 6.3.1.4.
+    """
+
+    kind: Literal["integers_in_place_of_decimals"] = "integers_in_place_of_decimals"
+    of: Literal["sums", "preactivations", "inputs"] = "sums"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Integers in place of decimals", r"\lfloor z \rfloor \text{ for } z")
+
+    def applies(self, case: Case) -> bool:
+        if self.of == "sums":
+            return case.work <= MOST_SUMS
+        return self.of != "inputs" or self.layer is None
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        if self.of == "inputs":
+            return _with_inputs(c, np.trunc(case.inputs))
+        before = c.preactivations
+
+        def sums(n: Numbers, i: int) -> Array:
+            if self.of == "preactivations":
+                return np.trunc(before(n, i))
+            layer, total = n.layer(i), np.zeros((n.case.batch, n.layer(i).weights.shape[1]), n.case.inputs.dtype)
+            for x, row in zip(n.x(i).T, layer.weights, strict=True):
+                total = np.trunc(total + np.outer(x, row))
+            return total if layer.bias is None else total + layer.bias
+
+        return replace(c, preactivations=in_layers(self.layer, sums, before))
