@@ -233,6 +233,8 @@ def compare(
         message = "These are the right numbers with fewer than three digits, which are too few to tell."
     elif wrong.any() and (claimed.any() or not claimed.ndim) and np.array_equal(claimed, np.trunc(right)):
         message = "These are the right numbers without their decimals, as integers are."
+    elif (wrong & _unset(claimed)).any() and not _unset(right).any():
+        message = "A number so large, or so close to 0, is mostly what memory held that was never set."
     elif not wrong.any() and 0 < float(np.abs(right).max(initial=0)) < absolute and relative_error.max() > relative:
         message = (
             "These numbers are smaller than absolute_tolerance, so that any would match; lower it to compare them."
@@ -247,6 +249,12 @@ def compare(
         rounding,
         message,
     )
+
+
+def _unset(numbers: Array) -> Array:
+    """Which numbers are as far from 1 as those that other bytes make when they are read as float64."""
+    sizes = np.abs(numbers)
+    return np.array((sizes > 1e30) | ((sizes < 1e-300) & (sizes > 0)))
 
 
 def _near_float32(claim: Claim, right: Array, single: Array) -> Array:

@@ -121,3 +121,12 @@ def test_zeros_match_what_rounds_to_zero_only_among_rounded_numbers() -> None:
 def test_an_integer_in_place_of_a_number_is_told(claimed: float, right: float, told: bool) -> None:
     found = compare(Claim(("loss",), np.array(claimed)), right, 1e-6, 1e-9)
     assert not found.matches and ("without their decimals" in (found.message or "")) == told
+
+
+@pytest.mark.parametrize(
+    ("claimed", "right", "told"),
+    [(6.9e-310, 0.1, True), (-6.3e66, 0.1, True), (6.3e66, 5e66, False), (5.0, 0.1, False)],
+)
+def test_a_number_from_memory_that_was_not_set_is_told(claimed: float, right: float, told: bool) -> None:
+    found = compare(Claim(("outputs",), np.array([[0.25, claimed]])), np.array([[0.25, right]]), 1e-6, 1e-9)
+    assert not found.matches and ("never set" in (found.message or "")) == told
