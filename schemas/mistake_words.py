@@ -399,7 +399,7 @@ REMEDIES = {
     "sample_weights_left_out": "Multiply each example's loss and error by its weight.",
     "several_steps": "Add up the batch's gradients, and update once.",
     "sigmoid_derivative_in_combined_form": "y - t is the error by z already: leave the derivative out.",
-    "sign_flipped": "Use y - t, and subtract the step.",
+    "sign_flipped": "Look for a minus that is lost, or there twice: the error is y - t, and the step is subtracted.",
     "softmax_derivative_twice": "p - t is the error by z already: leave softmax's derivative out.",
     "softmax_jacobian_diagonal_only": "Use the whole Jacobian, a * (g - (g * a).sum(axis=1, keepdims=True)), or p - t.",
     "softmax_over_batch": "Sum over each row's outputs: axis=1, keepdims=True.",

@@ -141,8 +141,8 @@ class DerivativeLeftOut:
     """The activation's derivative left out: dL/dz = dL/da.
 
     A layer's error is passed on as it came; or the derivative is multiplied only on the way to the parameters, or only
-    on the way back (`at`). At the last layer it is the mistake of taking the combined form's freedom from the
-    derivative to a loss that has none.
+    on the way back (`at`). Softmax with cross-entropy needs no derivative at the last layer, since it has cancelled;
+    other losses and other layers do.
 
     Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 5.
     """
