@@ -54,7 +54,7 @@ class Logged(Server):
 @pytest.fixture
 def alone() -> Iterator[tuple[Logged, httpx.Client]]:
     server = Logged(CHAINRULE_LOG_FORMAT="json")
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         yield server, client
     if server.process.poll() is None:
         server.stop()
@@ -195,7 +195,7 @@ def test_several_workers_and_one_that_is_killed() -> None:
     server = Server(CHAINRULE_WORKERS="3")
 
     def seen() -> dict[tuple[str, ...], float]:
-        with httpx.Client(base_url=server.url) as client:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
             return samples(client)
 
     until(lambda: seen()["chainrule_processes", "worker"] == 3)
@@ -350,7 +350,7 @@ def test_a_reader_that_stalls_costs_lines_not_answers() -> None:
             answered = b""
             while answered.count(b'"alive"') < 50:
                 answered += line.recv(1 << 16)
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         seen = samples(client)
         assert seen["chainrule_requests_total", "/livez", "200"] == many
         dropped = seen["chainrule_log_lines_dropped_total",]

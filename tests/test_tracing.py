@@ -65,7 +65,7 @@ def test_spans_reach_the_collector(collector: Collector) -> None:
     server = Server(
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_METRICS_EXPORTER="none", CHAINRULE_LOG_FORMAT="json"
     )
-    with httpx.Client(base_url=server.url, headers=HEADERS) as client:
+    with httpx.Client(base_url=server.url, headers=HEADERS, timeout=60) as client:
         answer = client.post("/v1/step", json=EXAMPLES["textbook"]["request"])
         client.post("/v1/step", content=b"{")
         client.get("/v1/examples/textbook")
