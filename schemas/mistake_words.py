@@ -89,6 +89,11 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "other_kind": "each number was limited where the norm should be, or the norm where each number should be",
         "root_left_out": "the square of the norm was taken for the norm",
     },
+    "clipping_not_asked_for.by": {
+        "norm": "the norm of all gradients was limited",
+        "value": "each number was limited",
+    },
+    "clipping_not_asked_for.limit": "the limit is {}",
     "clipping_per_layer.per": {
         "layer": "each layer was clipped by its own norm",
         "parameter": "each array was clipped by its own norm",
@@ -330,6 +335,7 @@ REMEDIES = {
     "categorical_in_place_of_binary": "Add the term (1 - t) log(1 - y).",
     "clipping_left_out": "Give the update the clipped gradients.",
     "clipping_mixed_up": "Clip as the request says: by the norm of all gradients together, or number by number.",
+    "clipping_not_asked_for": "Leave the clipping out, or say it in the request, as gradient_clipping.",
     "clipping_per_layer": "Take one norm of all gradients together, and scale all of them by the same factor.",
     "combined_form_assumed": "Multiply the derivative of the loss by that of the last activation.",
     "computed_after_update": "Keep the loss from before the update.",

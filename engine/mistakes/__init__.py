@@ -38,6 +38,7 @@ from engine.mistakes.backward import (
 from engine.mistakes.clipping import (
     ClippingLeftOut,
     ClippingMixedUp,
+    ClippingNotAskedFor,
     ClippingPerLayer,
     GradientsAfterClipping,
 )
@@ -231,7 +232,7 @@ Alteration = (
 Slip = EntrySign | DecimalPointMoved | DigitsTransposed | DigitWrong | EntryCopied
 """The mistakes of single numbers."""
 
-Fitted = ConstantFactor | WeightDecayNotAskedFor | DropoutScale | FiniteDifferences
+Fitted = ConstantFactor | WeightDecayNotAskedFor | DropoutScale | ClippingNotAskedFor | FiniteDifferences
 """The mistakes that are only tried where no other one explains everything."""
 
 Mistake = Alteration | Fitted | Float32InPlaceOfFloat64 | WrongFromHere | Slip

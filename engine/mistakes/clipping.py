@@ -1,11 +1,15 @@
 """Mistakes in the clipping of gradients."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from engine.clipping import ClipByNorm, ClipByValue, norm
 from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys, trained
 from engine.rules import About, Array
+
+By = Literal["norm", "value"]
+Limit = Literal["1", "5", "0.5", "0.1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,33 @@ class ClippingMixedUp:
             return [next(weights) if name == "weights" else g for name, g in zip(names, gradients, strict=True)]
 
         return replace(c, clipped=clipped)
+
+
+@dataclass(frozen=True, slots=True)
+class ClippingNotAskedFor:
+    """Gradients clipped before the update, where the request does not clip them.
+
+    It stands in the training loop, with one of the usual limits. `by` says whether the norm of all gradients is limited
+    or each number.
+
+    Source: Pascanu et al. 2012, arXiv:1211.5063; torch.nn.utils.clip_grad_norm_ and clip_grad_value_.
+    """
+
+    kind: Literal["clipping_not_asked_for"] = "clipping_not_asked_for"
+    by: By = "norm"
+    limit: Limit = "1"
+    about: ClassVar = About("Clipping not asked for", r"g \min(1, c / \lVert g \rVert) \text{ for } g")
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        limit = float(self.limit)
+        rule: Any = ClipByNorm(max_norm=limit) if self.by == "norm" else ClipByValue(max_value=limit)
+        return replace(c, clipped=lambda n, gradients: rule.clip(gradients, norm(gradients)))
+
+
+def clippings(case: Case) -> Iterator[ClippingNotAskedFor]:
+    """The clippings to try where there is none."""
+    if case.clipping is None and case.optimizer is not None:
+        yield from (ClippingNotAskedFor(by=by, limit=limit) for by in get_args(By) for limit in get_args(Limit))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, variants
 from engine.mistakes.activation import SOFTMAXES
+from engine.mistakes.clipping import clippings
 from engine.mistakes.computation import GRADIENT_NORM, OUTPUTS, Case, Computation, Key, forward_numbers, right, run
 from engine.mistakes.decay import DECAYING, Decay, Decaying, WeightDecayNotAskedFor, strength
 from engine.mistakes.dropout import scales
@@ -221,7 +222,7 @@ class Search:
     def singles(self) -> list[Diagnosis]:
         tried = [self.attempt((m,)) for m in self.candidates]
         found = [d for d in tried if d is not None and self.is_no_chance(d.explains)]
-        for fitted in (self.factor, self.decay, self.dropout, self.differences):
+        for fitted in (self.factor, self.decay, self.usual, self.differences):
             if not any(len(d.explains) == len(self.wrong) for d in found) and (d := fitted()) is not None:
                 found.append(d)
         return best(self, found)
@@ -338,10 +339,10 @@ class Search:
         except FAILURES:
             return None
 
-    def dropout(self) -> Diagnosis | None:
-        """A scale of dropout."""
+    def usual(self) -> Diagnosis | None:
+        """A scale of dropout, or a clipping, with one of the usual numbers."""
         layers = sorted({i for key in self.first.values() for i in self.window(key)})
-        tried = [self.attempt((m,)) for m in scales(self.case, layers)]
+        tried = [self.attempt((m,)) for m in (*scales(self.case, layers), *clippings(self.case))]
         found = [d for d in tried if d is not None and self.is_no_chance(d.explains)]
         return max(found, key=lambda d: len(d.explains), default=None)
 

@@ -1,4 +1,4 @@
-"""Weight decay and scales of dropout that nobody asked for, planted into random steps, are found."""
+"""Weight decay, scales of dropout and clippings that nobody asked for, planted into random steps, are found."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.mistakes.clipping import clippings
 from engine.mistakes.computation import layer_keys
 from engine.mistakes.decay import WeightDecayNotAskedFor
 from engine.mistakes.dropout import scales
@@ -68,6 +69,30 @@ def test_a_scale_of_dropout_is_found() -> None:
         left.discard(planted)
         found += 1
     assert not left
+
+
+@pytest.mark.parametrize("by", ["norm", "value"])
+def test_a_clipping_that_was_not_asked_for_is_found(by: Any) -> None:
+    random, found = np.random.default_rng(34), 0
+    while found < PLANTED // 2:
+        case = replace(random_case(random), clipping=None)
+        options = [m for m in clippings(case) if m.by == by]
+        if not options:
+            continue
+        planted = options[random.integers(len(options))]
+        truth, numbers = numbers_of(case), numbers_of(case, planted)
+        if truth is None or numbers is None:
+            continue
+        wrong = differing(numbers, truth, 1e-4)
+        if not wrong:
+            continue
+        first = verify(case, claims_of(numbers)).diagnoses[0]
+        (mistake,) = first.mistakes
+        if mistake != planted:  # by the norm it is a step that is shorter by a factor
+            others = numbers_of(case, mistake)
+            assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
+        assert set(wrong) <= set(first.explains)
+        found += mistake == planted or by == "norm"
 
 
 def test_weights_that_are_off_in_another_direction_have_not_decayed() -> None:
