@@ -56,7 +56,7 @@ def test_one_class_and_its_place_in_the_union(tmp_path: Path) -> None:
     text = file.read_text()
     assert text.count("\nActivation = (\n    ") == 1
     file.write_text(text.replace("\nActivation = (\n    ", CLASS))
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     run = [sys.executable, "-c", SCRIPT]
     seen = json.loads(subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, check=True).stdout)
     assert seen == {"catalog": True, "openapi": True, "output": 0.5}
