@@ -51,13 +51,17 @@ class Logged(Server):
         return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.fixture
-def alone() -> Iterator[tuple[Logged, httpx.Client]]:
+def logged() -> Iterator[tuple[Logged, httpx.Client]]:
     server = Logged(CHAINRULE_LOG_FORMAT="json")
     with httpx.Client(base_url=server.url, timeout=60) as client:
         yield server, client
     if server.process.poll() is None:
         server.stop()
+
+
+alone = pytest.fixture(logged, name="alone")
+shared = pytest.fixture(logged, scope="module", name="shared")
+"""One for tests that each count what no other one does; none of them trains."""
 
 
 def test_a_request_is_counted_by_route_and_status(alone: tuple[Logged, httpx.Client], textbook: dict[str, Any]) -> None:
@@ -178,8 +182,8 @@ def test_computations_and_runs_are_counted(alone: tuple[Logged, httpx.Client], t
     assert seen["chainrule_slots", "training"] > 0 == seen["chainrule_slots_in_use", "training"]
 
 
-def test_what_an_annex_computes_is_counted(alone: tuple[Logged, httpx.Client]) -> None:
-    _, client = alone
+def test_what_an_annex_computes_is_counted(shared: tuple[Logged, httpx.Client]) -> None:
+    _, client = shared
     rows = 100_000  # more bytes than a thread takes
     network = {"layers": [{"weights": [[0.5], [0.25], [0.125]], "bias": [0.0], "activation": "identity"}]}
     body = orjson.dumps({"network": network, "inputs": [[0.123456789012, 0.2, 0.7]] * rows, "include": ["loss"]})
@@ -275,15 +279,15 @@ def test_what_is_no_http_leaves_a_line_too(alone: tuple[Logged, httpx.Client]) -
     assert refused["client"] == "127.0.0.1" and 0 <= refused["seconds"] < 10
 
 
-def test_a_body_that_is_too_large_is_counted_where_it_was_sent(alone: tuple[Logged, httpx.Client]) -> None:
-    server, client = alone
+def test_a_body_that_is_too_large_is_counted_where_it_was_sent(shared: tuple[Logged, httpx.Client]) -> None:
+    server, client = shared
     head = b"POST /v1/step?x HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n"
     assert raw_answer(server, head).startswith(b"HTTP/1.1 413 ")
     assert samples(client)["chainrule_requests_total", "/v1/step", "413"] == 1
 
 
-def test_making_the_openapi_document_counts_as_no_training(alone: tuple[Logged, httpx.Client]) -> None:
-    _, client = alone
+def test_making_the_openapi_document_counts_as_no_training(shared: tuple[Logged, httpx.Client]) -> None:
+    _, client = shared
     assert client.get("/openapi.json", timeout=60).status_code == 200
     assert not any(value for key, value in samples(client).items() if "training" in key[0])
 
