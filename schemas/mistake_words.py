@@ -102,8 +102,8 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "loss": "the loss is that of the updated network",
         "loss and outputs": "loss and outputs are those of the updated network",
     },
-    "constant_factor.times": "they are {} times what is right",
-    "constant_factor.meaning": "that number is {}",
+    "constant_factor.times": "the numbers are {} times what is right",
+    "constant_factor.meaning": "that factor is {}",
     "derivative_at_kink.side": {
         "other": "the derivative from the other side was taken",
         "middle": "the mean of both sides' derivatives was taken",

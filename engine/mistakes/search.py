@@ -222,7 +222,7 @@ class Search:
     def singles(self) -> list[Diagnosis]:
         tried = [self.attempt((m,)) for m in self.candidates]
         found = [d for d in tried if d is not None and self.is_no_chance(d.explains)]
-        for fitted in (self.factor, self.decay, self.usual, self.differences):
+        for fitted in (self.clipping, self.factor, self.decay, self.dropout, self.differences):
             if not any(len(d.explains) == len(self.wrong) for d in found) and (d := fitted()) is not None:
                 found.append(d)
         return best(self, found)
@@ -339,10 +339,18 @@ class Search:
         except FAILURES:
             return None
 
-    def usual(self) -> Diagnosis | None:
-        """A scale of dropout, or a clipping, with one of the usual numbers."""
+    def clipping(self) -> Diagnosis | None:
+        """A clipping that the request does not ask for; by the norm it is a factor too, of many digits."""
+        return self._most(clippings(self.case))
+
+    def dropout(self) -> Diagnosis | None:
+        """A scale of dropout."""
         layers = sorted({i for key in self.first.values() for i in self.window(key)})
-        tried = [self.attempt((m,)) for m in (*scales(self.case, layers), *clippings(self.case))]
+        return self._most(scales(self.case, layers))
+
+    def _most(self, mistakes: Iterable[Any]) -> Diagnosis | None:
+        """The one of these mistakes that explains most."""
+        tried = [self.attempt((m,)) for m in mistakes]
         found = [d for d in tried if d is not None and self.is_no_chance(d.explains)]
         return max(found, key=lambda d: len(d.explains), default=None)
 
