@@ -41,7 +41,7 @@ QUALITY = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 
 def read_json(body: Body) -> Any:
     """The decoded body, with arrays in the place of large matrices; raises the problem that says where it stops being
-    JSON, and InvalidValue where a name stands twice in an object."""
+    JSON, and InvalidValue where a name occurs twice in an object."""
     found = large_json.read(body)
     if found is None:
         return read_json_plainly(body)
@@ -78,7 +78,7 @@ def read_safetensors(body: Body) -> Any:
     try:
         return safetensors.read(body)
     except safetensors.MalformedTensors as error:
-        raise ProblemError("malformed-safetensors", f"The body is no safetensors file: {error}.") from None
+        raise ProblemError("malformed-safetensors", f"The body is not a safetensors file: {error}.") from None
 
 
 REQUEST_FORMS: dict[bytes, Reader] = {JSON: read_json, SAFETENSORS: read_safetensors}

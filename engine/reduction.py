@@ -43,7 +43,7 @@ def prepare_targets(loss: Loss, targets: Array, shape: tuple[int, ...], dtype: A
             hint = "Class labels are one list, not rows: [0, 2] in place of [[0], [2]]."
         raise ShapeMismatch(
             ("targets",),
-            "The targets have not the shape of the outputs.",
+            "The targets do not have the shape of the outputs.",
             expected=list(shape),
             received=list(targets.shape),
             hint=hint,

@@ -15,7 +15,7 @@ ESCAPE = re.compile(rb"\\u003[aA]")
 
 
 def require_distinct_names(body: Body, value: Any) -> None:
-    """Raises InvalidValue where a name stands twice in an object of `body`, which was decoded to `value`.
+    """Raises InvalidValue where a name occurs twice in an object of `body`, which was decoded to `value`.
 
     There is a colon after each name, so that a body with as many colons as `value` has names repeats none of them: a
     look that costs little. Otherwise colons may stand in texts, as they are or as an escape, and only where those do
@@ -28,7 +28,7 @@ def require_distinct_names(body: Body, value: Any) -> None:
             raise InvalidValue(
                 "duplicate_name",
                 where,
-                "This name stands twice in its object, and it is open which of the two values counts.",
+                "This name occurs twice in its object, and it is open which of the two values counts.",
                 hint="Leave one of them out.",
             )
 

@@ -262,7 +262,7 @@ MALFORMED = {
 @pytest.mark.parametrize("case", MALFORMED)
 def test_what_is_no_file_is_malformed(client: httpx.Client, case: str) -> None:
     problem = refused(send(client, "/v1/step", MALFORMED[case]), 400, "malformed-safetensors")
-    assert problem["detail"].startswith("The body is no safetensors file: ")
+    assert problem["detail"].startswith("The body is not a safetensors file: ")
 
 
 def number(value: float) -> tuple[str, list[int], bytes]:
