@@ -13,7 +13,7 @@ from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, variants
 from engine.mistakes.activation import SOFTMAXES
 from engine.mistakes.clipping import clippings
-from engine.mistakes.computation import GRADIENT_NORM, OUTPUTS, Case, Computation, Key, forward_numbers, right, run
+from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, forward_numbers, right, run
 from engine.mistakes.decay import DECAYING, Decay, Decaying, WeightDecayNotAskedFor, strength
 from engine.mistakes.dropout import scales
 from engine.mistakes.factor import digits_of, forms, nearest, readings
@@ -308,8 +308,10 @@ class Search:
         first wrong weights after a step, or the loss."""
         if self.case.regularization is not None or getattr(self.case.optimizer, "weight_decay", False):
             return None
-        key = self.first.get(2, self.first.get(3, self.first.get(1, OUTPUTS)))
-        if self.claims[key].values.shape != np.shape(self.truth[key]) or key[-1] not in ("weights", "loss"):
+        key = self.first.get(2, self.first.get(3, self.first.get(1)))
+        if key is None or key[-1] not in ("weights", "loss"):
+            return None
+        if self.claims[key].values.shape != np.shape(self.truth[key]):
             return None
         places: dict[int, list[Decay]] = {1: ["loss"], 2: ["gradients"], 3: ["step", "decoupled"]}
         tried = [self._decay(key, at, of) for at in places[branch(key)] for of in DECAYING]
