@@ -390,7 +390,9 @@ def test_labels_of_another_form(
 ) -> None:
     response = client.post("/v1/step", json={**textbook, "loss": loss, "targets": targets})
     detail = refused(response, 422, "shape-mismatch")["detail"]
-    assert detail == "The targets do not have the shape of the outputs. (at /targets)" if hint is None else hint in detail
+    assert (
+        detail == "The targets do not have the shape of the outputs. (at /targets)" if hint is None else hint in detail
+    )
 
 
 def test_the_error_of_a_wide_target_is_small(client: httpx.Client) -> None:

@@ -106,6 +106,9 @@ def possible_options() -> set[Any]:
 @pytest.mark.parametrize("rule", ALTERATIONS, ids=lambda rule: rule().kind)
 def test_a_planted_mistake_comes_first(rule: Any) -> None:
     random = np.random.default_rng(sum(rule().kind.encode()))
+    in_one_layer = "layer" in {f.name for f in dataclasses.fields(rule)} and not rule().kind.startswith(
+        ("softmax", "derivative_of_neighbor")
+    )
     layers = set()
     found = 0
     left = {m for m in possible_options() if type(m) is rule}
@@ -124,6 +127,8 @@ def test_a_planted_mistake_comes_first(rule: Any) -> None:
         wrong = differing(numbers, truth)
         if not any(np.any(numbers[key]) or np.any(truth[key]) for key in wrong):  # zeros in another shape are silent
             continue
+        if len(wrong) == 1 and not differing(numbers, truth, 1e-3):  # too few digits are wrong to tell it from chance
+            continue
         result = verify(case, claims_of(numbers))
         first = result.diagnoses[0]
         (mistake,) = first.mistakes
@@ -135,13 +140,10 @@ def test_a_planted_mistake_comes_first(rule: Any) -> None:
         layers.add(getattr(mistake, "layer", None))
         left -= {everywhere(planted)}
         found += 1
-        if found >= PLANTED and not left:
+        if found >= PLANTED and not left and not (in_one_layer and layers == {None}):
             break
     assert found >= PLANTED and not left
-    if "layer" in {f.name for f in dataclasses.fields(rule)} and not rule().kind.startswith(
-        ("softmax", "derivative_of_neighbor")
-    ):
-        assert layers != {None}, "no mistake in one layer alone was named with its layer"
+    assert not in_one_layer or layers != {None}, "no mistake in one layer alone was named with its layer"
 
 
 def test_two_mistakes_at_once_are_found() -> None:
