@@ -28,7 +28,7 @@ from engine.step import differentiate, step
 from engine.verification import verify
 from tests.engine.random_steps import by_parameter, claims_of, differing, numbers_of, odd_case, random_case, same
 
-PLANTED = 12
+PLANTED = 8
 ALTERATIONS = get_args(Alteration)
 SLIPS = get_args(Slip)
 assert len(ALTERATIONS) > 45 and len(SLIPS) == 5, "an empty list would make the tests below pass"
