@@ -419,10 +419,13 @@ def _unit(claim: Claim, index: tuple[int, ...]) -> float:
 def choice(new: Array, fine: Array) -> float:
     """How much evidence it takes that just these numbers are explained, and others of the array are not: the logarithm
     to base 10 of how many columns, or sets of as many numbers, there are. Of fewer than half it takes a column."""
-    count = int(new.sum())
+    size, count = new.size, int(new.sum())
     if _whole_column(new, fine):
         return math.log10(new.shape[1])
-    return math.log10(math.comb(new.size, count)) if 2 * count >= new.size else math.inf
+    if 2 * count < size:
+        return math.inf
+    # The binomial coefficient itself has a digit for every few numbers of the array.
+    return (math.lgamma(size + 1) - math.lgamma(count + 1) - math.lgamma(size - count + 1)) / math.log(10)
 
 
 def _whole_column(new: Array, fine: Array) -> bool:

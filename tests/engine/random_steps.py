@@ -10,13 +10,18 @@ from engine import activations, losses, optimizers, piecewise_activations
 from engine.claims import Claim
 from engine.clipping import ClipByNorm, ClipByValue
 from engine.layers import Dense
-from engine.mistakes.computation import Case, Key, right, run
+from engine.mistakes import Mistake
+from engine.mistakes.computation import LOSS, Case, Key, right, run
+from engine.mistakes.search import Diagnosis
 from engine.network import Network
 from engine.objective import LossObjective
 from engine.probability_losses import LossOfProbabilities
 from engine.regularization import Regularization
 from engine.step import step
+from engine.verification import verify
 
+PLANTED = 8
+"""So many times a mistake is planted, and its options until each of them was."""
 ACTIVATIONS = {rule().kind: rule for rule in get_args(activations.Activation)}
 LOSSES = {rule().kind: rule for rule in get_args(losses.Loss)}
 HIDDEN = ["relu", "relu", "sigmoid", "tanh", "leaky_relu", "silu", "elu", "softplus", "gelu"]
@@ -166,3 +171,21 @@ def differing(numbers: dict[Key, Any], others: dict[Key, Any], tolerance: float 
 def by_parameter(key: Key) -> bool:
     """Whether a key is that of a gradient by weights or biases."""
     return "gradients" in key and key[-1] in ("weights", "bias")
+
+
+def parts(random: np.random.Generator, numbers: dict[Key, Any]) -> dict[Key, Any]:
+    """All of the numbers, or those that people have: gradients of parameters and loss, perhaps parameters after it."""
+    if random.random() < 0.6:
+        return numbers
+    kept = {k: n for k, n in numbers.items() if k == LOSS or by_parameter(k)}
+    return kept | ({k: n for k, n in numbers.items() if k[0] == "network"} if random.random() < 0.5 else {})
+
+
+def named_first(case: Case, planted: Mistake, numbers: dict[Key, Any]) -> Diagnosis:
+    """The first diagnosis of these numbers: the planted mistake alone, or one alone that gives the same numbers."""
+    first = verify(case, claims_of(numbers)).diagnoses[0]
+    (mistake,) = first.mistakes
+    if mistake != planted:
+        others = numbers_of(case, mistake)
+        assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
+    return first

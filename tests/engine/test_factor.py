@@ -7,8 +7,7 @@ import pytest
 
 from engine.mistakes.factor import ConstantFactor
 from engine.verification import verify
-from tests.engine.random_steps import by_parameter, claims_of, differing, numbers_of, random_case, same
-from tests.engine.test_mistakes import PLANTED, parts
+from tests.engine.random_steps import PLANTED, by_parameter, claims_of, differing, numbers_of, parts, random_case, same
 
 
 @pytest.mark.parametrize("at", ["both", "gradients", "parameters", "preactivations", "weights", "bias", "step"])

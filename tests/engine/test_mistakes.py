@@ -26,9 +26,18 @@ from engine.optimizers import Sgd
 from engine.probability_losses import CrossEntropy
 from engine.step import differentiate, step
 from engine.verification import verify
-from tests.engine.random_steps import by_parameter, claims_of, differing, numbers_of, odd_case, random_case, same
+from tests.engine.random_steps import (
+    PLANTED,
+    by_parameter,
+    claims_of,
+    differing,
+    named_first,
+    numbers_of,
+    odd_case,
+    parts,
+    random_case,
+)
 
-PLANTED = 8
 ALTERATIONS = get_args(Alteration)
 SLIPS = get_args(Slip)
 assert len(ALTERATIONS) > 45 and len(SLIPS) == 5, "an empty list would make the tests below pass"
@@ -80,14 +89,6 @@ def test_the_right_computation_is_the_engines_own() -> None:
                 np.testing.assert_array_equal(numbers[keys.by[name]], array)
 
 
-def parts(random: np.random.Generator, numbers: dict[Key, Any]) -> dict[Key, Any]:
-    """All of the numbers, or those that people have: gradients of parameters and loss, perhaps parameters after it."""
-    if random.random() < 0.6:
-        return numbers
-    kept = {k: n for k, n in numbers.items() if k == LOSS or by_parameter(k)}
-    return kept | ({k: n for k, n in numbers.items() if k[0] == "network"} if random.random() < 0.5 else {})
-
-
 def everywhere(mistake: Any) -> Any:
     """The same mistake in all layers."""
     return dataclasses.replace(mistake, layer=None) if hasattr(mistake, "layer") else mistake
@@ -129,15 +130,10 @@ def test_a_planted_mistake_comes_first(rule: Any) -> None:
             continue
         if len(wrong) == 1 and not differing(numbers, truth, 1e-3):  # too few digits are wrong to tell it from chance
             continue
-        result = verify(case, claims_of(numbers))
-        first = result.diagnoses[0]
-        (mistake,) = first.mistakes
-        if mistake != planted:  # then it is one that gives the same numbers
-            others = numbers_of(case, mistake)
-            assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
+        first = named_first(case, planted, numbers)
         assert set(wrong) <= set(first.explains) and not first.from_claims
         assert first.residual < 1e-9
-        layers.add(getattr(mistake, "layer", None))
+        layers.add(getattr(first.mistakes[0], "layer", None))
         left -= {everywhere(planted)}
         found += 1
         if found >= PLANTED and not left and not (in_one_layer and layers == {None}):

@@ -12,8 +12,16 @@ from engine.mistakes.decay import WeightDecayNotAskedFor
 from engine.mistakes.dropout import scales
 from engine.optimizers import Sgd
 from engine.verification import verify
-from tests.engine.random_steps import by_parameter, claims_of, differing, numbers_of, random_case, same
-from tests.engine.test_mistakes import PLANTED, parts
+from tests.engine.random_steps import (
+    PLANTED,
+    by_parameter,
+    claims_of,
+    differing,
+    named_first,
+    numbers_of,
+    parts,
+    random_case,
+)
 
 
 @pytest.mark.parametrize("of", ["weights", "parameters"])
@@ -34,12 +42,7 @@ def test_weight_decay_that_was_not_asked_for_is_found(at: Any, of: Any) -> None:
         wrong = differing(numbers, truth, 1e-4)
         if not wrong:  # a step that adapts to its gradient may be the same
             continue
-        first = verify(case, claims_of(numbers)).diagnoses[0]
-        (mistake,) = first.mistakes
-        if mistake != planted:
-            others = numbers_of(case, mistake)
-            assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
-        assert set(wrong) <= set(first.explains)
+        assert set(wrong) <= set(named_first(case, planted, numbers).explains)
         found += 1
 
 
@@ -60,12 +63,7 @@ def test_a_scale_of_dropout_is_found() -> None:
         wrong = differing(numbers, truth)
         if not wrong:
             continue
-        first = verify(case, claims_of(numbers)).diagnoses[0]
-        (mistake,) = first.mistakes
-        if mistake != planted:
-            others = numbers_of(case, mistake)
-            assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
-        assert set(wrong) <= set(first.explains)
+        assert set(wrong) <= set(named_first(case, planted, numbers).explains)
         left.discard(planted)
         found += 1
     assert not left
@@ -86,13 +84,9 @@ def test_a_clipping_that_was_not_asked_for_is_found(by: Any) -> None:
         wrong = differing(numbers, truth, 1e-4)
         if not wrong:
             continue
-        first = verify(case, claims_of(numbers)).diagnoses[0]
-        (mistake,) = first.mistakes
-        if mistake != planted:  # by the norm it is a step that is shorter by a factor
-            others = numbers_of(case, mistake)
-            assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
+        first = named_first(case, planted, numbers)
         assert set(wrong) <= set(first.explains)
-        found += mistake == planted or by == "norm"
+        found += first.mistakes == (planted,) or by == "norm"  # by the norm it is a step shorter by a factor
 
 
 def test_weights_that_are_off_in_another_direction_have_not_decayed() -> None:
