@@ -31,7 +31,7 @@ from engine.targets import (
 SOFTMAX = {"softmax": 1, "softmin": -1}
 SMOOTHING = "Moves this share of each target to all classes equally."
 WEIGHTS = "`[outputs]`: one weight >= 0 for each class, or null for all equal."
-FLOOR = {8: 1e-300, 4: 1e-30}
+FLOOR = {8: np.array(1e-300), 4: np.array(1e-30, np.float32)}
 """What a derivative by a probability divides by at least, for numbers of 8 and of 4 bytes: far enough above 0 that
 weights leave the quotient finite."""
 FROM_LOGITS = "The outputs are logits, not probabilities."

@@ -80,7 +80,7 @@ def row_scales(loss: Loss, targets: Array, sample_weights: Array | None, shape: 
 
 def reduce(values: Array, scales: Array) -> Any:
     """The reduced loss."""
-    return np.dot(scales, values if values.ndim == 1 else values.sum(axis=1))
+    return scales.dot(values if values.ndim == 1 else values.sum(axis=1))
 
 
 def example_losses(loss: Loss, values: Array) -> Array:

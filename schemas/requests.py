@@ -147,7 +147,7 @@ class ForwardRequest(Model):
 
     def work(self) -> int:
         """An estimate of the multiplications: passes over the network x examples x parameters."""
-        return self.passes * len(self.inputs) * sum(layer.weights.size for layer in self.network.layers)
+        return self.passes * len(self.inputs) * sum([layer.weights.size for layer in self.network.layers])
 
 
 class BackwardRequest(ForwardRequest):

@@ -3,6 +3,7 @@
 import binascii
 import math
 from collections import Counter
+from functools import partial
 from typing import Annotated, Any, NoReturn
 
 import numpy as np
@@ -41,7 +42,16 @@ def decode(value: Any, dimensions: tuple[int, ...]) -> Array:
     if not value:
         raise InvalidValue("empty_array", (), "This array is empty.", expected="at least one item", received=[0])
     if type(value[0]) is list:
-        return _decode_rows(value, dimensions)
+        width = len(value[0])
+        items: list[Any] = []
+        for row in value:
+            if type(row) is not list or len(row) != width:
+                break
+            items += row
+        else:
+            if 2 in dimensions and items and NUMBERS.issuperset(map(type, items)):
+                return np.array(items, np.float64).reshape(-1, width)
+        _refuse_rows(value, dimensions)
     if 1 not in dimensions and type(value[0]) in NUMBERS:
         raise InvalidValue(
             "wrong_dimensions",
@@ -59,7 +69,8 @@ def decode(value: Any, dimensions: tuple[int, ...]) -> Array:
     return np.array(value, np.int64 if kinds == {int} and max(value) < 2**63 else np.float64)
 
 
-def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
+def _refuse_rows(rows: list[Any], dimensions: tuple[int, ...]) -> NoReturn:
+    """Raises InvalidValue at what is wrong with rows that are no matrix, or where none is wanted."""
     if 2 not in dimensions:
         raise InvalidValue(
             "wrong_dimensions",
@@ -68,15 +79,6 @@ def _decode_rows(rows: list[Any], dimensions: tuple[int, ...]) -> Array:
             expected=DIMENSIONS[1],
             received=[len(rows), len(rows[0])],
         )
-    width = len(rows[0])
-    items: list[Any] = []
-    for row in rows:
-        if type(row) is not list or len(row) != width:
-            break
-        items += row
-    else:
-        if items and NUMBERS.issuperset(map(type, items)):
-            return np.array(items, np.float64).reshape(-1, width)
     # The row that is unlike most others is the mistake, even where it stands first.
     if 1 in dimensions:
         refuse_mixture(rows)
@@ -316,7 +318,7 @@ def tensor(dimensions: tuple[int, ...], description: str) -> Any:
     """The annotation of a tensor field."""
     return Annotated[
         np.ndarray,
-        PlainValidator(lambda value: decode(value, dimensions)),
+        PlainValidator(partial(decode, dimensions=dimensions)),
         WithJsonSchema(tensor_schema(dimensions, description)),
     ]
 
