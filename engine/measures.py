@@ -10,7 +10,7 @@ from engine.finite import require_finite
 from engine.losses import Loss
 from engine.metrics import Metric
 from engine.network import Network, forward
-from engine.objective import LossObjective
+from engine.objective import LossObjective, evaluated
 from engine.rules import Array
 
 Row = dict[str, Any]
@@ -44,7 +44,7 @@ def evaluate(network: Network, data: Data, loss: Loss) -> tuple[float, Array]:
     trace = forward(network, data.inputs)
     outputs = trace[-1].activations
     require_finite(("outputs",), outputs)
-    value = LossObjective(loss, data.targets, data.weights).evaluate(network, trace).loss
+    value = evaluated(LossObjective(loss, data.targets, data.weights), network, trace).loss
     require_finite(("loss",), np.asarray(value))
     return float(value), outputs
 

@@ -1,10 +1,12 @@
 """What is differentiated: a loss of the outputs, or the product of the outputs with a given vector."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from engine.activations import Activation
 from engine.losses import Loss
 from engine.network import LayerTrace, Network
 from engine.probability_losses import LossOfProbabilities
@@ -52,12 +54,12 @@ class LossObjective(NamedTuple):
     targets: Array
     sample_weights: Array | None = None
 
-    def evaluate(self, network: Network, trace: list[LayerTrace]) -> Evaluation:
-        """Where the loss combines with the last activation, both are taken together on the logits."""
+    def evaluate(self, activation: Activation, z: Array, a: Array) -> Evaluation:
+        """The objective on what the last layer's activation made of its z. Where the loss combines with that
+        activation, both are taken together on the logits."""
         loss = self.loss
-        _, z, a = trace[-1]
         targets = prepare_targets(loss, self.targets, a.shape, a.dtype)
-        on_logits, sign = combination(loss, network.layers[-1].activation.kind)
+        on_logits, sign = combination(loss, activation.kind)
         if on_logits is None:
             loss.check(a, targets)
             y, by_outputs, by_preactivations = a, loss.gradient(a, targets), None
@@ -96,7 +98,7 @@ class VectorObjective(NamedTuple):
 
     output_gradients: Array
 
-    def evaluate(self, network: Network, trace: list[LayerTrace]) -> Evaluation:
+    def evaluate(self, activation: Activation, z: Array, a: Array) -> Evaluation:
         ones = np.ones(len(self.output_gradients), self.output_gradients.dtype)
         return Evaluation(None, None, ones, self.output_gradients, None)
 
@@ -105,3 +107,9 @@ class VectorObjective(NamedTuple):
 
 
 Objective = LossObjective | VectorObjective
+
+
+def evaluated(objective: Objective, network: Network, trace: Sequence[LayerTrace]) -> Evaluation:
+    """An objective on the outputs of a forward pass."""
+    _, z, a = trace[-1]
+    return objective.evaluate(network.layers[-1].activation, z, a)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,3 +61,19 @@ def row_sums(x: Array) -> Array:
 def row_maxima(x: Array) -> Array:
     """The largest number of each row, `[batch, 1]`."""
     return np.maximum.reduce(x, axis=1, keepdims=True)
+
+
+def joined(arrays: Iterable[Array]) -> Array:
+    """All numbers of some arrays as one new vector."""
+    return np.concatenate([array.ravel() for array in arrays])
+
+
+def parts(vector: Array, shapes: Iterable[tuple[int, ...]]) -> list[Array]:
+    """A vector in pieces of these shapes, which share its memory."""
+    found, start = [], 0
+    for shape in shapes:
+        end = start + math.prod(shape)
+        piece = vector[start:end]
+        found.append(piece if len(shape) == 1 else piece.reshape(shape))
+        start = end
+    return found

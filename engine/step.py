@@ -10,7 +10,7 @@ from engine.clipping import Clipping, norm
 from engine.descent import State
 from engine.finite import check_gradients, check_trace, require_finite
 from engine.network import Gradients, LayerTrace, Network, backward, forward, per_example
-from engine.objective import Evaluation, Objective
+from engine.objective import Evaluation, Objective, evaluated
 from engine.optimizers import Optimizer
 from engine.regularization import Regularization
 from engine.rules import Array, column
@@ -62,7 +62,7 @@ def evaluate(network: Network, inputs: Array, objective: Objective) -> tuple[lis
 
 
 def _evaluate(network: Network, trace: list[LayerTrace], objective: Objective) -> Evaluation:
-    evaluation = objective.evaluate(network, trace)
+    evaluation = evaluated(objective, network, trace)
     if evaluation.example_losses is not None:
         require_finite(("example_losses",), evaluation.example_losses)
     return evaluation

@@ -4,8 +4,6 @@ Every optimizer works element by element, so one update of a vector gives the sa
 networks it costs a fraction. All of it is changed in place by the run alone, until `move` leaves it to others.
 """
 
-import math
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +13,7 @@ from engine.descent import State
 from engine.finite import is_finite
 from engine.network import LayerGradients, Network
 from engine.optimizers import Optimizer
-from engine.rules import Array
+from engine.rules import Array, joined, parts
 from engine.step import NetworkState
 
 Place = tuple[int, str]
@@ -35,12 +33,7 @@ class Group:
 
     def views(self, vector: Array) -> dict[Place, Array]:
         """The parts of a vector in the parameters' shapes; they share its memory."""
-        parts, start = {}, 0
-        for place, shape in zip(self.places, self.shapes, strict=True):
-            end = start + math.prod(shape)
-            parts[place] = vector[start:end].reshape(shape)
-            start = end
-        return parts
+        return dict(zip(self.places, parts(vector, self.shapes), strict=True))
 
     def states(self) -> dict[Place, State]:
         slots = {key: self.views(slot) for key, slot in self.slots.items()}
@@ -63,11 +56,6 @@ class Group:
         """Goes on with copies, so that nobody's arrays change any more."""
         self.vector = self.vector.copy()
         self.slots = {key: slot.copy() for key, slot in self.slots.items()}
-
-
-def joined(arrays: Iterable[Array]) -> Array:
-    """All numbers of some arrays as one new vector."""
-    return np.concatenate([array.ravel() for array in arrays])
 
 
 class Room(NamedTuple):

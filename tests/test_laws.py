@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine import activations, losses, optimizers
 from engine.layers import Dense
 from engine.network import Network, forward
-from engine.objective import LossObjective, VectorObjective
+from engine.objective import LossObjective, VectorObjective, evaluated
 from engine.rules import Array
 from engine.step import Differentiation, differentiate, example_gradients, init_state, step
 from schemas.answers import write
@@ -125,7 +125,7 @@ def test_every_gradient_against_central_differences(problem: tuple[Network, Arra
 
     def loss(changed: Network, inputs: Array) -> float:
         with np.errstate(all="ignore"):
-            return float(objective.evaluate(changed, forward(changed, inputs)).loss)
+            return float(evaluated(objective, changed, forward(changed, inputs)).loss)
 
     def check(value: Any, gradient: Array) -> None:
         direction = random.normal(size=gradient.shape)

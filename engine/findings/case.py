@@ -13,7 +13,7 @@ from engine.clipping import Clipping, norm, root_mean_square
 from engine.errors import EngineError, NonFinite
 from engine.findings.ranges import Shape, shape_of
 from engine.network import LayerTrace, Network, forward
-from engine.objective import LossObjective, Objective, VectorObjective
+from engine.objective import LossObjective, Objective, VectorObjective, evaluated
 from engine.optimizers import Optimizer
 from engine.reduction import prepare_targets, reduce
 from engine.regularization import Regularization
@@ -135,7 +135,7 @@ class Case:
         """The loss of other parameters, the penalty included; infinite where there is none."""
         assert self.objective is not None
         try:
-            loss = float(self.objective.evaluate(network, forward(network, self.inputs)).loss)
+            loss = float(evaluated(self.objective, network, forward(network, self.inputs)).loss)
         except EngineError:
             return math.inf
         if self.regularization is not None:

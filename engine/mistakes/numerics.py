@@ -8,7 +8,7 @@ import numpy as np
 from engine.errors import EngineError
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.network import Network, forward
-from engine.objective import LossObjective
+from engine.objective import LossObjective, evaluated
 from engine.rules import About, Array, hyper
 
 
@@ -84,7 +84,7 @@ def _loss(n: Numbers, x: Array, rest: Network) -> float:
     trace = forward(rest, x)
     objective, rule = n.case.objective, n.case.regularization
     if isinstance(objective, LossObjective):
-        value = float(objective.evaluate(rest, trace).loss)
+        value = float(evaluated(objective, rest, trace).loss)
     else:
         value = float(np.vdot(trace[-1].activations, objective.output_gradients))
     return value + (0.0 if rule is None else rule.penalty(rest.layers[0].weights))

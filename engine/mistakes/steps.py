@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from engine.clipping import norm
 from engine.mistakes.computation import LOSS, OUTPUTS, UPDATE_NORM, Case, Computation, Key, layer_keys
 from engine.network import Network, forward
-from engine.objective import LossObjective
+from engine.objective import LossObjective, evaluated
 from engine.rules import About
 from engine.step import step
 
@@ -53,7 +53,7 @@ class ComputedAfterUpdate:
             trace = forward(network, case.inputs)
             rule = case.regularization
             penalty = 0.0 if rule is None else sum(rule.penalty(layer.weights) for layer in network.layers)
-            answer[LOSS] = case.objective.evaluate(network, trace).loss + penalty
+            answer[LOSS] = evaluated(case.objective, network, trace).loss + penalty
             if self.of != "loss":
                 answer[OUTPUTS] = trace[-1].activations
             return answer
