@@ -23,6 +23,7 @@ from schemas.answers import (
 from schemas.network import network_to_wire
 from schemas.optimizer_state import state_to_wire
 from schemas.requests import BackwardRequest, ForwardRequest, InitializeRequest, StepRequest
+from schemas.small import small_answer
 from schemas.training import EvaluateAnswer, EvaluateRequest, TrainAnswer, TrainRequest, predictions
 
 router = APIRouter(prefix="/v1", route_class=ComputeRoute, generate_unique_id_function=route_name)
@@ -80,6 +81,9 @@ def backward(
     `gradients.X` always has the shape of X. `per_example` adds each example's own gradients. With
     `output_gradients` in place of targets and loss the answers are vector-Jacobian products.
     """
+    short = small_answer(request)
+    if short is not None:
+        return only(short, request.include)
     network = request.engine_network()
     result = training_step.differentiate(network, request.engine_inputs(), request.objective())
     return only(backward_answer(network, result, request.layout, request.per_example), request.include)
@@ -96,6 +100,9 @@ def step(request: Annotated[StepRequest, Body(openapi_examples=openapi_examples(
 
     To go on training, post back `network` and `optimizer_state` of the answer: the server remembers nothing.
     """
+    short = small_answer(request)
+    if short is not None:
+        return only(short, request.include)
     network = request.engine_network()
     result = training_step.step(
         network,
