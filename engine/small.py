@@ -74,7 +74,7 @@ def backward(layers: Sequence[SmallLayer], trace: Sequence[LayerTrace], objectiv
     if delta is not None:
         delta = delta * factors
     found: list[tuple[Array, Array | None, Array, Array]] = []
-    numbers = [by_outputs]
+    numbers = [a, by_outputs] if own is None else [a, by_outputs, own]
     parameters = []
     for (weights, bias, activation), (x, z, a) in zip(reversed(layers), reversed(trace), strict=True):
         if delta is None:

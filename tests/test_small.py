@@ -216,3 +216,28 @@ def test_the_examples_of_steps_are_small() -> None:
     steps = [example for example in EXAMPLES.values() if example["endpoint"] == "/v1/step"]
     small = [e["name"] for e in steps if small_answer(StepRequest.model_validate(e["request"])) is not None]
     assert set(small) >= {"textbook", "xor", "delta_rule", "mazur", "symmetric_weights"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "layer", "pointer"),
+    [
+        (
+            {"loss": "hinge", "targets": [[1.0, 1.0]] * 2},
+            {"bias": [800.0, 1.0], "activation": "exponential"},
+            "/layers/1/activations/0/0",
+        ),
+        (
+            {"loss": {"kind": "cross_entropy", "class_weights": [0.0, 1.0]}, "targets": [0, 1]},
+            {"weights": [[0.0, 0.0]] * 4, "bias": [0.0, 1.0], "activation": "relu"},
+            "/example_losses/0",
+        ),
+    ],
+)
+def test_what_is_infinite_without_a_trace_in_the_gradients(
+    client: httpx.Client, fields: dict[str, Any], layer: dict[str, Any], pointer: str
+) -> None:
+    body = request(**fields)
+    body["network"]["layers"][1] |= layer
+    response = client.post("/v1/step", json=body)
+    assert response.status_code == 422, response.json()
+    assert response.json()["errors"][0]["pointer"] == pointer
