@@ -15,6 +15,7 @@ from engine.losses import Loss
 from engine.optimizers import Optimizer
 from engine.small import MOST_EXAMPLES, MOST_PARAMETERS
 from schemas.answers import write
+from schemas.network import LayerModel
 from schemas.requests import BackwardRequest, StepRequest
 from schemas.rules import kind_of
 from schemas.small import small_answer
@@ -241,3 +242,12 @@ def test_what_is_infinite_without_a_trace_in_the_gradients(
     response = client.post("/v1/step", json=body)
     assert response.status_code == 422, response.json()
     assert response.json()["errors"][0]["pointer"] == pointer
+
+
+def test_every_field_is_one_that_the_short_way_knows_of() -> None:
+    """A new option must be refused or regarded there, or it would be passed over without a word."""
+    assert set(StepRequest.model_fields) == {
+        "network", "inputs", "targets", "loss", "sample_weights", "dtype", "encoding", "include", "output_gradients",
+        "per_example", "optimizer", "optimizer_state", "regularization", "gradient_clipping",
+    }  # fmt: skip
+    assert set(LayerModel.model_fields) == {"kind", "weights", "bias", "activation", "name", "frozen"}
