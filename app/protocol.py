@@ -361,9 +361,14 @@ class Protocol(HttpToolsProtocol):
         self.flow.resume_reading()
 
 
-@coroutine
-def _go_on(begun: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+async def _go_on(begun: Coroutine[Any, Any, None], awaited: Any) -> None:
     """The rest of a coroutine that was begun by hand, and that waits for `awaited`."""
+    await _rest(begun, awaited)
+
+
+# A task takes no generator since Python 3.12, and a coroutine cannot yield what another one waits for.
+@coroutine
+def _rest(begun: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
     while True:
         try:
             result = yield awaited
