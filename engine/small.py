@@ -111,7 +111,7 @@ def update(
     after, kept = optimizer.update(gradients, optimizer.init(before) if state is None else state, before)
     changes = after - before
     slots = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
-    if not all([isfinite(vector.dot(vector)) for vector in (changes, *slots.values())]):  # noqa: C419
+    if not all(isfinite(vector.dot(vector)) for vector in (changes, *slots.values())):
         raise Unsuited
     states = [kept.copy() for _ in parameters]
     for key, vector in slots.items():

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field, StrictStr
 
 from engine.errors import ShapeMismatch
-from engine.layers import Dense
+from engine.layers import Dense, Layer
 from engine.network import Network
 from engine.rules import Array
 from schemas.limits import WithinLimits
@@ -123,13 +123,15 @@ LAYOUTS: dict[str, Layout] = {
 
 def network_to_wire(network: Network, layout: Layout) -> dict[str, Any]:
     """The wire form of a network, its weights in `layout`."""
-    layers = []
-    for layer in network.layers:
-        form: dict[str, Any] = {"kind": layer.kind, "weights": layout.wire_form(layer.weights), "bias": layer.bias}
-        form["activation"] = layer.activation
-        if layer.name is not None:
-            form["name"] = layer.name
-        if layer.frozen:
-            form["frozen"] = sorted(layer.frozen)
-        layers.append(form)
+    layers = [layer_to_wire(layer, layer.weights, layer.bias, layout) for layer in network.layers]
     return {"layers": layers, "weights_layout": layout.name}
+
+
+def layer_to_wire(like: Layer | LayerModel, weights: Array, bias: Array | None, layout: Layout) -> dict[str, Any]:
+    """The wire form of a layer with these parameters that is else like that one."""
+    form = {"kind": like.kind, "weights": layout.wire_form(weights), "bias": bias, "activation": like.activation}
+    if like.name is not None:
+        form["name"] = like.name
+    if like.frozen:
+        form["frozen"] = sorted(like.frozen)
+    return form

@@ -7,6 +7,7 @@ import numpy as np
 from engine import small
 from engine.errors import EngineError
 from engine.network import LayerTrace
+from schemas.network import layer_to_wire
 from schemas.optimizer_state import TRAINING_STATE, state_to_wire
 from schemas.requests import BackwardRequest, StepRequest
 
@@ -35,7 +36,7 @@ def _is_plain(request: BackwardRequest) -> bool:
     return (
         request.regularization is None
         and request.gradient_clipping is None
-        and not any([layer.frozen for layer in request.network.layers])  # noqa: C419
+        and not any(layer.frozen for layer in request.network.layers)
         and (posted is None or not any(name in posted for name in TRAINING_STATE))
     )
 
@@ -54,9 +55,7 @@ def _layers(request: BackwardRequest) -> list[small.SmallLayer]:
     layout = request.layout
     layers: list[small.SmallLayer] = []
     for layer in request.network.layers:
-        weights, bias = layer.weights, layer.bias
-        if layout.transposed:
-            weights = layout.engine_form(weights)
+        weights, bias = layout.engine_form(layer.weights), layer.bias
         if bias is not None and bias.dtype is not small.FLOAT64:  # a list of integers
             bias = bias.astype(small.FLOAT64)
         layers.append((weights, bias, layer.activation))
@@ -70,7 +69,7 @@ def _gradients(request: BackwardRequest, trace: list[LayerTrace], found: small.G
     parts = zip(request.network.layers, trace, found.layers, strict=True)
     for layer, (_, z, a), (by_weights, by_bias, delta, grad) in parts:
         by_layer = {
-            "weights": layout.wire_form(by_weights) if layout.transposed else by_weights,
+            "weights": layout.wire_form(by_weights),
             "bias": by_bias,
             "preactivations": delta,
             "activations": grad,
@@ -101,17 +100,13 @@ def _add_step(
     network, states = [], []
     for layer in request.network.layers:
         weights, own = next(pieces)
-        form = {"kind": layer.kind, "weights": layout.wire_form(weights) if layout.transposed else weights}
-        names = {"weights": own}
-        form["bias"] = None
+        by_name = {"weights": own}
+        bias = None
         if layer.bias is not None:
-            form["bias"], names["bias"] = next(pieces)
-        form["activation"] = layer.activation
-        if layer.name is not None:
-            form["name"] = layer.name
-        network.append(form)
-        states.append(names)
+            bias, by_name["bias"] = next(pieces)
+        network.append(layer_to_wire(layer, weights, bias, layout))
+        states.append(by_name)
     answer["penalty"] = 0.0
-    answer["network"] = {"layers": network, "weights_layout": request.network.weights_layout}
+    answer["network"] = {"layers": network, "weights_layout": layout.name}
     answer["optimizer_state"] = state_to_wire(states, request.optimizer, layout)
     answer["update_norm"] = update_norm
