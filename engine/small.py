@@ -7,13 +7,13 @@ warnings, as they do for the rules.
 """
 
 from collections.abc import Sequence
-from math import isfinite
+from math import hypot, isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from engine.activations import Activation
-from engine.clipping import FEW, norm
+from engine.clipping import FEW
 from engine.descent import State
 from engine.network import LayerTrace
 from engine.objective import Objective
@@ -95,7 +95,7 @@ def backward(layers: Sequence[SmallLayer], trace: Sequence[LayerTrace], objectiv
     if not isfinite(everything.dot(everything)) or (loss is not None and not isfinite(loss)):
         raise Unsuited
     vector = everything[: sum([p.size for p in parameters])]
-    return Gradients(loss, own, found, grad, vector, norm([vector]))
+    return Gradients(loss, own, found, grad, vector, hypot(*vector.tolist()))
 
 
 def update(
@@ -117,7 +117,7 @@ def update(
     for key, vector in slots.items():
         for own, part in zip(states, parts(vector, shapes), strict=True):
             own[key] = part
-    return parts(after, shapes), states, norm([changes])
+    return parts(after, shapes), states, hypot(*changes.tolist())
 
 
 def together(states: Sequence[State]) -> State:
