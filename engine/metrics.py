@@ -8,6 +8,7 @@ target above 0.5. Where no threshold is given it is 0.5, which suits a probabili
 Callers silence NumPy's floating-point warnings and check that results are finite.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -267,7 +268,7 @@ class RocAuc:
         if outputs.shape[1] <= 2:
             return one_against_rest(outputs[:, -1], actual == 1, w, 1)
         areas = [one_against_rest(column, actual == c, w, c) for c, column in enumerate(outputs.T)]
-        return sum(areas) / len(areas)
+        return math.fsum(areas) / len(areas)
 
 
 def one_against_rest(scores: Array, positive: Array, weights: Array, label: int) -> float:

@@ -17,10 +17,14 @@ class Regularization:
     l1: float = hyper(0.0, ge=0.0, description="Weighs the sum of the weights' magnitudes.")
     l2: float = hyper(0.0, ge=0.0, description="Weighs half the sum of the weights' squares.")
 
-    def penalty(self, weights: Array) -> float:
-        # A sum that is not asked for may overflow, and 0 times infinity is NaN.
-        l1 = self.l1 * float(np.abs(weights).sum()) if self.l1 else 0.0
-        return l1 + (0.5 * self.l2 * float(np.vdot(weights, weights)) if self.l2 else 0.0)
+    def penalty(self, *weights: Array) -> float:
+        """Of one array or of several, added in their order; `sum` would give other bits since Python 3.12."""
+        total = 0.0
+        for w in weights:
+            # A sum that is not asked for may overflow, and 0 times infinity is NaN.
+            l1 = self.l1 * float(np.abs(w).sum()) if self.l1 else 0.0
+            total += l1 + (0.5 * self.l2 * float(np.vdot(w, w)) if self.l2 else 0.0)
+        return total
 
     def gradient(self, weights: Array) -> Array:
         return self.l1 * np.sign(weights) + self.l2 * weights

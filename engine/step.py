@@ -89,7 +89,7 @@ def _differentiate(
     loss, penalty = evaluation.loss, 0.0
     gradients = scaled_backward(network, trace, evaluation, evaluation.scales)
     if regularization is not None:
-        penalty = sum(regularization.penalty(layer.weights) for layer in network.layers)
+        penalty = regularization.penalty(*(layer.weights for layer in network.layers))
         loss = None if loss is None else loss + penalty
         for layer, layer_gradients in zip(network.layers, gradients.layers, strict=True):
             layer_gradients.parameters["weights"] += regularization.gradient(layer.weights)

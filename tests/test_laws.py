@@ -1,7 +1,12 @@
 """Laws that hold for every network: Hypothesis draws 1 to 6 layers with every activation and loss that fit."""
 
+import builtins
 import json
+import math
+from collections.abc import Iterable
+from functools import reduce
 from itertools import pairwise
+from operator import add
 from typing import Any, get_args
 
 import numpy as np
@@ -11,9 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import activations, losses, optimizers
+from engine.certificate.activations import _odd_coefficients
 from engine.layers import Dense
+from engine.metrics import RocAuc
 from engine.network import Network, forward
 from engine.objective import LossObjective, VectorObjective, evaluated
+from engine.regularization import Regularization
 from engine.rules import Array
 from engine.step import Differentiation, differentiate, example_gradients, init_state, step
 from schemas.answers import write
@@ -216,3 +224,28 @@ def test_numbers_read_back_bit_for_bit(number: float, dtype: str) -> None:
     if np.isfinite(array).all():
         read = json.loads(write({"x": array}))["x"]
         assert np.array(read, dtype).tobytes() == array.tobytes()
+
+
+def test_no_bit_depends_on_how_python_adds_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sum` rounds floats after each term before Python 3.12, and nearly once for all since then."""
+
+    def sum_of_3_11(terms: Iterable[Any], start: Any = 0) -> Any:
+        return reduce(add, terms, start)
+
+    def sum_of_3_12(terms: Iterable[Any], start: Any = 0) -> Any:
+        terms = list(terms)
+        return math.fsum([start, *terms]) if any(type(term) is float for term in terms) else reduce(add, terms, start)
+
+    def answers() -> list[Any]:
+        layers = tuple(Dense(np.array([[w]]), None, activations.Identity()) for w in (1.0, 2.0**-53, 2.0**-53))
+        made = differentiate(
+            Network(layers), np.zeros((1, 1)), LossObjective(losses.Mse(), np.zeros((1, 1))), Regularization(l1=1.0)
+        )
+        targets = np.eye(7)[np.arange(37) % 7]
+        areas = [RocAuc().value(np.random.default_rng(seed).random(targets.shape), targets) for seed in range(9)]
+        return [made.penalty, made.loss, areas, _odd_coefficients(14)]
+
+    monkeypatch.setattr(builtins, "sum", sum_of_3_11)
+    before = answers()
+    monkeypatch.setattr(builtins, "sum", sum_of_3_12)
+    assert answers() == before

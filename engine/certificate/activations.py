@@ -115,7 +115,7 @@ def _odd_coefficients(terms: int) -> list[float]:
     """Of tanh(z) = z + c_1 z^3 + c_2 z^5 + ..., from tanh' = 1 - tanh^2."""
     found = [1.0]
     for n in range(1, terms):
-        found.append(-sum(found[k] * found[n - 1 - k] for k in range(n)) / (2 * n + 1))
+        found.append(-math.fsum(found[k] * found[n - 1 - k] for k in range(n)) / (2 * n + 1))
     return found
 
 

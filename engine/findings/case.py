@@ -139,7 +139,7 @@ class Case:
         except EngineError:
             return math.inf
         if self.regularization is not None:
-            loss += sum(self.regularization.penalty(layer.weights) for layer in network.layers)
+            loss += self.regularization.penalty(*(layer.weights for layer in network.layers))
         return loss if math.isfinite(loss) else math.inf
 
     @cached_property

@@ -258,7 +258,7 @@ def passed_back(n: Numbers, i: int) -> Array:
 
 def penalty(n: Numbers) -> float:
     rule = n.case.regularization
-    return 0.0 if rule is None else sum(rule.penalty(layer.weights) for layer in n.case.layers)
+    return 0.0 if rule is None else rule.penalty(*(layer.weights for layer in n.case.layers))
 
 
 def by_penalty(n: Numbers, i: int, name: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.mistakes.factor import nearest
+from engine.regularization import Regularization
 from engine.rules import About, Array, hyper
 
 Decay = Literal["both", "gradients", "loss", "step", "decoupled"]
@@ -44,7 +45,7 @@ class WeightDecayNotAskedFor:
 
         def squares(n: Numbers) -> float:
             arrays = [p for layer in n.case.layers for name, p in layer.parameters.items() if name in names]
-            return penalty(n) + strength / 2 * sum(float((p * p).sum()) for p in arrays)
+            return penalty(n) + Regularization(l2=strength).penalty(*arrays)
 
         match self.at:
             case "step":

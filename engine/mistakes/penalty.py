@@ -87,7 +87,7 @@ class RegularizationOnBiases:
         if self.at != "loss":
             c = replace(c, by_penalty=of_parameter)
         if self.at != "gradients":
-            c = replace(c, penalty=lambda n: penalty(n) + sum(rule.penalty(b) for b in biases))
+            c = replace(c, penalty=lambda n: penalty(n) + rule.penalty(*biases))
         return c
 
 

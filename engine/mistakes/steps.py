@@ -52,7 +52,7 @@ class ComputedAfterUpdate:
             network = case.network.with_parameters(new)
             trace = forward(network, case.inputs)
             rule = case.regularization
-            penalty = 0.0 if rule is None else sum(rule.penalty(layer.weights) for layer in network.layers)
+            penalty = 0.0 if rule is None else rule.penalty(*(layer.weights for layer in network.layers))
             answer[LOSS] = evaluated(case.objective, network, trace).loss + penalty
             if self.of != "loss":
                 answer[OUTPUTS] = trace[-1].activations
