@@ -79,7 +79,8 @@ def _decoded(text: bytes) -> Any:
     """A header's JSON. The standard library's reader is slower than orjson, and sees a name that occurs twice."""
     try:
         header = json.loads(text.decode(), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
-        "".join(header).encode()  # half a surrogate pair can be escaped in JSON, and is no text
+        if type(header) is dict:
+            "".join(header).encode()  # half a surrogate pair can be escaped in JSON, and is no text
         return header
     except MalformedTensors:
         raise

@@ -221,6 +221,8 @@ MALFORMED = {
     "header of 2^64 - 1 bytes": b"\xff" * 8 + b"{}",
     "header that is cut": framed(b'{"inputs": {"dtype"'),
     "header that is an array": framed(b"[]"),
+    "header that is an array of a number": framed(b"[1]"),
+    "header that is a number": framed(b"1"),
     "header in UTF-16": framed('{"a": 1}'.encode("utf-16")),
     "header that is not UTF-8": framed(b'{"\xff": {}}'),
     "half a surrogate pair": framed(b'{"\\ud800": ' + ENTRY.encode() + b"}", ROW),
