@@ -25,10 +25,13 @@ def small_answer(request: BackwardRequest) -> dict[str, Any] | None:
 
 def _is_plain(request: BackwardRequest) -> bool:
     """Whether a request is small, for float64, and for nothing beside gradients and an update of all parameters."""
+    layers = request.network.layers
     if request.dtype != "float64" or request.per_example or len(request.inputs) > small.MOST_EXAMPLES:
         return False
-    parameters = [array for layer in request.network.layers for array in (layer.weights, layer.bias)]
+    parameters = [array for layer in layers for array in (layer.weights, layer.bias)]
     if sum([array.size for array in parameters if array is not None]) > small.MOST_PARAMETERS:
+        return False
+    if any(layer.frozen for layer in layers):  # The gradient's norm is that of the other parameters.
         return False
     if not isinstance(request, StepRequest):
         return True
@@ -36,7 +39,6 @@ def _is_plain(request: BackwardRequest) -> bool:
     return (
         request.regularization is None
         and request.gradient_clipping is None
-        and not any(layer.frozen for layer in request.network.layers)
         and (posted is None or not any(name in posted for name in TRAINING_STATE))
     )
 

@@ -178,6 +178,13 @@ def test_what_goes_the_usual_way(post: Any, path: str, value: Any) -> None:
     assert post("/v1/step", body)["loss"] > 0
 
 
+def test_a_backward_pass_leaves_frozen_parameters_out_of_the_norm_too(post: Any) -> None:
+    body = changed(request(), "network/layers/1/frozen", ["bias"])
+    step = post("/v1/step", body)
+    del body["optimizer"]
+    assert post("/v1/backward", body)["gradient_norm"] == step["gradient_norm"]
+
+
 def test_output_gradients_are_taken_too(require_same: Any) -> None:
     body = request(output_gradients=[[1.0, 0.0], [0.0, 1.0]])
     del body["targets"], body["loss"]
