@@ -198,7 +198,9 @@ class Rprop:
         # The product of the numbers themselves may underflow to 0, as if one of them were.
         agreement = np.sign(g) * np.sign(state["prev"])
         factor = np.where(agreement > 0, self.etas[1], np.where(agreement < 0, self.etas[0], 1)).astype(g.dtype)
-        size = np.clip(state["step_size"] * factor, *self.step_sizes)
+        # A schedule may have changed the learning rate since `init`: the first step's counts, as in PyTorch.
+        size = state["step_size"] if state["step"] else filled(parameters, self.learning_rate)
+        size = np.clip(size * factor, *self.step_sizes)
         g = np.where(agreement < 0, 0, g)
         return parameters - np.sign(g) * size, {"step": state["step"] + 1, "prev": g, "step_size": size}
 
@@ -231,7 +233,7 @@ class Asgd:
     def update(self, gradients: Array, state: State, parameters: Array) -> tuple[Array, State]:
         g = descended(gradients, parameters, self.weight_decay, self.maximize)
         t = state["step"] + 1
-        eta, mu = state["eta"], state["mu"]
+        eta, mu = state["eta"] if state["step"] else self.learning_rate, state["mu"]
         parameters = parameters * (1 - self.lambd * eta) - eta * g
         ax = parameters if mu == 1 else state["ax"] + (parameters - state["ax"]) * mu
         # A negative power falls to 0 where a positive one would raise OverflowError.

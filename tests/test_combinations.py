@@ -2,7 +2,7 @@
 claims for every kind of request."""
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import numpy as np
@@ -10,6 +10,8 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from app.compute import unless_gone
+from engine.optimizers import Optimizer
+from schemas.rules import kind_of
 from tests.test_bad_input import refused
 from tests.test_streams import events
 
@@ -299,3 +301,14 @@ def test_work_that_lets_a_cancellation_go_by_has_ended_when_its_client_is_gone()
 
     asyncio.run(main())
     assert ended == ["one"]
+
+
+@pytest.mark.parametrize("kind", sorted(kind_of(rule) for rule in get_args(Optimizer)))
+def test_a_schedule_sets_the_rate_of_the_first_step_too(post: Any, kind: str) -> None:
+    """Half the rate for ever is half the rate: for those too whose state starts from the learning rate."""
+    asked = {**RUN, "epochs": 3, "optimizer": {"kind": kind, "learning_rate": 0.25}}
+    half = {"kind": "constant", "factor": 0.5, "total_iters": 100}
+    scheduled = post("/v1/train", asked | {"learning_rate_schedule": half})
+    plain = post("/v1/train", asked | {"optimizer": {"kind": kind, "learning_rate": 0.125}})
+    assert scheduled["history"] == plain["history"]
+    assert scheduled["network"] == plain["network"]
