@@ -173,8 +173,9 @@ class BinaryCrossEntropy(_OfProbabilities):
 class Focal(_OfProbabilities):
     """-alpha sum_c w_c (1 - y_c)^gamma t_c log(y_c); y are probabilities, or softmax of logits.
 
-    Row-wise, for classes that exclude each other. With gamma 0 it is alpha times the cross-entropy. Where a probability
-    is 0, its derivative is taken at 1e-300 (float32: 1e-30).
+    Row-wise, for classes that exclude each other. With gamma 0 it is alpha times the cross-entropy of each row; class
+    weights do not change a mean's divisor. Where a probability is 0, its derivative is taken at 1e-300 (float32:
+    1e-30).
 
     Source: Lin et al. 2017, arXiv:1708.02002; keras.losses.CategoricalFocalCrossentropy.
     """
