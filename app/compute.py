@@ -41,7 +41,7 @@ from engine.errors import EngineError
 from schemas import large_json
 from schemas.answers import hand_over
 from schemas.answers import write as write_json
-from schemas.limits import Body, Limits
+from schemas.limits import Body, Limits, values
 
 T = TypeVar("T")
 REFUSALS = (EngineError, InvalidRequest, ProblemError)
@@ -65,6 +65,8 @@ class Load(NamedTuple):
 
 LOOP_BYTES, LOOP_NUMBERS, LOOP_WORK = 16 * 2**10, 20_000, 2_000_000
 THREAD_BYTES, THREAD_NUMBERS, THREAD_WORK = 2 * 2**20, 1_000_000, 2_000_000_000
+THREAD_VALUES = 2**21
+"""What `values` counts of a body: its memory is made under the interpreter's lock, whatever the body's size."""
 LAYER_WORK = 100_000
 """Each layer takes about a tenth of a millisecond of Python, which this many multiplications take too."""
 TEXT, BASE64, BINARY = 1.0, 0.25, 0.0
@@ -162,6 +164,8 @@ class ComputeRoute(APIRoute):
     def large_answer(self, body: Body, read: Reader, write: Writer, cost: float, scope: Scope) -> bytes | None:
         """The answer, or None where it is not to be computed in a thread of this process."""
         annexed = "annex" in scope
+        if not annexed and read is not read_safetensors and values(body) > THREAD_VALUES:
+            return None
         asked, load = self.decode(body, read, cost, last=annexed)
         if annexed:
             memory.give_back()  # Else the memory that reading took would add to that of computing and writing.

@@ -1,6 +1,7 @@
 """How a process serves: uvicorn with our protocol, drained before it stops, alone or as one of several workers."""
 
 import asyncio
+import gc
 import os
 import signal
 from functools import partial
@@ -48,6 +49,7 @@ def serve(host: str, port: int, workers: int) -> None:
         http=Protocol,
         ws="none",
     )
+    gc.freeze()  # What is there now stays; looking through it again would stop the event loop for a tenth of a second.
     listener = listen(host, port)
     with shared_directory() as directory:
         if workers == 1:

@@ -45,15 +45,8 @@ class Limits:
             )
 
     def require_values(self, body: Body) -> None:
-        """Refuses a body whose values would take more memory while they are read than `numbers` do.
-
-        A value of JSON takes about four times the eight bytes of a number then, an array or an object ten times.
-        """
-        count = 0
-        codes = np.frombuffer(body, np.uint8)
-        for start in range(0, len(codes), PIECE):
-            piece = codes[start : start + PIECE]
-            count += int(4 * np.count_nonzero(piece == COMMA) + 10 * np.count_nonzero(piece | CASE == OPENING))
+        """Refuses a body whose values would take more memory while they are read than `numbers` do."""
+        count = values(body)
         if count > self.numbers:
             raise TooLarge(
                 (),
@@ -75,6 +68,17 @@ class Limits:
                 hint="Send fewer examples, or train fewer epochs a call and go on from the answer. Where a single "
                 "example is too much already, take a server with a higher CHAINRULE_MAX_WORK.",
             )
+
+
+def values(body: Body) -> int:
+    """How many numbers' memory the values of a body take while they are read: a value of JSON about four times the
+    eight bytes of a number, an array or an object ten times."""
+    count = 0
+    codes = np.frombuffer(body, np.uint8)
+    for start in range(0, len(codes), PIECE):
+        piece = codes[start : start + PIECE]
+        count += int(4 * np.count_nonzero(piece == COMMA) + 10 * np.count_nonzero(piece | CASE == OPENING))
+    return count
 
 
 def _require_layers(layers: Any, info: ValidationInfo) -> Any:

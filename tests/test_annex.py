@@ -21,10 +21,12 @@ from starlette.types import ASGIApp
 from app.annex import HEAD, SIGNALS, Annex, job_of
 from app.attendant import Attendant
 from app.bodies import file_in_memory
-from app.compute import BASE64, BINARY, LOOP_BYTES, THREAD_BYTES, Place, place
+from app.compute import BASE64, BINARY, LOOP_BYTES, TEXT, THREAD_BYTES, Place, place
 from app.drain import drain
+from app.errors import InvalidRequest
 from app.forms import read_json
 from app.main import compute_routes, create_app
+from schemas.answers import write
 from schemas.diagnose import DiagnoseRequest
 from schemas.explain import ExplainRequest
 from schemas.limits import Limits
@@ -89,6 +91,17 @@ def test_many_layers_are_no_work_of_the_event_loop(depth: int, where: Place) -> 
     layer = {"weights": [[1.0]], "bias": None, "activation": "tanh"}
     asked = {"network": {"layers": [layer] * depth}, "inputs": [[1.0]], "targets": [[1.0]], "loss": "mse"}
     assert step.decode(json.dumps(asked | {"optimizer": "sgd"}).encode(), read_json)[1].place is where
+
+
+@pytest.mark.parametrize(("part", "most"), [(b"[],", 149_000), (b"1,", 524_000)])
+def test_many_small_values_are_no_work_of_a_thread(part: bytes, most: int) -> None:
+    """700,000 empty arrays in two megabytes kept the event loop from the interpreter for seconds."""
+    step = compute_routes(create_app())["/v1/step"].__self__  # type: ignore[attr-defined]
+    few, many = (b'{"inputs":[' + part * count + b"0]}" for count in (most, most + 1_000))
+    assert len(many) < THREAD_BYTES
+    assert step.large_answer(many, read_json, write, TEXT, {}) is None
+    with pytest.raises(InvalidRequest):
+        step.large_answer(few, read_json, write, TEXT, {})
 
 
 def test_base64_stays_in_a_thread_for_longer(own_server: Server, own_client: httpx.Client) -> None:
