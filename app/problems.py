@@ -215,6 +215,13 @@ PROBLEMS = {
     "internal-error": Problem(
         500, "The server made a mistake", "This is our fault, not yours.", "Report it with the request_id."
     ),
+    "not-implemented": Problem(
+        501,
+        "This server does not know how to do that",
+        "The request's method is none that this server knows, or Transfer-Encoding names a coding that it does not "
+        "decode.",
+        "Use the methods that the OpenAPI document lists, and send a body with Content-Length or in chunks.",
+    ),
     "overloaded": Problem(
         503,
         "Too much at once",

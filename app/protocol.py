@@ -4,6 +4,7 @@ What a client sends is limited in size and in time before any of the application
 the server sweeps over its connections twice a second.
 """
 
+import re
 import struct
 from collections.abc import Coroutine, Generator
 from contextvars import copy_context
@@ -32,6 +33,7 @@ LAST_SECONDS = 1.0
 LONGEST_TARGET = 8192
 MOST_PIPELINED = 100
 VERSIONS = ("1.0", "1.1")
+REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
 SHORT = 2**16
 """A body of at most so many bytes goes out in one piece with its head."""
@@ -108,7 +110,7 @@ class Protocol(HttpToolsProtocol):
         self.since = self.paused = self.loop.time()
         self.in_head = True
         self.head_bytes = self.head_size = self.body_size = self.declared = self.hosts = 0
-        self.host = self.url = b""
+        self.host = self.url = self.coding = b""
         self.lingers = self.ends = self.parsing = self.starting = False
         self.unstarted: tuple[RequestResponseCycle, Any] | None = None
 
@@ -138,7 +140,10 @@ class Protocol(HttpToolsProtocol):
             if self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete or self.lingers):
                 self.ends, self.cycle.keep_alive = True, False
             elif not self.lingers:
-                self.refuse("malformed-http", f"This is not HTTP/1.1: {error}.")
+                if isinstance(error, httptools.HttpParserInvalidMethodError) and REQUEST_LINE.match(data):
+                    self.refuse("not-implemented", "This server does not know the request's method.")
+                else:
+                    self.refuse("malformed-http", f"This is not HTTP/1.1: {error}.")
         else:
             if self.in_head and self.head_bytes > self.most_head and not self.lingers:
                 self._refuse_head()
@@ -191,16 +196,24 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.head_size = self.body_size = self.declared = self.hosts = 0
+        self.coding = b""
         self.in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         self.head_size += len(name) + len(value) + 4
+        if not self.in_head:  # A trailer, which nothing here asks for; as a header it could pose as a proxy's.
+            if self.head_size > self.most_head:
+                self._refuse_head()
+                raise _Stop
+            return
         if name == b"content-length":
             self.declared = int(value)
         elif name == b"host":
             self.hosts += 1
             self.host = value
+        elif name == b"transfer-encoding":
+            self.coding += value.strip().lower()
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
@@ -221,6 +234,8 @@ class Protocol(HttpToolsProtocol):
             self._stop("malformed-http", f"A request has exactly one Host header, and this one has {self.hosts}.")
         if self.hosts and not is_allowed(self.host):
             self._stop("unknown-host", "This server does not answer for the host that the request names.")
+        if self.coding != b"chunked" and self.coding.endswith(b"chunked"):
+            self._stop("not-implemented", "This server decodes no transfer coding but chunked.")
         if len(self.pipeline) >= MOST_PIPELINED:
             self.transport.abort()
             raise _Stop

@@ -78,7 +78,7 @@ MALFORMED = {
     "no HTTP": b"hello\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "unknown method": b"FETCH / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no method": b"FE(TCH / HTTP/1.1\r\nHost: x\r\n\r\n",
     "CONNECT": b"CONNECT example.org:443 HTTP/1.1\r\nHost: x\r\n\r\n",
     "unknown version": b"GET / HTTP/7.3\r\nHost: x\r\n\r\n",
     "no host": b"GET /livez HTTP/1.1\r\n\r\n",
@@ -107,6 +107,44 @@ MALFORMED = {
 def test_malformed_requests_are_problems(strict: Server, case: str) -> None:
     answer = problem(exchange(strict, MALFORMED[case]))
     assert (answer["status"], answer["type"]) == (400, "/problems/malformed-http"), answer
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["gzip, chunked"],
+        ["identity, chunked"],
+        ["Trailers,chunked"],
+        ["gzip", "chunked"],
+        ["identity", "chunked"],
+    ],
+)
+def test_no_transfer_coding_but_chunked_is_read(strict: Server, lines: list[str]) -> None:
+    """Whoever stands before this server might see other ends of the request (RFC 9112, 6.1)."""
+    headers = [f"Transfer-Encoding: {line}" for line in lines]
+    answer = problem(exchange(strict, post("/v1/step", b"2\r\n{}\r\n0\r\n\r\n", *headers) + GET + b"\r\n"))
+    assert (answer["status"], answer["type"]) == (501, "/problems/not-implemented")
+
+
+@pytest.mark.parametrize("method", ["FETCH", "GETS", "get", "X" * 100])
+def test_no_method_but_those_of_http_is_known(strict: Server, method: str) -> None:
+    answer = problem(exchange(strict, f"{method} /livez HTTP/1.1\r\nHost: x\r\n\r\n".encode()))
+    assert (answer["status"], answer["type"]) == (501, "/problems/not-implemented")
+
+
+def test_trailers_are_no_headers(strict: Server) -> None:
+    """They come past a proxy that replaces headers."""
+    names = {"X-Request-ID": "trailer", "Accept": "text/none", "Content-Encoding": "gzip", "X-Forwarded-For": "1.1.1.1"}
+    trailers = "".join(f"{name}: {value}\r\n" for name, value in names.items()).encode()
+    body = b"2\r\n{}\r\n0\r\n" + trailers + b"\r\n"
+    answer = exchange(strict, post("/v1/step", body, "Transfer-Encoding: chunked", "Connection: close"))
+    assert answer.startswith(b"HTTP/1.1 422 ") and b"x-request-id: trailer" not in answer
+
+
+def test_endless_trailers_are_too_large(strict: Server) -> None:
+    body = b"2\r\n{}\r\n0\r\n" + b"".join(b"X%d: y\r\n" % n for n in range(600))
+    answer = problem(exchange(strict, post("/v1/step", body, "Transfer-Encoding: chunked")))
+    assert (answer["status"], answer["type"]) == (431, "/problems/headers-too-large")
 
 
 @pytest.mark.parametrize(
