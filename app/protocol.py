@@ -100,7 +100,8 @@ class Protocol(HttpToolsProtocol):
     `since` is when it began to wait for what it waits for now: a request, the rest of one, or the end of its lingering;
     `paused` is when its client stopped taking the answer. It `ends` with the requests that it has, where what follows
     them is none: mostly a body without a length. While `parsing`, a request that was found is kept `unstarted`
-    until the parser has returned; while `starting`, it runs outside of any task.
+    until the parser has returned; while `starting`, it runs outside of any task. `cycle` is the newest request,
+    `running` the one that is being answered, and those between them wait in `pipeline`.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -113,6 +114,7 @@ class Protocol(HttpToolsProtocol):
         self.host = self.url = self.coding = b""
         self.lingers = self.ends = self.parsing = self.starting = False
         self.unstarted: tuple[RequestResponseCycle, Any] | None = None
+        self.running: Any = None
 
     def connection_made(self, transport: Any) -> None:
         self.answers = Transport(transport, self)
@@ -120,6 +122,12 @@ class Protocol(HttpToolsProtocol):
         most = settings().max_connections
         if len(self.connections) > most:
             self.refuse("too-many-connections", f"This server keeps at most {most} connections open.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.running is not None and not self.running.response_complete:
+            self.running.disconnected = True
+            self.running.message_event.set()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self.lingers or self.ends:
@@ -137,9 +145,7 @@ class Protocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as stop:
             self._parse_without_upgrade(data[stop.args[0] :])
         except httptools.HttpParserError as error:
-            if self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete or self.lingers):
-                self.ends, self.cycle.keep_alive = True, False
-            elif not self.lingers:
+            if not (self.lingers or self.ends):
                 if isinstance(error, httptools.HttpParserInvalidMethodError) and REQUEST_LINE.match(data):
                     self.refuse("not-implemented", "This server does not know the request's method.")
                 else:
@@ -152,6 +158,7 @@ class Protocol(HttpToolsProtocol):
             self._start()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.running = cycle
         if self.parsing:
             self.unstarted = cycle, app
         else:
@@ -195,6 +202,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        if not self.head_bytes:  # It came behind the end of another one.
+            self.head_bytes = 1
+            self.since = self.loop.time()
         self.head_size = self.body_size = self.declared = self.hosts = 0
         self.coding = b""
         self.in_head = True
@@ -289,8 +299,8 @@ class Protocol(HttpToolsProtocol):
 
     def cut_off(self) -> None:
         """Ends an answer that is only partly out, of which there is nothing more to say."""
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
-            self.cycle.disconnected = True
+        if self.running is not None and self.running.response_started and not self.running.response_complete:
+            self.running.disconnected = True
             self.transport.close()
 
     def sweep(self, now: float) -> None:
@@ -302,6 +312,8 @@ class Protocol(HttpToolsProtocol):
         elif self.flow.write_paused:
             if now - self.paused > limits.max_write_seconds:
                 self.transport.abort()
+        elif self.pipeline:
+            pass  # What comes now waits for its turn, and is not read.
         elif self.cycle is not None and self.cycle.more_body:
             if waited > limits.max_body_seconds:
                 self.refuse("too-slow", f"The body took longer than {limits.max_body_seconds:g} seconds.")
@@ -326,10 +338,17 @@ class Protocol(HttpToolsProtocol):
         raise _Stop
 
     def refuse(self, name: str, detail: str) -> None:
-        """Answers with a problem, where no other answer has begun, and ends the connection."""
+        """Answers with a problem and ends the connection; where requests before this one are still to be answered, the
+        connection ends with them."""
+        if self.pipeline and self.cycle.more_body:
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self.running
         cycle = self.cycle
         answering = cycle is not None and not cycle.response_complete
-        if answering and (cycle.response_started or self.pipeline or not cycle.more_body):
+        if answering and not cycle.more_body:
+            self.ends, cycle.keep_alive = True, False
+            return
+        if answering and cycle.response_started:
             self.transport.abort()
             return
         if not (cycle is not None and cycle.more_body and cycle.response_complete):

@@ -305,6 +305,50 @@ def test_pipelined_requests_are_answered_in_order(strict: Server, textbook: dict
     assert statuses == [b"200", b"200", b"200", b"400"]
 
 
+def run(server: Server, seconds: float) -> bytes:
+    """A training run that takes so long."""
+    asked = httpx.get(f"{server.url}/v1/examples/train_xor").json()["request"]
+    asked |= {"epochs": 1_000_000, "target_loss": None, "max_seconds": seconds, "include": ["stopped_because"]}
+    return post("/v1/train", json.dumps(asked).encode())
+
+
+@pytest.mark.parametrize(
+    ("refused", "seconds"),
+    [
+        (GET.replace(b"localhost", b"example.org") + b"\r\n", 0.2),
+        (post("/v1/step", b"", "Content-Length: 10000000000"), 0.2),
+        (post("/v1/step", b" " * (4 * MIB + 1)), 0.2),
+        (post("/v1/step", b"1\r\nabc", "Transfer-Encoding: chunked"), 0.2),
+        (post("/v1/step", b"{", "Content-Length: 2"), 2.5),
+        (GET + b"X: " + b"a" * 5000, 0.2),
+        (GET + b"X: ", 2.5),
+        (b"hello\r\n\r\n", 0.2),
+    ],
+    ids=["host", "length", "body", "chunk", "slow body", "head", "slow head", "no HTTP"],
+)
+def test_what_is_refused_behind_another_request_leaves_that_its_answer(
+    strict: Server, refused: bytes, seconds: float
+) -> None:
+    answer = exchange(strict, run(strict, seconds) + refused)
+    assert answer.startswith(b"HTTP/1.1 200 ") and b'"stopped_because":"deadline"' in answer
+
+
+def test_a_request_behind_another_does_not_hide_that_the_client_goes(strict: Server) -> None:
+    def busy() -> bool:
+        return 'chainrule_slots_in_use{gate="training"} 1.0' in httpx.get(f"{strict.url}/metrics").text
+
+    with connect(strict) as raw:
+        raw.sendall(run(strict, 30) + GET + b"\r\n")
+        deadline = time.monotonic() + 5
+        while not busy() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert busy()
+    deadline = time.monotonic() + 5
+    while busy() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not busy()
+
+
 @pytest.mark.parametrize("headers", [[], ["Content-Length: 10"]], ids=["no length", "too short"])
 def test_a_body_without_its_length_gets_an_answer(strict: Server, headers: list[str]) -> None:
     """What is beyond the length is no request; the answer before it is still to be read."""
