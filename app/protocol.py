@@ -6,6 +6,7 @@ the server sweeps over its connections twice a second.
 
 import re
 import struct
+from asyncio import BufferedProtocol
 from collections.abc import Coroutine, Generator
 from contextvars import copy_context
 from functools import partial
@@ -32,6 +33,10 @@ LAST_SECONDS = 1.0
 """How long a new connection may take to send its request while the server drains."""
 LONGEST_TARGET = 8192
 MOST_PIPELINED = 100
+BUFFER = memoryview(bytearray(2**18))
+"""Where a connection's bytes are until its parser has them, which is before the next connection reads."""
+MORSEL = 2**14
+"""So many bytes are read at once of what may be many small pieces: 256 KiB of chunks of a byte took 30 ms."""
 VERSIONS = ("1.0", "1.1")
 REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
@@ -98,10 +103,10 @@ class Protocol(HttpToolsProtocol):
     """One connection.
 
     `since` is when it began to wait for what it waits for now: a request, the rest of one, or the end of its lingering;
-    `paused` is when its client stopped taking the answer. It `ends` with the requests that it has, where what follows
-    them is none: mostly a body without a length. While `parsing`, a request that was found is kept `unstarted`
-    until the parser has returned; while `starting`, it runs outside of any task. `cycle` is the newest request,
-    `running` the one that is being answered, and those between them wait in `pipeline`.
+    `paused` is when its client stopped taking the answer. It `ends` with the requests
+    that it has, where what follows them is none: mostly a body without a length. While `parsing`, a request that was
+    found is kept `unstarted` until the parser has returned; while `starting`, it runs outside of any task. `cycle` is
+    the newest request, `running` the one that is being answered, and those between them wait in `pipeline`.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -393,6 +398,35 @@ class Protocol(HttpToolsProtocol):
         self.since = self.loop.time()
         self.transport.write_eof()
         self.flow.resume_reading()
+
+
+class Connection(BufferedProtocol):
+    """What the event loop knows of a connection; it decides how much of it is read at a time.
+
+    All of BUFFER in the midst of a body of known length, and else only a MORSEL, so that nobody waits long for it.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.inner = Protocol(*arguments, **options)
+        self.connection_made = self.inner.connection_made  # type: ignore[method-assign]
+        self.connection_lost = self.inner.connection_lost  # type: ignore[method-assign]
+        self.eof_received = self.inner.eof_received  # type: ignore[method-assign]
+        self.pause_writing = self.inner.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = self.inner.resume_writing  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return BUFFER[:MORSEL] if self.inner.in_head or self.inner.coding else BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        protocol = self.inner
+        protocol.data_received(bytes(BUFFER[:nbytes]))
+        if nbytes == MORSEL and not protocol.transport.is_closing():
+            protocol.transport.pause_reading()  # Else the event loop would read on before it turns to others.
+            protocol.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not (self.inner.flow.read_paused or self.inner.transport.is_closing()):
+            self.inner.transport.resume_reading()
 
 
 async def _go_on(begun: Coroutine[Any, Any, None], awaited: Any) -> None:

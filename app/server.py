@@ -21,7 +21,7 @@ from app.logs import log, log_config, log_thread
 from app.main import create_app
 from app.memory import memory
 from app.metrics import share
-from app.protocol import Protocol
+from app.protocol import Connection, Protocol
 from app.settings import settings
 from app.workers import Workers
 
@@ -46,7 +46,7 @@ def serve(host: str, port: int, workers: int) -> None:
         headers=HEADERS,
         proxy_headers=bool(settings().trusted_proxies),
         forwarded_allow_ips=settings().trusted_proxies,
-        http=Protocol,
+        http=Connection,  # type: ignore[arg-type]
         ws="none",
     )
     gc.freeze()  # What is there now stays; looking through it again would stop the event loop for a tenth of a second.

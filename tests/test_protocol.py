@@ -35,7 +35,7 @@ def strict() -> Iterator[Server]:
 
 
 def connect(server: Server) -> socket.socket:
-    raw = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=10)
+    raw = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=60)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return raw
 
@@ -250,6 +250,20 @@ def test_whoever_does_not_read_its_answer_is_let_go(strict: Server) -> None:
         time.sleep(3.5)
         with pytest.raises(ConnectionResetError):
             read_all(raw)
+
+
+def test_tiny_chunks_leave_turns_to_others(server: Server, client: httpx.Client) -> None:
+    """Four times 400,000 chunks of a byte; the event loop read 43,000 of each before it turned to others."""
+    chunks = b"1\r\n \r\n" * 400_000 + b"0\r\n\r\n"
+    with ThreadPoolExecutor(4) as pool:
+        sent = post("/v1/step", chunks, "Transfer-Encoding: chunked", "Connection: close")
+        calls = [pool.submit(exchange, server, sent) for _ in range(4)]
+        turns = 0
+        while not all(call.done() for call in calls):
+            assert client.get("/livez").status_code == 200
+            turns += 1
+        assert all(problem(call.result())["type"] == "/problems/malformed-json" for call in calls)
+    assert turns > 50
 
 
 def test_connections_beyond_the_limit_are_told(strict: Server) -> None:
