@@ -103,7 +103,7 @@ class Protocol(HttpToolsProtocol):
     """One connection.
 
     `since` is when it began to wait for what it waits for now: a request, the rest of one, or the end of its lingering;
-    `paused` is when its client stopped taking the answer. It `ends` with the requests
+    `stuck` is since when its client has taken nothing of the `untaken` bytes of an answer. It `ends` with the requests
     that it has, where what follows them is none: mostly a body without a length. While `parsing`, a request that was
     found is kept `unstarted` until the parser has returned; while `starting`, it runs outside of any task. `cycle` is
     the newest request, `running` the one that is being answered, and those between them wait in `pipeline`.
@@ -113,9 +113,9 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         limits = settings()
         self.most_head, self.most_body = limits.max_header_bytes, limits.max_body_bytes
-        self.since = self.paused = self.loop.time()
+        self.since = self.stuck = self.loop.time()
         self.in_head = True
-        self.head_bytes = self.head_size = self.body_size = self.declared = self.hosts = 0
+        self.head_bytes = self.head_size = self.body_size = self.declared = self.hosts = self.untaken = 0
         self.host = self.url = self.coding = b""
         self.lingers = self.ends = self.parsing = self.starting = False
         self.unstarted: tuple[RequestResponseCycle, Any] | None = None
@@ -289,10 +289,6 @@ class Protocol(HttpToolsProtocol):
     def eof_received(self) -> None:
         """Keeps a half-closed connection: its client may still read the answer."""
 
-    def pause_writing(self) -> None:
-        self.paused = self.loop.time()
-        super().pause_writing()
-
     def shutdown(self) -> None:
         """Closes an idle connection; one that has not sent a request yet has a little time, a busy one finishes."""
         if self.cycle is not None and not self.cycle.response_complete:
@@ -311,11 +307,14 @@ class Protocol(HttpToolsProtocol):
     def sweep(self, now: float) -> None:
         """Ends what took too long."""
         limits, waited = settings(), now - self.since
+        untaken = self.transport.get_write_buffer_size()
+        if untaken != self.untaken:
+            self.untaken, self.stuck = untaken, now
         if self.lingers:
             if waited > LINGER_SECONDS:
                 self.transport.abort()
-        elif self.flow.write_paused:
-            if now - self.paused > limits.max_write_seconds:
+        elif untaken:
+            if now - self.stuck > limits.max_write_seconds:
                 self.transport.abort()
         elif self.pipeline:
             pass  # What comes now waits for its turn, and is not read.

@@ -252,6 +252,24 @@ def test_whoever_does_not_read_its_answer_is_let_go(strict: Server) -> None:
             read_all(raw)
 
 
+def test_neither_is_who_leaves_the_last_bytes_of_it() -> None:
+    """They are too few for the server to wait with the next ones, and it has none."""
+    small = "import socket; old = socket.socket.listen; socket.socket.listen = lambda self, *a: "
+    small += "(self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096), old(self, *a))"
+    server = Server(small, **LIMITS)
+    try:
+        with socket.socket() as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.settimeout(10)
+            raw.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+            raw.sendall(b"GET /v1/examples HTTP/1.1\r\nHost: x\r\n\r\n")
+            time.sleep(4)
+            with pytest.raises(ConnectionResetError):
+                read_all(raw)
+    finally:
+        server.stop()
+
+
 def test_tiny_chunks_leave_turns_to_others(server: Server, client: httpx.Client) -> None:
     """Four times 400,000 chunks of a byte; the event loop read 43,000 of each before it turned to others."""
     chunks = b"1\r\n \r\n" * 400_000 + b"0\r\n\r\n"
