@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -58,6 +59,8 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
 
     Everything else is set by environment variables; see "Settings" in the README.
     """
+    # Until the server hears of signals itself: the system ends no first process of a container without a handler.
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     from app.settings import settings, unknown_variables, variable
 
     try:

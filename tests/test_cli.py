@@ -130,6 +130,13 @@ def test_serve_refuses_what_is_wrong(arguments: list[str], environment: dict[str
     assert refused.returncode != 0 and said in refused.stderr and "Traceback" not in refused.stderr
 
 
+def test_a_server_that_is_told_to_stop_while_it_starts_ends_cleanly() -> None:
+    """The first process of a container, which nothing else would end, is told so when its server is not there yet."""
+    told = "import app.server, os, signal; app.server.serve = lambda *_: os.kill(os.getpid(), signal.SIGTERM)"
+    run = [sys.executable, "-c", f"{told}; from app.cli import main; main(['serve'])"]
+    assert subprocess.run(run, cwd=ROOT, timeout=30).returncode == 0
+
+
 def test_options_go_before_the_environment() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "--port", "0", "--host", "127.0.0.1"],
