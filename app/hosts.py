@@ -21,5 +21,5 @@ def is_allowed(host: bytes) -> bool:
         return False
     if name[1] is not None or "." not in name[2] or name[2].endswith(".localhost"):
         return True
-    allowed = [entry.strip().lower() for entry in settings().allowed_hosts.split(",")]
+    allowed = [entry.strip().rstrip(".").lower() for entry in settings().allowed_hosts.split(",")]
     return "*" in allowed or name[2].rstrip(".") in allowed

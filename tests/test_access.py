@@ -35,7 +35,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         CHAINRULE_API_KEYS_FILE=str(file),
         CHAINRULE_RATE_LIMIT="600",
         CHAINRULE_CORS_ORIGINS="https://other.example, https://course.example",
-        CHAINRULE_ALLOWED_HOSTS="chainrule.example",
+        CHAINRULE_ALLOWED_HOSTS="chainrule.example, dotted.example.",
         CHAINRULE_TRUSTED_PROXIES="127.0.0.1",
     )
     yield running
@@ -162,7 +162,8 @@ def test_a_host_of_a_stranger_is_refused(client: httpx.Client, guarded: Server) 
     response = client.get("/livez", headers={"Host": "evil.example"})
     assert response.status_code == 421 and response.json()["type"] == "/problems/unknown-host"
     assert httpx.get(f"{guarded.url}/livez", headers={"Host": "Chainrule.Example:443"}).status_code == 200
-    assert httpx.get(f"{guarded.url}/livez", headers={"Host": "other.example"}).status_code == 421
+    for name, status in {"dotted.example": 200, "dotted.example.": 200, "other.example": 421}.items():
+        assert httpx.get(f"{guarded.url}/livez", headers={"Host": name}).status_code == status
 
 
 def test_other_origins_read_nothing_unless_they_are_listed(client: httpx.Client, guarded: Server) -> None:
