@@ -32,6 +32,8 @@ def _as_object(value: Any) -> Any:
     if "kind" not in value:
         raise InvalidValue("missing", ("kind",), "This object needs a kind.", expected="a name")
     value = dict(value)
+    if type(value["kind"]) is not str:
+        value["kind"] = ""  # Pydantic would write it out in its error, however deep it is nested.
     for key, items in value.items():
         if type(items) is dict and not TENSOR.isdisjoint(items):
             try:

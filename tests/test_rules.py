@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from engine import (
     activations,
@@ -22,7 +23,7 @@ from engine import (
 )
 from engine.rules import Array
 from schemas.catalog import describe, members
-from schemas.rules import kind_of
+from schemas.rules import Loss, kind_of
 
 UNIONS = {
     activations.Activation: (activations, piecewise_activations, row_activations),
@@ -143,3 +144,12 @@ def test_losses_at_both_ends(rule: Any, dtype: str) -> None:
         values, gradient = loss.values(y, t), loss.gradient(y, t)
     assert values.dtype == gradient.dtype == dtype
     assert np.isfinite(values).all() and np.isfinite(gradient).all()
+
+
+def test_a_kind_that_is_nested_deep_is_not_written_out() -> None:
+    """The attempt left a traceback in the log, of a recursion that was too deep."""
+    kind: Any = "mse"
+    for _ in range(1000):
+        kind = {"kind": kind}
+    with pytest.raises(ValidationError, match="union_tag_invalid"):
+        TypeAdapter(Loss).validate_python(kind)
