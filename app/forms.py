@@ -63,6 +63,8 @@ def read_json_plainly(body: Body) -> Any:
 
 def _reason(body: Body, error: orjson.JSONDecodeError) -> str:
     """Why a body is not JSON, and where; of bytes that are no UTF-8 orjson does not say where they are."""
+    if bytes(body[4:9]) == b"\0\0\0\0{":  # the length of a header, in eight bytes, and the header
+        return f"it looks like a safetensors file, which is sent with Content-Type: {SAFETENSORS.decode()}."
     if error.pos == 0:
         try:
             bytes(body).decode()
