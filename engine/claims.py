@@ -346,4 +346,4 @@ def shape_message(claim: Claim, right: Array) -> str:
 
 
 def _close(claimed: Array, right: Array) -> bool:
-    return Claim(("numbers",), np.ascontiguousarray(claimed)).agrees(right)
+    return Claim(("numbers",), np.asarray(claimed, order="C")).agrees(right)

@@ -172,6 +172,7 @@ def test_a_claim_of_the_wrong_shape_is_a_mismatch_that_helps(
     wrong = [c for c in answer["comparisons"] if c["verdict"] == "mismatch"]
     assert [c["pointer"] for c in wrong] == [pointer]
     assert message in wrong[0]["message"] and wrong[0]["worst"] is None
+    assert "The numbers differ" not in wrong[0]["message"]
     assert answer["first_mismatch"] == {
         "pointer": pointer, "expected": None, "claimed": None, "absolute_error": None, "relative_error": None
     }  # fmt: skip
