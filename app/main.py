@@ -25,6 +25,7 @@ def create_app() -> FastAPI:
         summary="Backpropagation over HTTP: every gradient of a network, exact and explained.",
         description=DESCRIPTION,
         openapi_tags=TAGS,
+        servers=[{"url": ".", "description": "The service that this document comes from."}],
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

@@ -53,7 +53,7 @@ Post a network, inputs and targets; get back every activation, the loss, every g
 
 **Start here:** `POST /v1/step`. Its first example is the textbook network (three inputs; relu, sigmoid and softmax
 layers; cross-entropy), and the answer has every number of one step of backpropagation. To send it, open the operation
-[on this page](/docs) and press *Execute*. The other examples in the list each show one thing: XOR, symmetric weights,
+[on this page](docs) and press *Execute*. The other examples in the list each show one thing: XOR, symmetric weights,
 the delta rule.
 
 - **Nothing is kept between requests.** `network` and `optimizer_state` of an answer can be posted unchanged in the next
@@ -63,7 +63,7 @@ the delta rule.
 - **Same body, same bytes.** Randomness comes only from a `seed` in the request.
 - **Mistakes come back as problems** (RFC 9457) that say where and why; `GET /problems/{name}` explains each kind.
 
-The same document [to try out](/docs), [to read](/redoc), and [for programs](/openapi.json). The guides (first steps, a
+The same document [to try out](docs), [to read](redoc), and [for programs](openapi.json). The guides (first steps, a
 cookbook, backpropagation derived by hand, how to run a server) are Markdown files in the folder `docs` of the service's
 source code; `docs/README.md` lists them.
 """

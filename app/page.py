@@ -1,4 +1,7 @@
-"""The OpenAPI pages: Swagger UI at /docs, ReDoc at /redoc, with nothing loaded from outside and no inline script."""
+"""The OpenAPI pages: Swagger UI at /docs, ReDoc at /redoc, with nothing loaded from outside and no inline script.
+
+All links are relative, so that the pages work where a proxy gives the service a path of its own.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -25,17 +28,17 @@ HEAD = (
 )
 LOADING = "<p>The page is being made; the first time this takes a few seconds.</p>"
 SWAGGER = (
-    f'{HEAD}<link rel="stylesheet" href="/assets/swagger-ui.css"><link rel="stylesheet" href="/docs/page.css">'
+    f'{HEAD}<link rel="stylesheet" href="assets/swagger-ui.css"><link rel="stylesheet" href="docs/page.css">'
     f'<body><div id="swagger-ui">{LOADING}</div>'
-    '<script src="/assets/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body></html>'
+    '<script src="assets/swagger-ui-bundle.js"></script><script src="docs/start.js"></script></body></html>'
 )
 SWAGGER_START = (
-    'SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null, '
+    'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null, '
     "tryItOutEnabled: true, displayRequestDuration: true, defaultModelsExpandDepth: 0});"
 )
 REDOC = (
-    f'{HEAD}<link rel="stylesheet" href="/docs/page.css"><body><redoc spec-url="/openapi.json">{LOADING}</redoc>'
-    '<script src="/redoc/redoc.js"></script></body></html>'
+    f'{HEAD}<link rel="stylesheet" href="docs/page.css"><body><redoc spec-url="openapi.json">{LOADING}</redoc>'
+    '<script src="redoc/redoc.js"></script></body></html>'
 )
 REDOC_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
 NO_PICTURE = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
@@ -50,7 +53,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/")
 async def to_the_page() -> Response:
-    return RedirectResponse("/docs")
+    return RedirectResponse("docs")
 
 
 @router.get("/openapi.json")

@@ -437,7 +437,7 @@ def test_health_versions_and_problems(client: httpx.Client) -> None:
 
 
 def test_the_page_loads_nothing_from_outside(client: httpx.Client) -> None:
-    assert client.get("/").headers["location"] == "/docs"
+    assert client.get("/").headers["location"] == "docs"
     for path in ("/docs", "/redoc"):
         page = client.get(path)
         assert page.status_code == 200 and "://" not in page.text

@@ -3,7 +3,11 @@
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -44,6 +48,55 @@ def test_execute_shows_the_loss_of_the_textbook_step(page: Page, server: Server)
         == "200"
     )
     require_all_well(page, server)
+
+
+@contextmanager
+def at_a_path(server: Server, prefix: str) -> Iterator[str]:
+    """The address of a proxy that has the server at a path, which it takes away before it passes a request on."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith(prefix):
+                return self.send_error(404)
+            line = HTTPConnection(server.url.removeprefix("http://"), timeout=60)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            kept = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+            line.request(self.command, self.path.removeprefix(prefix), body, kept)
+            answer = line.getresponse()
+            content = answer.read()
+            self.send_response_only(answer.status)
+            for name, value in answer.getheaders():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+            line.close()
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        Thread(target=proxy.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_port}{prefix}"
+        finally:
+            proxy.shutdown()
+
+
+def test_pages_work_at_a_path_behind_a_proxy(tmp_path: Path, server: Server) -> None:
+    assert CHROMIUM is not None
+    with at_a_path(server, "/course/chainrule") as url, chromium(CHROMIUM, tmp_path, 1280, 900) as page:
+        page.open(f"{url}/")
+        page.click(f"{STEP} .opblock-summary-control")
+        page.click(f"{STEP} button.execute", "Execute")
+        shown = f"document.querySelector('{STEP} .live-responses-table tbody .response-col_status')?.innerText"
+        assert page.wait_for(shown) == "200"
+        assert page.value("location.href").startswith(f"{url}/docs")
+        page.open(f"{url}/redoc")
+        page.wait_for("document.querySelectorAll('h2').length > 12")
+        assert page.complaints == []
+        assert all(asked.startswith((f"{url}/", "data:", "blob:")) for asked in page.requests), page.requests
 
 
 def test_redoc_renders_every_operation(page: Page, server: Server) -> None:
