@@ -55,6 +55,7 @@ CHOICES: dict[str, str | dict[str, str]] = {
     "bias_added_wrongly.form": {
         "subtracted": "the bias was subtracted",
         "twice": "the bias was added twice",
+        "per_input": "the bias was added once for each input of the layer",
         "along_batch": "example k got the bias of unit k",
     },
     "bias_correction_left_out.of": {
@@ -225,9 +226,24 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "weights": "the weights were not updated",
         "bias": "the biases were not updated",
     },
+    "one_example_only.of": {
+        "weights and bias": "",
+        "weights": "the gradients of biases are those of all",
+    },
     "one_example_only.row": {
         "last": "the last example was the only one",
         "first": "the first example was the only one",
+    },
+    "one_term_only.of": {
+        "weighted_inputs": "it is a unit's weighted sum, to which the bias is added afterwards",
+        "preactivations": "it is a unit's preactivation, and the bias that it started from is lost",
+        "passed_back": "it is the error that an input collects",
+        "loss": "the loss is that of one example, divided as the sum would be",
+        "loss_undivided": "the loss is that of one example",
+    },
+    "one_term_only.term": {
+        "last": "the last one was kept",
+        "first": "the first one was kept",
     },
     "other_activation.to": "it was {}",
     "other_activation.of": {
@@ -387,6 +403,7 @@ REMEDIES = {
     "momentum_mixed_up": "Compare your update with sgd's formula in the catalog, term by term.",
     "not_updated": "Update every weight and every bias, and return the new ones.",
     "one_example_only": "Add up the gradients of all examples: += inside the loop, or x.T @ dz.",
+    "one_term_only": "Add to the sum inside the loop, +=, and use it only after the loop has ended.",
     "optimizer_state_not_kept": "Keep the optimizer's state from step to step.",
     "other_activation": "Use the layer's own activation and its derivative.",
     "outputs_in_place_of_inputs": "Multiply by what the layer takes, not by what it gives.",

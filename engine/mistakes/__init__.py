@@ -59,6 +59,7 @@ from engine.mistakes.loops import (
     IntegersInPlaceOfDecimals,
     KeptOfLastExample,
     LoopOneShort,
+    OneTermOnly,
     RowsShared,
 )
 from engine.mistakes.loss import (
@@ -220,6 +221,7 @@ Alteration = (
     | WeightGradientOfMeans
     | ActivationFormulaWrong
     | FlattenedInOtherOrder
+    | OneTermOnly
     | LoopOneShort
     | RowsShared
     | AccumulatorNotReset

@@ -145,6 +145,55 @@ class LoopOneShort:
 
 
 @dataclass(frozen=True, slots=True)
+class OneTermOnly:
+    """One term in place of a sum: the last, which `=` for `+=` leaves, or the first, which a loop returns from within.
+
+    `of` says which sum: a unit's weighted inputs, to which the bias is added (weighted_inputs) or whose start it was
+    (preactivations); the error that an input collects; or the loss, of one example, divided as the sum would be (loss)
+    or not (loss_undivided).
+
+    Source: ISO C 6.5.16, assignment operators.
+    """
+
+    kind: Literal["one_term_only"] = "one_term_only"
+    of: Literal["weighted_inputs", "preactivations", "passed_back", "loss", "loss_undivided"] = "weighted_inputs"
+    term: Literal["last", "first"] = "last"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("One term in place of a sum", r"x_d w_{d j} \text{ for } \sum_{i = 1}^{d} x_i w_{i j}")
+
+    def applies(self, case: Case) -> bool:
+        if self.of.startswith("loss"):
+            divided = self.of == "loss" or (case.loss is not None and case.loss.reduction != "sum")
+            return self.layer is None and case.loss is not None and case.batch > 1 and divided
+        axis = 1 if self.of == "passed_back" else 0
+        return any(layer.weights.shape[axis] > 1 for layer in case.layers_of(self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        kept, scales = slice(-1, None) if self.term == "last" else slice(1), c.loss_scales
+
+        def sums(n: Numbers, i: int) -> Array:
+            z: Array = n.x(i)[:, kept] @ n.layer(i).weights[kept]
+            bias = n.layer(i).bias
+            return z if bias is None or self.of == "preactivations" else z + bias
+
+        def back(n: Numbers, i: int) -> Array:
+            error: Array = n.by_z[i][:, kept] @ n.layer(i).weights[:, kept].T
+            return error
+
+        def one_example(n: Numbers) -> Array:
+            every = scales(n)
+            one = np.zeros_like(every)
+            one[kept] = every[kept] if self.of == "loss" else every.sum()
+            return one
+
+        if self.of.startswith("loss"):
+            return replace(c, loss_scales=one_example)
+        if self.of == "passed_back":
+            return replace(c, passed_back=in_layers(self.layer, back, c.passed_back))
+        return replace(c, preactivations=in_layers(self.layer, sums, c.preactivations))
+
+
+@dataclass(frozen=True, slots=True)
 class RowsShared:
     """All rows of the weights' gradient are one and the same row, to which everything is added; or which holds what was
     written last.

@@ -38,27 +38,31 @@ class BiasLeftOut:
 
 @dataclass(frozen=True, slots=True)
 class BiasAddedWrongly:
-    """The bias subtracted, or added twice, in the forward pass: z = x @ W - b, or x @ W + 2 b; or along the batch.
+    """The bias subtracted, or added twice, in the forward pass: z = x @ W - b, or x @ W + 2 b; or once for each input,
+    or along the batch.
 
-    A formula with a threshold subtracts it; a layer that adds its bias is also given a column of ones. Along the batch,
-    the k-th example gets the k-th unit's bias (along_batch): a column is added where there are as many rows as units.
+    A formula with a threshold subtracts it; a layer that adds its bias is also given a column of ones; inside the loop
+    over the inputs it is added each time (per_input). Along the batch, the k-th example gets the k-th unit's bias
+    (along_batch): a column is added where there are as many rows as units.
 
     Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 1.
     """
 
     kind: Literal["bias_added_wrongly"] = "bias_added_wrongly"
-    form: Literal["subtracted", "twice", "along_batch"] = "subtracted"
+    form: Literal["subtracted", "twice", "per_input", "along_batch"] = "subtracted"
     layer: int | None = hyper(None, description=LAYER)
-    about: ClassVar = About("Bias subtracted, or added twice", r"z = x W - b \text{ for } z = x W + b")
+    about: ClassVar = About("Bias subtracted, or added more than once", r"z = x W - b \text{ for } z = x W + b")
 
     def applies(self, case: Case) -> bool:
         biases = [one.bias for one in case.layers_of(self.layer) if one.bias is not None]
         if self.form == "along_batch":
             return case.batch > 1 and any(len(bias) == case.batch for bias in biases)
+        if self.form == "per_input" and all(len(one.weights) < 3 for one in case.layers_of(self.layer)):
+            return False
         return any(bias.any() for bias in biases)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before, times = c.preactivations, 1 if self.form == "twice" else -2
+        before = c.preactivations
 
         def stage(n: Numbers, i: int) -> Array:
             bias, z = n.layer(i).bias, before(n, i)
@@ -66,7 +70,8 @@ class BiasAddedWrongly:
                 return z
             if self.form == "along_batch":
                 return z - bias + bias[:, np.newaxis] if len(bias) == case.batch else z
-            return z + times * bias
+            times = {"subtracted": -1, "twice": 2, "per_input": len(n.layer(i).weights)}[self.form]
+            return z + (times - 1) * bias
 
         return replace(c, preactivations=in_layers(self.layer, stage, before))
 
@@ -412,7 +417,7 @@ class OutputsInPlaceOfInputs:
 
 @dataclass(frozen=True, slots=True)
 class OneExampleOnly:
-    """The gradients of weights and bias from one example of the batch, in place of all.
+    """The gradients of weights and bias, or of the weights alone, from one example of the batch, in place of all.
 
     Inside the loop over the examples the gradient is set, where it should be added to.
 
@@ -421,6 +426,7 @@ class OneExampleOnly:
 
     kind: Literal["one_example_only"] = "one_example_only"
     layer: int | None = hyper(None, description=LAYER)
+    of: Literal["weights and bias", "weights"] = "weights and bias"
     row: Literal["last", "first"] = "last"
     about: ClassVar = About("One example in place of the batch", r"x_N^\top \frac{\partial L}{\partial z_N}")
 
@@ -429,8 +435,7 @@ class OneExampleOnly:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         rows = slice(-1, None) if self.row == "last" else slice(1)
-        return replace(
-            c,
-            by_weights=in_layers(self.layer, lambda n, i: n.x(i)[rows].T @ n.by_z[i][rows], c.by_weights),
-            by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows].sum(axis=0), c.by_bias),
-        )
+        c = replace(c, by_weights=in_layers(self.layer, lambda n, i: n.x(i)[rows].T @ n.by_z[i][rows], c.by_weights))
+        if self.of == "weights":
+            return c
+        return replace(c, by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows].sum(axis=0), c.by_bias))
