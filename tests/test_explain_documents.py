@@ -1,6 +1,7 @@
 """The documents of POST /v1/explain: pages and Markdown, well-formed, self-contained, and safe from hostile names."""
 
 import re
+from itertools import combinations, pairwise
 from typing import Any, get_args
 from xml.etree import ElementTree
 
@@ -70,6 +71,21 @@ def check_page(text: str) -> ElementTree.Element:
     ids = [element.get("id") for element in root.iter() if element.get("id")]
     assert len(ids) == len(set(ids))
     return root
+
+
+@pytest.mark.parametrize("widths", [(3, 4, 2), (6, 6, 6), (2, 5, 3), (5, 1, 4, 2, 6)], ids=str)
+def test_numbers_in_the_drawing_do_not_lie_on_each_other(client: httpx.Client, widths: tuple[int, ...]) -> None:
+    layers = [{"units": units, "activation": "tanh"} for units in widths[1:]]
+    network = client.post("/v1/initialize", json={"input_size": widths[0], "layers": layers}).json()["network"]
+    request = {"network": network, "inputs": [[0.5] * widths[0]], "targets": [[0.1] * widths[-1]], "loss": "mse"}
+    root = check_page(document(client, request, "text/html"))
+    labels = [text for text in root.iter(f"{SVG}text") if "value halo" in text.get("class", "")]
+    assert len(labels) == sum(a * b for a, b in pairwise(widths))
+    places = [(float(text.get("x", "")), float(text.get("y", ""))) for text in labels]
+    for (x1, y1), (x2, y2) in combinations(places, 2):  # each with the gradient below it is some 24 high
+        assert abs(x1 - x2) > 60 or abs(y1 - y2) > 24
+    units = [(float(circle.get("cx", "")), float(circle.get("cy", ""))) for circle in root.iter(f"{SVG}circle")]
+    assert all(abs(x - cx) > 60 or abs(y - cy) > 40 for x, y in places for cx, cy in units)
 
 
 def check_markdown(text: str) -> list[str]:

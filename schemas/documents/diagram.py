@@ -16,7 +16,6 @@ MOST_UNITS = 6
 MOST_COLUMNS = 6
 """A network with more units in a layer, or more layers with its inputs, is drawn layer by layer."""
 RADIUS = 34
-ACROSS = 265
 MARGIN = 74
 TOP = 64
 
@@ -83,11 +82,13 @@ class _Units:
         apart = max(36 * (n + 1) for n in widths[1:])
         self.apart = max(118, apart)
         self.height = TOP + self.apart * (max(widths) - 1) + 2 * MARGIN
-        self.width = 2 * MARGIN + ACROSS * (len(widths) - 1)
+        # And room for the circle that the line leaves.
+        self.across = max(265, 64 * (max(widths[1:]) + 1))
+        self.width = 2 * MARGIN + self.across * (len(widths) - 1)
 
     def at(self, column: int, unit: int) -> tuple[float, float]:
         middle = TOP + (self.height - TOP) / 2
-        return MARGIN + ACROSS * column, middle + self.apart * (unit - (self.widths[column] - 1) / 2)
+        return MARGIN + self.across * column, middle + self.apart * (unit - (self.widths[column] - 1) / 2)
 
     def draw(self) -> tuple[Element, str]:
         worked, widths = self.worked, self.widths
@@ -142,8 +143,6 @@ class _Units:
         weights = self.worked.network.layers[i].weights
         gradients = self.worked.before.gradients.layers[i].parameters["weights"]
         share = 1 / (weights.shape[1] + 1)
-        # Room for the circle that the line leaves.
-        share = max(share, 0.24)
         for k in range(weights.shape[0]):
             for j in range(weights.shape[1]):
                 if self.focus is not None and not self._marked(i, k, j):
