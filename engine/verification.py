@@ -8,6 +8,7 @@ import numpy as np
 
 from engine.claims import Claim, Comparison, compare
 from engine.mistakes.computation import Case, Key, right, run
+from engine.mistakes.fitted import singles
 from engine.mistakes.numerics import Float32InPlaceOfFloat64, WrongFromHere, in_dtype
 from engine.mistakes.search import Diagnosis, Search, branch, differs, layer_of
 from engine.mistakes.walk import Walk
@@ -134,13 +135,13 @@ def _precision(comparisons: list[Comparison]) -> list[Diagnosis]:
 
 
 def _explain(search: Search, walk: Walk) -> tuple[list[Diagnosis], list[Key]]:
-    singles = search.singles()
-    complete = [d for d in singles if len(d.explains) == len(search.wrong)]
+    alone = singles(search)
+    complete = [d for d in alone if len(d.explains) == len(search.wrong)]
     if complete:
         return complete, []
     rest = set(search.wrong)
     chosen = []
-    for d in singles:
+    for d in alone:
         if set(d.explains) & rest and not set(d.explains) <= walk.follows:
             chosen.append(d)
             rest -= set(d.explains)

@@ -1,7 +1,7 @@
 """Finding the mistakes that give the claimed numbers: each one's numbers are computed and compared with all claims."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -12,12 +12,7 @@ from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, variants
 from engine.mistakes.activation import SOFTMAXES
-from engine.mistakes.clipping import clippings
 from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, forward_numbers, right, run
-from engine.mistakes.decay import DECAYING, Decay, Decaying, WeightDecayNotAskedFor, strength
-from engine.mistakes.dropout import scales
-from engine.mistakes.factor import digits_of, forms, nearest, readings
-from engine.mistakes.numerics import FiniteDifferences, differences, estimated_step
 from engine.rules import Array
 
 WORK = 4 * 10**9
@@ -31,8 +26,6 @@ CHANCE, PAIR_CHANCE = 2.0, 5.0
 thousands of pairs are tried."""
 CHANCE_SHARE = 0.3
 """In how many of the cases that no mistake accounts for chance may name one nevertheless."""
-SAMPLES = 8
-"""Into how many parts an array is cut, of each of which one entry is looked at first."""
 FAILURES = (EngineError, ArithmeticError)
 """What a computation with a mistake may end in: where numbers are extreme, its own may overflow."""
 EXACT = 1e-11
@@ -219,14 +212,6 @@ class Search:
             return range(max((k for k in others if k is not None and k < i), default=0), i + 1)
         return range(i, min((k for k in others if k is not None and k > i), default=self.case.depth - 1) + 1)
 
-    def singles(self) -> list[Diagnosis]:
-        tried = [self.attempt((m,)) for m in self.candidates]
-        found = [d for d in tried if d is not None and self.is_no_chance(d.explains)]
-        for fitted in (self.clipping, self.factor, self.decay, self.dropout, self.differences):
-            if not any(len(d.explains) == len(self.wrong) for d in found) and (d := fitted()) is not None:
-                found.append(d)
-        return best(self, found)
-
     def pairs(self) -> list[Diagnosis]:
         """Pairs that explain everything, of mistakes that change the wrong numbers and contradict no right one.
 
@@ -271,133 +256,6 @@ class Search:
         except FAILURES:
             return None
         return Effect(changes, explains, branches, exchanged(computation, self.base)) if branches else None
-
-    def factor(self) -> Diagnosis | None:
-        """One factor, where there is one that gives the first wrong gradient, or the first wrong parameter's step."""
-        key = self.first.get(2, self.first.get(3))
-        layer = None if key is None else layer_of(key)
-        if key is None or layer is None or self.claims[key].values.shape != np.shape(self.truth[key]):
-            return None
-        claim, origin = self.claims[key], self._origin(key, layer)
-        true = self.truth[key] - origin
-        fitting = self.fitting_factor(claim, true, origin)
-        if fitting is None or claim.agrees(origin + 0 * true):
-            return None
-        value, meaning = fitting
-        entry, digits = int(np.abs(true).argmax()), digits_of(value)
-        tried = [self.attempt((m,)) for m in forms(value, meaning, layer, update=branch(key) == 3)]
-        found = [d for d in tried if d is not None and self._outweighs(d, key, entry, digits)]
-        return max(found, key=lambda d: len(d.explains), default=None)
-
-    def fitting_factor(self, claim: Claim, true: Array, origin: Any) -> tuple[float, str | None] | None:
-        """The factor that makes the claimed numbers of what is true beside `origin`, and what it is; None where none
-        does."""
-        times = nearest(claim.values - origin, true)
-        found = [] if times is None else readings(times, self.case)
-        return next((r for r in found if claim.agrees(origin + r[0] * true)), None)
-
-    def _origin(self, key: Key, layer: int) -> Any:
-        """What stays as it is where a gradient, or a step, is multiplied: the penalty's part, or what is updated."""
-        before = self.case.before_step(key)
-        if before is None:
-            return self.base.by_penalty(self.forward, layer, str(key[-1]))
-        return before
-
-    def decay(self) -> Diagnosis | None:
-        """Weight decay that the request does not ask for, where some gives the first wrong gradient of weights, or the
-        first wrong weights after a step, or the loss."""
-        if self.case.regularization is not None or getattr(self.case.optimizer, "weight_decay", False):
-            return None
-        key = self.first.get(2, self.first.get(3, self.first.get(1)))
-        if key is None or key[-1] not in ("weights", "loss"):
-            return None
-        if self.claims[key].values.shape != np.shape(self.truth[key]):
-            return None
-        places: dict[int, list[Decay]] = {1: ["loss"], 2: ["gradients"], 3: ["step", "decoupled"]}
-        tried = [self._decay(key, at, of) for at in places[branch(key)] for of in DECAYING]
-        return max((d for d in tried if d is not None), key=lambda d: len(d.explains), default=None)
-
-    def _decay(self, key: Key, at: Decay, of: Decaying) -> Diagnosis | None:
-        rule = WeightDecayNotAskedFor(at=at, of=of)
-        claim, right = self.claims[key], np.asarray(self.truth[key])
-        fitting = strength(
-            claim.values, right, lambda value: self._made(replace(rule, strength=value), key), claim.agrees
-        )
-        if fitting is None:
-            return None
-        rule = replace(rule, strength=fitting[0])
-        entry = int(np.abs(claim.values - right).argmax())
-        wholes = [replace(rule, at="both"), rule] if at == "gradients" else [rule]
-        found = [d for m in wholes if (d := self.attempt((m,))) is not None]
-        return next((d for d in found if self._outweighs(d, key, entry, fitting[1])), None)
-
-    def _made(self, mistake: Any, key: Key) -> Array | None:
-        """What a mistake gives of a number; None where it cannot be computed."""
-        if not self.afford():
-            return None
-        try:
-            pairs = run(mistake.alter(self.base, self.case), self.case, forward=self.forward)
-            return next((np.asarray(numbers) for k, numbers in pairs if k == key), None)
-        except FAILURES:
-            return None
-
-    def clipping(self) -> Diagnosis | None:
-        """A clipping that the request does not ask for; by the norm it is a factor too, of many digits."""
-        return self._most(clippings(self.case))
-
-    def dropout(self) -> Diagnosis | None:
-        """A scale of dropout."""
-        layers = sorted({i for key in self.first.values() for i in self.window(key)})
-        return self._most(scales(self.case, layers))
-
-    def _most(self, mistakes: Iterable[Any]) -> Diagnosis | None:
-        """The one of these mistakes that explains most."""
-        tried = [self.attempt((m,)) for m in mistakes]
-        found = [d for d in tried if d is not None and self.is_no_chance(d.explains)]
-        return max(found, key=lambda d: len(d.explains), default=None)
-
-    def differences(self) -> Diagnosis | None:
-        """Finite differences, where a step can be found that gives the first wrong gradient of a parameter."""
-        key = self.first.get(2)
-        name = None if key is None else str(key[-1])
-        if key is None or name not in ("weights", "bias") or self.claims[key].values.shape != self.truth[key].shape:
-            return None
-        i = int(key[1])
-        claimed, true = self.claims[key].values, self.truth[key]
-        entry = int(abs(claimed - true).argmax())
-        parameters = sum(p.size for layer in self.case.network.parameters for p in layer.values())
-        for scheme in ("central", "forward"):
-            if not self.afford(20):
-                return None
-            right_entry, claimed_entry = float(true.flat[entry]), float(claimed.flat[entry])
-            step = estimated_step(self.forward, i, name, entry, right_entry, claimed_entry, scheme)
-            if step is None or not self.afford(2 * parameters):
-                continue
-            for digits in (1, 2, 3, 12):
-                rounded = float(f"{step:.{digits - 1}e}")
-                if abs(rounded / step - 1) < 1e-2 and self._samples_agree(key, rounded, scheme):
-                    whole = FiniteDifferences(scheme=scheme, of="inputs_too", step=rounded)
-                    tried = [self.attempt((m,)) for m in (replace(whole, of="parameters"), whole)]
-                    found = [d for d in tried if d is not None and self._outweighs(d, key, entry, digits)]
-                    if found:
-                        return max(found, key=lambda d: len(d.explains))
-        return None
-
-    def _samples_agree(self, key: Key, step: float, scheme: str) -> bool:
-        """Whether differences give some entries of a parameter's gradient, before all of them are computed."""
-        claim, name = self.claims[key], str(key[-1])
-        entries = list(range(0, claim.values.size, max(claim.values.size // SAMPLES, 1)))
-        try:
-            made = differences(self.forward, int(key[1]), name, step, scheme, entries)
-        except FAILURES:
-            return False
-        return bool((np.abs(made - claim.values.ravel()[entries]) <= claim.tolerance.ravel()[entries]).all())
-
-    def _outweighs(self, d: Diagnosis, key: Key, entry: int, digits: int) -> bool:
-        """Whether a number of so many digits, chosen to fit one entry, explains more than that."""
-        chosen = float(self.evidence([key])[entry])
-        others = sum(float(self.independent(k, self.evidence([k])).sum()) for k in d.explains) - chosen
-        return others + max(chosen - digits, 0.0) >= CHANCE
 
 
 def branch(key: Key) -> int:

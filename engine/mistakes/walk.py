@@ -17,6 +17,7 @@ from engine.claims import SMALLEST, Claim
 from engine.mistakes import Alteration, Slip
 from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, forward_numbers, layer_keys, run
 from engine.mistakes.factor import ConstantFactor
+from engine.mistakes.fitted import fitting_factor
 from engine.mistakes.search import (
     CHANCE,
     CHANCE_SHARE,
@@ -253,7 +254,7 @@ class Walk:
                 continue
             claim, right = self.search.claims[key], np.asarray(self.recomputed[key])
             origin = self._origin(key, right)
-            fitting = self.search.fitting_factor(claim, right - origin, origin)
+            fitting = fitting_factor(self.search, claim, right - origin, origin)
             digits = self.search.independent(key, self.search.evidence([key], self.recomputed))
             # The factor was chosen to fit one entry.
             if fitting is None or digits.sum() - digits.max() < CHANCE:

@@ -1,0 +1,169 @@
+"""Finding the mistakes that have a number of their own, such as a factor, which is fitted to what is claimed."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from engine.claims import Claim
+from engine.mistakes.clipping import clippings
+from engine.mistakes.computation import Key, run
+from engine.mistakes.decay import DECAYING, Decay, Decaying, WeightDecayNotAskedFor, strength
+from engine.mistakes.dropout import scales
+from engine.mistakes.factor import digits_of, forms, nearest, readings
+from engine.mistakes.numerics import FiniteDifferences, differences, estimated_step
+from engine.mistakes.search import CHANCE, FAILURES, Diagnosis, Search, best, branch, layer_of
+from engine.rules import Array
+
+SAMPLES = 8
+"""Into how many parts an array is cut, of each of which one entry is looked at first."""
+
+
+def singles(search: Search) -> list[Diagnosis]:
+    """The mistakes that are made alone; those with a number of their own where no other explains everything."""
+    tried = [search.attempt((m,)) for m in search.candidates]
+    found = [d for d in tried if d is not None and search.is_no_chance(d.explains)]
+    for fitted in (clipping, factor, decay, dropout, finite_differences):
+        if not any(len(d.explains) == len(search.wrong) for d in found) and (d := fitted(search)) is not None:
+            found.append(d)
+    return best(search, found)
+
+
+def factor(search: Search) -> Diagnosis | None:
+    """One factor, where there is one that gives the first wrong gradient, or the first wrong parameter's step."""
+    key = search.first.get(2, search.first.get(3))
+    layer = None if key is None else layer_of(key)
+    if key is None or layer is None or search.claims[key].values.shape != np.shape(search.truth[key]):
+        return None
+    claim, origin = search.claims[key], origin_of(search, key, layer)
+    true = search.truth[key] - origin
+    fitting = fitting_factor(search, claim, true, origin)
+    if fitting is None or claim.agrees(origin + 0 * true):
+        return None
+    value, meaning = fitting
+    entry, digits = int(np.abs(true).argmax()), digits_of(value)
+    tried = [search.attempt((m,)) for m in forms(value, meaning, layer, update=branch(key) == 3)]
+    found = [d for d in tried if d is not None and _outweighs(search, d, key, entry, digits)]
+    return max(found, key=lambda d: len(d.explains), default=None)
+
+
+def fitting_factor(search: Search, claim: Claim, true: Array, origin: Any) -> tuple[float, str | None] | None:
+    """The factor that makes the claimed numbers of what is true beside `origin`, and what it is; None where none
+    does."""
+    times = nearest(claim.values - origin, true)
+    found = [] if times is None else readings(times, search.case)
+    return next((r for r in found if claim.agrees(origin + r[0] * true)), None)
+
+
+def origin_of(search: Search, key: Key, layer: int) -> Any:
+    """What stays as it is where a gradient, or a step, is multiplied: the penalty's part, or what is updated."""
+    before = search.case.before_step(key)
+    if before is None:
+        return search.base.by_penalty(search.forward, layer, str(key[-1]))
+    return before
+
+
+def decay(search: Search) -> Diagnosis | None:
+    """Weight decay that the request does not ask for, where some gives the first wrong gradient of weights, or the
+    first wrong weights after a step, or the loss."""
+    if search.case.regularization is not None or getattr(search.case.optimizer, "weight_decay", False):
+        return None
+    key = search.first.get(2, search.first.get(3, search.first.get(1)))
+    if key is None or key[-1] not in ("weights", "loss"):
+        return None
+    if search.claims[key].values.shape != np.shape(search.truth[key]):
+        return None
+    places: dict[int, list[Decay]] = {1: ["loss"], 2: ["gradients"], 3: ["step", "decoupled"]}
+    tried = [_decay(search, key, at, of) for at in places[branch(key)] for of in DECAYING]
+    return max((d for d in tried if d is not None), key=lambda d: len(d.explains), default=None)
+
+
+def _decay(search: Search, key: Key, at: Decay, of: Decaying) -> Diagnosis | None:
+    rule = WeightDecayNotAskedFor(at=at, of=of)
+    claim, right = search.claims[key], np.asarray(search.truth[key])
+    fitting = strength(
+        claim.values, right, lambda value: _made(search, replace(rule, strength=value), key), claim.agrees
+    )
+    if fitting is None:
+        return None
+    rule = replace(rule, strength=fitting[0])
+    entry = int(np.abs(claim.values - right).argmax())
+    wholes = [replace(rule, at="both"), rule] if at == "gradients" else [rule]
+    found = [d for m in wholes if (d := search.attempt((m,))) is not None]
+    return next((d for d in found if _outweighs(search, d, key, entry, fitting[1])), None)
+
+
+def _made(search: Search, mistake: Any, key: Key) -> Array | None:
+    """What a mistake gives of a number; None where it cannot be computed."""
+    if not search.afford():
+        return None
+    try:
+        pairs = run(mistake.alter(search.base, search.case), search.case, forward=search.forward)
+        return next((np.asarray(numbers) for k, numbers in pairs if k == key), None)
+    except FAILURES:
+        return None
+
+
+def clipping(search: Search) -> Diagnosis | None:
+    """A clipping that the request does not ask for; by the norm it is a factor too, of many digits."""
+    return _most(search, clippings(search.case))
+
+
+def dropout(search: Search) -> Diagnosis | None:
+    """A scale of dropout."""
+    layers = sorted({i for key in search.first.values() for i in search.window(key)})
+    return _most(search, scales(search.case, layers))
+
+
+def _most(search: Search, mistakes: Iterable[Any]) -> Diagnosis | None:
+    """The one of these mistakes that explains most."""
+    tried = [search.attempt((m,)) for m in mistakes]
+    found = [d for d in tried if d is not None and search.is_no_chance(d.explains)]
+    return max(found, key=lambda d: len(d.explains), default=None)
+
+
+def finite_differences(search: Search) -> Diagnosis | None:
+    """Finite differences, where a step can be found that gives the first wrong gradient of a parameter."""
+    key = search.first.get(2)
+    name = None if key is None else str(key[-1])
+    if key is None or name not in ("weights", "bias") or search.claims[key].values.shape != search.truth[key].shape:
+        return None
+    i = int(key[1])
+    claimed, true = search.claims[key].values, search.truth[key]
+    entry = int(abs(claimed - true).argmax())
+    parameters = sum(p.size for layer in search.case.network.parameters for p in layer.values())
+    for scheme in ("central", "forward"):
+        if not search.afford(20):
+            return None
+        right_entry, claimed_entry = float(true.flat[entry]), float(claimed.flat[entry])
+        step = estimated_step(search.forward, i, name, entry, right_entry, claimed_entry, scheme)
+        if step is None or not search.afford(2 * parameters):
+            continue
+        for digits in (1, 2, 3, 12):
+            rounded = float(f"{step:.{digits - 1}e}")
+            if abs(rounded / step - 1) < 1e-2 and _samples_agree(search, key, rounded, scheme):
+                whole = FiniteDifferences(scheme=scheme, of="inputs_too", step=rounded)
+                tried = [search.attempt((m,)) for m in (replace(whole, of="parameters"), whole)]
+                found = [d for d in tried if d is not None and _outweighs(search, d, key, entry, digits)]
+                if found:
+                    return max(found, key=lambda d: len(d.explains))
+    return None
+
+
+def _samples_agree(search: Search, key: Key, step: float, scheme: str) -> bool:
+    """Whether differences give some entries of a parameter's gradient, before all of them are computed."""
+    claim, name = search.claims[key], str(key[-1])
+    entries = list(range(0, claim.values.size, max(claim.values.size // SAMPLES, 1)))
+    try:
+        made = differences(search.forward, int(key[1]), name, step, scheme, entries)
+    except FAILURES:
+        return False
+    return bool((np.abs(made - claim.values.ravel()[entries]) <= claim.tolerance.ravel()[entries]).all())
+
+
+def _outweighs(search: Search, d: Diagnosis, key: Key, entry: int, digits: int) -> bool:
+    """Whether a number of so many digits, chosen to fit one entry, explains more than that."""
+    chosen = float(search.evidence([key])[entry])
+    others = sum(float(search.independent(k, search.evidence([k])).sum()) for k in d.explains) - chosen
+    return others + max(chosen - digits, 0.0) >= CHANCE
