@@ -18,9 +18,10 @@ from schemas.answers import Selectable
 from schemas.certificate import CertificateModel, certificate_of
 from schemas.claims import Claims
 from schemas.errors import InvalidValue
-from schemas.mistake_words import CHOICES, REMEDIES, WHERE, WHERE_ELSE
+from schemas.mistake_words import CHOICES, WHERE, WHERE_ELSE
 from schemas.network import LAYOUTS, Layout
 from schemas.optimizer_state import state_to_engine
+from schemas.remedies import REMEDIES
 from schemas.requests import OptionalStepRequest
 
 SEARCH_WORK = 10**9

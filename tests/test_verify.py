@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from engine.mistakes import Mistake
-from schemas.mistake_words import CHOICES, REMEDIES, WHERE
+from schemas.mistake_words import CHOICES, WHERE
+from schemas.remedies import REMEDIES
 from tests.conftest import ROOT
 
 

@@ -13,8 +13,6 @@ from engine.mistakes.activation import (
     DerivativeFormulaTakesPreactivation,
     DerivativeLeftOut,
     DerivativeOfNeighbor,
-    ReluMaskOfGradient,
-    ReluMaskOfOtherLayer,
     SigmoidDerivativeInCombinedForm,
     SoftmaxDerivativeTwice,
     SoftmaxDiagonalOnly,
@@ -32,6 +30,7 @@ from engine.mistakes.backward import (
     LayerOrderReversed,
     MagnitudesPassedBackThrough,
     PassedBackThroughUpdatedWeights,
+    PassedBackWithoutWeights,
     SignFlipped,
     WeightsTransposed,
 )
@@ -43,13 +42,16 @@ from engine.mistakes.clipping import (
     GradientsAfterClipping,
 )
 from engine.mistakes.computation import Case
+from engine.mistakes.data import InputsPreprocessed, TargetsPreprocessed
 from engine.mistakes.decay import WeightDecayNotAskedFor
 from engine.mistakes.derivative import (
+    ActivationTwice,
     DerivativeAtKink,
     DerivativeFormulaWrong,
     DerivativeTwice,
     HyperparametersForgotten,
     OtherActivation,
+    SoftmaxJacobianSign,
 )
 from engine.mistakes.dropout import DropoutScale
 from engine.mistakes.factor import ConstantFactor
@@ -77,7 +79,14 @@ from engine.mistakes.loss import (
     SquaredErrorFactor,
     SumInPlaceOfMean,
 )
-from engine.mistakes.neighbors import DerivativeOfOtherLayer, InputsOfOtherLayer, WeightsOfOtherLayer
+from engine.mistakes.masks import ReluDerivativeWrong, ReluMaskOfGradient, ReluMaskOfOtherLayer
+from engine.mistakes.mixed import BiasGradientOfWeights, InputsLeftOut
+from engine.mistakes.neighbors import (
+    DerivativeOfOtherLayer,
+    ErrorOfOtherLayer,
+    InputsOfOtherLayer,
+    WeightsOfOtherLayer,
+)
 from engine.mistakes.numerics import FiniteDifferences, Float32InPlaceOfFloat64, WrongFromHere
 from engine.mistakes.other_loss import (
     AbsoluteInPlaceOfSquaredError,
@@ -86,6 +95,7 @@ from engine.mistakes.other_loss import (
     RootOfSquaredError,
     SquaredInPlaceOfCrossEntropy,
 )
+from engine.mistakes.output_error import ErrorAveraged, ErrorWithoutSign, OutputsRounded
 from engine.mistakes.parameters import (
     BiasAddedWrongly,
     BiasGradientAveraged,
@@ -124,12 +134,30 @@ from engine.mistakes.update import (
     FrozenUpdated,
     LearningRateMissing,
     LearningRateOff,
+    LearningRateTwice,
     MomentumMixedUp,
     NotUpdated,
     OptimizerStateNotKept,
     PlusInPlaceOfMinus,
+    StepInPlaceOfParameters,
     WeightDecayMixedUp,
 )
+
+Seldom = (
+    ReluDerivativeWrong
+    | BiasGradientOfWeights
+    | InputsLeftOut
+    | PassedBackWithoutWeights
+    | ErrorOfOtherLayer
+    | ErrorWithoutSign
+    | OutputsRounded
+    | ErrorAveraged
+    | ActivationTwice
+    | SoftmaxJacobianSign
+    | StepInPlaceOfParameters
+)
+"""Those of the mistakes below that are not tried together with others, which would take the place of more likely
+pairs."""
 
 Alteration = (
     SumInPlaceOfMean
@@ -194,6 +222,7 @@ Alteration = (
     | HyperparametersForgotten
     | DerivativeFormulaWrong
     | DerivativeTwice
+    | LearningRateTwice
     | LearningRateOff
     | GradientsCountedTwice
     | TargetsShifted
@@ -228,13 +257,22 @@ Alteration = (
     | IntegersInPlaceOfDecimals
     | KeptOfLastExample
     | StepsCountedPerParameter
+    | Seldom
 )
 """The mistakes that change the computation, those more often made first."""
 
 Slip = EntrySign | DecimalPointMoved | DigitsTransposed | DigitWrong | EntryCopied
 """The mistakes of single numbers."""
 
-Fitted = ConstantFactor | WeightDecayNotAskedFor | DropoutScale | ClippingNotAskedFor | FiniteDifferences
+Fitted = (
+    ConstantFactor
+    | WeightDecayNotAskedFor
+    | DropoutScale
+    | ClippingNotAskedFor
+    | InputsPreprocessed
+    | TargetsPreprocessed
+    | FiniteDifferences
+)
 """The mistakes that are only tried where no other one explains everything."""
 
 Mistake = Alteration | Fitted | Float32InPlaceOfFloat64 | WrongFromHere | Slip

@@ -15,7 +15,8 @@ from engine.rules import About, Array, column, hyper, row_sums
 Stage = Callable[[Numbers, int], Array]
 LAYER = "The only layer where it is made; null for all of them."
 SOFTMAXES = ("softmax", "softmin", "log_softmax")
-MASKED = ("relu", "relu6", "leaky_relu", "threshold", "hard_shrink")
+OF_ACTIVATION = ("sigmoid", "tanh", "softmax", "exponential")
+"""The activations whose derivative is written in what they give."""
 
 
 def in_layers(layer: int | None, altered: Stage, before: Stage) -> Stage:
@@ -40,7 +41,7 @@ def in_own_derivative(c: Computation, layer: int | None, altered: Stage) -> Comp
     return replace(c, by_preactivations=in_layers(layer, stage, before))
 
 
-def _kinds(case: Case, layer: int | None) -> list[str]:
+def kinds_of(case: Case, layer: int | None) -> list[str]:
     return [one.activation.kind for one in case.layers_of(layer)]
 
 
@@ -59,7 +60,7 @@ class SoftmaxDiagonalOnly:
     about: ClassVar = About("Softmax's Jacobian: the diagonal only", r"a_j (1 - a_j) \text{ for } a_j ([j = k] - a_k)")
 
     def applies(self, case: Case) -> bool:
-        return any(kind in SOFTMAXES for kind in _kinds(case, self.layer))
+        return any(kind in SOFTMAXES for kind in kinds_of(case, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_preactivations
@@ -140,21 +141,21 @@ def _derivative_of_error(c: Computation, at: str, diagonal: bool) -> Computation
 class DerivativeLeftOut:
     """The activation's derivative left out: dL/dz = dL/da.
 
-    A layer's error is passed on as it came; or the derivative is multiplied only on the way to the parameters, or only
-    on the way back (`at`). Softmax with cross-entropy needs no derivative at the last layer, since it has cancelled;
-    other losses and other layers do.
+    A layer's error is passed on as it came; or the derivative is left out only on the way to the parameters, or to one
+    kind of them, or only on the way back (`at`). Softmax with cross-entropy needs no derivative at the last layer,
+    since it has cancelled; other losses and other layers do.
 
     Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 5.
     """
 
     kind: Literal["derivative_left_out"] = "derivative_left_out"
     layer: int | None = hyper(None, description=LAYER)
-    at: Literal["both", "hidden", "parameters", "passed_back"] = "both"
+    at: Literal["both", "hidden", "parameters", "passed_back", "bias", "weights"] = "both"
     about: ClassVar = About("Activation's derivative left out", r"\frac{\partial L}{\partial a} \text{ for } "
                             r"f'(z) \frac{\partial L}{\partial a}")  # fmt: skip
 
     def applies(self, case: Case) -> bool:
-        if all(kind == "identity" for kind in _kinds(case, self.layer)):
+        if all(kind == "identity" for kind in kinds_of(case, self.layer)):
             return False
         return self.at != "hidden" or (self.layer is None and case.depth > 1)
 
@@ -181,9 +182,11 @@ def _with_error(c: Computation, layer: int | None, at: str, error: Stage) -> Com
 
         return in_layers(layer, altered, stage)
 
-    if at == "parameters":
-        return replace(c, by_weights=using(c.by_weights), by_bias=using(c.by_bias))
-    return replace(c, passed_back=using(c.passed_back))
+    if at == "passed_back":
+        return replace(c, passed_back=using(c.passed_back))
+    if at != "bias":
+        c = replace(c, by_weights=using(c.by_weights))
+    return c if at == "weights" else replace(c, by_bias=using(c.by_bias))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,7 @@ class DerivativeAtActivation:
     about: ClassVar = About("Derivative taken at the activation", r"f'(a) \text{ for } f'(z)")
 
     def applies(self, case: Case) -> bool:
-        return any(kind not in ("identity", "relu") for kind in _kinds(case, self.layer))
+        return any(kind not in ("identity", "relu") for kind in kinds_of(case, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def stage(n: Numbers, i: int) -> Array:
@@ -224,10 +227,14 @@ class DerivativeFormulaTakesPreactivation:
     about: ClassVar = About("Formula of the activation given the preactivation", r"z (1 - z) \text{ for } a (1 - a)")
 
     def applies(self, case: Case) -> bool:
-        return any(kind in ("sigmoid", "tanh", "softmax", "exponential") for kind in _kinds(case, self.layer))
+        return any(kind in OF_ACTIVATION for kind in kinds_of(case, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return in_own_derivative(c, self.layer, lambda n, i: n.layer(i).activation.backward(n.by_a[i], n.z[i], n.z[i]))
+        def stage(n: Numbers, i: int) -> Array:
+            rule = n.layer(i).activation
+            return rule.backward(n.by_a[i], n.z[i], n.z[i] if rule.kind in OF_ACTIVATION else n.a[i])
+
+        return in_own_derivative(c, self.layer, stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +252,7 @@ class DerivativeOfNeighbor:
     about: ClassVar = About("Derivative with a neighbor's value", r"a_j (1 - a_{j \pm 1}) \text{ for } a_j (1 - a_j)")
 
     def applies(self, case: Case) -> bool:
-        return any(kind in ("softmax", "sigmoid") for kind in _kinds(case, self.layer))
+        return any(kind in ("softmax", "sigmoid") for kind in kinds_of(case, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_preactivations
@@ -255,68 +262,6 @@ class DerivativeOfNeighbor:
                 return before(n, i)
             shift = 1 if self.neighbor == "before" else -1
             return n.by_a[i] * n.a[i] * (1 - np.roll(n.a[i], shift, axis=1))
-
-        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
-
-
-@dataclass(frozen=True, slots=True)
-class ReluMaskOfGradient:
-    """The mask taken of the incoming gradient, where dL/da > 0, in place of the preactivation, or of both.
-
-    "Zero where negative" is applied to what is at hand. Deconvolutional networks and guided backpropagation do it on
-    purpose, to draw pictures; it is no gradient.
-
-    Source: Zeiler and Fergus 2013, arXiv:1311.2901; Springenberg et al. 2014, arXiv:1412.6806.
-    """
-
-    kind: Literal["relu_mask_of_gradient"] = "relu_mask_of_gradient"
-    layer: int | None = hyper(None, description=LAYER)
-    of: Literal["gradient", "both"] = "gradient"
-    about: ClassVar = About("ReLU mask of the incoming gradient", r"[g > 0] \, g \text{ for } [z > 0] \, g")
-
-    def applies(self, case: Case) -> bool:
-        return any(kind in MASKED for kind in _kinds(case, self.layer))
-
-    def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_preactivations
-
-        def stage(n: Numbers, i: int) -> Array:
-            if n.layer(i).activation.kind not in MASKED:
-                return before(n, i)
-            grad = n.by_a[i] * (n.by_a[i] > 0)
-            return grad * (n.z[i] > 0) if self.of == "both" else grad
-
-        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
-
-
-@dataclass(frozen=True, slots=True)
-class ReluMaskOfOtherLayer:
-    """The mask of the layer before or after in place of the layer's own.
-
-    The list of kept preactivations is off by one; it goes unnoticed where layers are equally wide.
-
-    Source: Nair and Hinton 2010, the derivative of the rectifier.
-    """
-
-    kind: Literal["relu_mask_of_other_layer"] = "relu_mask_of_other_layer"
-    layer: int | None = hyper(None, description=LAYER)
-    which: Literal["before", "after"] = "before"
-    about: ClassVar = About("ReLU mask from the wrong layer", r"[z_{l \pm 1} > 0] \text{ for } [z_l > 0]")
-
-    def applies(self, case: Case) -> bool:
-        return any(kind in MASKED for kind in _kinds(case, self.layer))
-
-    def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_preactivations
-
-        def stage(n: Numbers, i: int) -> Array:
-            other = i + (-1 if self.which == "before" else 1)
-            if n.layer(i).activation.kind not in MASKED or not -1 <= other <= n.last:
-                return before(n, i)
-            numbers = n.case.inputs if other < 0 else n.z[other]
-            if numbers.shape != n.z[i].shape:
-                return before(n, i)
-            return n.layer(i).activation.backward(n.by_a[i], numbers, n.layer(i).activation.forward(numbers))
 
         return replace(c, by_preactivations=in_layers(self.layer, stage, before))
 
@@ -335,7 +280,7 @@ class ActivationLeftOut:
     about: ClassVar = About("Activation left out", r"a = z \text{ for } a = f(z)")
 
     def applies(self, case: Case) -> bool:
-        return any(kind != "identity" for kind in _kinds(case, self.layer))
+        return any(kind != "identity" for kind in kinds_of(case, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         return replace(c, activations=in_layers(self.layer, lambda n, i: n.z[i].copy(), c.activations))
@@ -357,7 +302,7 @@ class ActivationFormulaWrong:
     about: ClassVar = About("Wrong formula of an activation", r"\frac{1}{1 + e^z} \text{ for } \frac{1}{1 + e^{-z}}")
 
     def applies(self, case: Case) -> bool:
-        return self._kind in _kinds(case, self.layer)
+        return self._kind in kinds_of(case, self.layer)
 
     @property
     def _kind(self) -> str:
@@ -401,7 +346,7 @@ class SoftmaxWithoutExponential:
     about: ClassVar = About("Softmax without its exponential", r"\frac{z_j}{\sum_k z_k}")
 
     def applies(self, case: Case) -> bool:
-        return "softmax" in _kinds(case, self.layer)
+        return "softmax" in kinds_of(case, self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.activations
@@ -433,7 +378,9 @@ class SoftmaxOverBatch:
     about: ClassVar = About("Softmax over the batch", r"\frac{e^{z_{nj}}}{\sum_m e^{z_{mj}}}")
 
     def applies(self, case: Case) -> bool:
-        if case.batch == 1 or not (any(kind in SOFTMAXES for kind in _kinds(case, self.layer)) or self._in_loss(case)):
+        if case.batch == 1 or not (
+            any(kind in SOFTMAXES for kind in kinds_of(case, self.layer)) or self._in_loss(case)
+        ):
             return False
         if self.over != "without_keepdims":
             return True

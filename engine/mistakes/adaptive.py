@@ -126,9 +126,9 @@ class AdaptiveStepMixedUp:
     `form` says what: the root of the denominator is left out; the average is that of the gradient's magnitude and not
     of its square, or Adam's of the square of its first average, before the correction of its bias or after it; Adam's
     step is along the gradient itself; Adam's count of steps, which the bias correction goes by, is one ahead, one
-    behind, or always 1; its two betas are exchanged; RMSprop keeps 1 - alpha of its average in place of alpha; the
-    gradient is not scaled at all; or Keras's defaults are taken, 0.9 for RMSprop's alpha and 0.1 for what Adagrad's sum
-    starts from.
+    behind, or always 1; its two betas are exchanged, or its averages, or the first alone, lack the factor 1 - beta;
+    RMSprop keeps 1 - alpha of its average in place of alpha; the gradient is not scaled at all; or Keras's defaults are
+    taken, 0.9 for RMSprop's alpha and 0.1 for what Adagrad's sum starts from.
 
     Source: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; torch.optim.Adam, RMSprop and Adagrad.
     """
@@ -146,6 +146,8 @@ class AdaptiveStepMixedUp:
         "betas_exchanged",
         "alpha_exchanged",
         "plain_gradient",
+        "averages_unweighted",
+        "first_unweighted",
         "keras_defaults",
     ] = "root_left_out"
     about: ClassVar = About("Adaptive step mixed up", r"\frac{m}{v + \epsilon} \text{ for } "
@@ -156,7 +158,13 @@ class AdaptiveStepMixedUp:
         match self.form:
             case "root_left_out" | "square_left_out":
                 return _is_plain(case)
-            case "square_of_average" | "square_of_corrected_average" | "gradient_for_average":
+            case (
+                "square_of_average"
+                | "square_of_corrected_average"
+                | "gradient_for_average"
+                | "averages_unweighted"
+                | "first_unweighted"
+            ):
                 return isinstance(rule, Adam | AdamW)
             case "step_ahead":
                 return isinstance(rule, WithBetas)
@@ -198,6 +206,9 @@ class AdaptiveStepMixedUp:
             direction, mean = _averages(rule, g, self._squared(rule, g, state), state)
             if self.form == "gradient_for_average":
                 direction = rule.learning_rate * g
+            if "unweighted" in self.form:
+                first = 1 - rule.betas[0] ** (state["step"] + 1)
+                direction = rule.learning_rate * (rule.betas[0] * state["exp_avg"] + g) / first
             return w - direction / (np.sqrt(mean) + rule.eps)
 
         return replace(c, updated=updated)
@@ -206,8 +217,10 @@ class AdaptiveStepMixedUp:
         """What the average in the denominator is of."""
         if self.form == "square_left_out":
             return np.abs(g)
-        if self.form == "gradient_for_average":
+        if self.form in ("gradient_for_average", "first_unweighted"):
             return g * g
+        if self.form == "averages_unweighted":
+            return g * g / (1 - rule.betas[1])  # type: ignore[union-attr]
         assert isinstance(rule, Adam | AdamW)
         m = _moments(rule, g, g * g, state)[0]
         if self.form == "square_of_corrected_average":

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.mistakes.activation import LAYER, in_layers
 from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys
-from engine.rules import About, Array, hyper
+from engine.rules import About, Array, hyper, row_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,30 @@ class MagnitudesPassedBackThrough:
         def stage(n: Numbers, i: int) -> Array:
             error: Array = n.by_z[i] @ np.abs(n.layer(i).weights).T
             return error
+
+        return replace(c, passed_back=in_layers(self.layer, stage, c.passed_back))
+
+
+@dataclass(frozen=True, slots=True)
+class PassedBackWithoutWeights:
+    """The error passed back without weights: dL/dx_i = sum_j dL/dz_j, the same for every input.
+
+    The sum over the units is there and its factor is not: what reaches an input goes through the weight between them.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 7.
+    """
+
+    kind: Literal["passed_back_without_weights"] = "passed_back_without_weights"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Passed back without weights", r"\sum_j \frac{\partial L}{\partial z_j} \text{ for } "
+                            r"\sum_j W_{ij} \frac{\partial L}{\partial z_j}")  # fmt: skip
+
+    def applies(self, case: Case) -> bool:
+        return True
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        def stage(n: Numbers, i: int) -> Array:
+            return np.broadcast_to(row_sums(n.by_z[i]), n.x(i).shape)
 
         return replace(c, passed_back=in_layers(self.layer, stage, c.passed_back))
 

@@ -14,6 +14,8 @@ Decaying = Literal["weights", "parameters"]
 DECAYING: tuple[Decaying, ...] = get_args(Decaying)
 USUAL = (1e-2, 1e-4, 5e-4, 1e-3, 5e-3, 1e-5, 5e-2, 0.1)
 """What people take; tried where a step is no straight function of the strength."""
+STRONGEST = 1.0
+"""A larger strength is that of something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def strength(
     fitting = None if unit is None else nearest(claimed - right, unit - right)
     fitted = [] if fitting is None else [(float(f"{fitting:.{digits}g}"), digits) for digits in (1, 2, 3)]
     for value, digits in fitted + [(usual, 1) for usual in USUAL]:
-        numbers = made(value) if value else None
+        numbers = made(value) if 0 < abs(value) <= STRONGEST else None
         if numbers is not None and agrees(numbers):
             return value, digits
     return None

@@ -9,7 +9,7 @@ from engine.activations import Activation, Sigmoid, Tanh
 from engine.mistakes.activation import LAYER, SOFTMAXES, in_layers, in_own_derivative
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.piecewise_activations import LeakyRelu, Relu
-from engine.rules import About, Array, hyper
+from engine.rules import About, Array, hyper, row_sums
 
 STRAIGHT = ("identity", "relu", "relu6", "hard_tanh", "hard_shrink", "soft_shrink", "threshold")
 """The activations whose derivative is 0 or 1 everywhere, so that its square is the same."""
@@ -17,12 +17,15 @@ KINKED = (*STRAIGHT[1:], "leaky_relu", "hard_sigmoid", "hard_swish", "elu", "cel
 OTHERS: dict[str, Any] = {"relu": Relu(), "tanh": Tanh(), "sigmoid": Sigmoid(), "leaky_relu": LeakyRelu()}
 """The activations that are most often taken for one another."""
 FORMULAS = {
-    "a": ("sigmoid", "relu"),
+    "a": ("sigmoid", "relu", "tanh", "leaky_relu"),
     "1 - a": ("sigmoid", "tanh"),
     "a (1 + a)": ("sigmoid",),
     "1 - a^2": ("sigmoid",),
     "a (1 - a)": ("tanh",),
     "1 + a^2": ("tanh",),
+    "(1 - a)^2": ("sigmoid", "tanh"),
+    "sqrt(1 - a^2)": ("tanh",),
+    "a^2": ("sigmoid",),
     "a / z": ("gelu", "silu"),
     "a * 1 - a": ("sigmoid",),
 }
@@ -31,9 +34,9 @@ FORMULAS = {
 
 @dataclass(frozen=True, slots=True)
 class DerivativeFormulaWrong:
-    """A wrong formula of sigmoid's derivative, a (1 - a), or of tanh's, 1 - a^2: half of it, another sign, no square,
-    no brackets, or that of the other one; or relu itself, a, for its derivative, which is 1 or 0; or of gelu's and
-    silu's, which are z times a function, that function alone: a / z.
+    """A wrong formula of sigmoid's derivative, a (1 - a), or of tanh's, 1 - a^2: half of it, another sign, no square or
+    one in another place, no brackets, or that of the other one; or the activation itself, a; or of gelu's and silu's,
+    which are z times a function, that function alone: a / z.
 
     Both are called sigmoid in places, and both formulas are short enough to be written from memory. A product has a
     derivative of two terms.
@@ -42,7 +45,10 @@ class DerivativeFormulaWrong:
     """
 
     kind: Literal["derivative_formula_wrong"] = "derivative_formula_wrong"
-    formula: Literal["a", "1 - a", "a (1 + a)", "1 - a^2", "a (1 - a)", "1 + a^2", "a * 1 - a", "a / z"] = "1 - a"
+    formula: Literal[
+        "a", "1 - a", "a (1 + a)", "1 - a^2", "a (1 - a)", "1 + a^2", "a * 1 - a", "a / z", "(1 - a)^2",
+        "sqrt(1 - a^2)", "a^2",
+    ] = "1 - a"  # fmt: skip
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Wrong formula of a derivative", r"1 - a \text{ for } a (1 - a) \text{ or } 1 - a^2")
 
@@ -75,6 +81,12 @@ class DerivativeFormulaWrong:
                 return a * (1 - a)
             case "a * 1 - a":
                 return np.zeros_like(a)
+            case "(1 - a)^2":
+                return (1 - a) ** 2
+            case "sqrt(1 - a^2)":
+                return np.array(np.sqrt(1 - a * a))
+            case "a^2":
+                return a * a
         return 1 + a * a
 
 
@@ -192,18 +204,73 @@ class OtherActivation:
 
 
 @dataclass(frozen=True, slots=True)
+class ActivationTwice:
+    """An activation applied twice in the forward pass: a = f(f(z)), with the derivative as it is of one.
+
+    A layer applies it to what it gives, and the next one, or the caller, to what it takes.
+
+    Source: none needed; the function is called in two places.
+    """
+
+    kind: Literal["activation_twice"] = "activation_twice"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Activation applied twice", r"a = f(f(z)) \text{ for } a = f(z)")
+
+    def applies(self, case: Case) -> bool:
+        return any(layer.activation.kind not in STRAIGHT for layer in case.layers_of(self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.activations
+
+        def stage(n: Numbers, i: int) -> Array:
+            return n.layer(i).activation.forward(before(n, i))
+
+        return replace(c, activations=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxJacobianSign:
+    """Softmax's Jacobian with a plus: dL/dz_j = a_j (dL/da_j + sum_k dL/da_k a_k), or with one off its diagonal only.
+
+    The derivative of a_k by another preactivation z_j is -a_j a_k: its minus is what gets lost.
+
+    Source: Bridle 1990, the derivative of softmax.
+    """
+
+    kind: Literal["softmax_jacobian_sign"] = "softmax_jacobian_sign"
+    at: Literal["both", "off_diagonal"] = "both"
+    layer: int | None = hyper(None, description=LAYER)
+    about: ClassVar = About("Softmax's Jacobian: a wrong sign", r"a_j ([j = k] + a_k) \text{ for } a_j ([j = k] - a_k)")
+
+    def applies(self, case: Case) -> bool:
+        return any(layer.activation.kind == "softmax" for layer in case.layers_of(self.layer))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before = c.by_preactivations
+
+        def stage(n: Numbers, i: int) -> Array:
+            if n.layer(i).activation.kind != "softmax":
+                return before(n, i)
+            g, a = n.by_a[i], n.a[i]
+            own = 0.0 if self.at == "both" else 2 * g * a
+            return a * (g + row_sums(g * a) - own)
+
+        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
 class HyperparametersForgotten:
     """An activation with its default hyperparameters in place of those asked for, or leaky_relu without its slope:
     relu.
 
     The function is given them and its derivative is not, or neither is; or they are those of another framework: Keras's
-    leaky_relu has the slope 0.3, and gelu is exact in some and by tanh in others.
+    leaky_relu has the slope 0.3, TensorFlow's 0.2, Darknet's 0.1, and gelu is exact in some and by tanh in others.
 
     Source: torch.nn.LeakyReLU and keras.layers.LeakyReLU, whose defaults differ.
     """
 
     kind: Literal["hyperparameters_forgotten"] = "hyperparameters_forgotten"
-    form: Literal["defaults", "no_slope", "other_framework"] = "defaults"
+    form: Literal["defaults", "no_slope", "other_framework", "slope_0.1", "slope_0.2"] = "defaults"
     of: Literal["both", "derivative", "activation"] = "both"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Hyperparameters of an activation forgotten", r"f_{0.01} \text{ for } f_\alpha")
@@ -220,6 +287,8 @@ class HyperparametersForgotten:
             return replace(rule, negative_slope=0.3)
         if self.form == "other_framework":
             return rule
+        if "0." in self.form:
+            return replace(rule, negative_slope=float(self.form[-3:])) if rule.kind == "leaky_relu" else rule
         return replace(rule, negative_slope=0.0) if rule.kind == "leaky_relu" else rule
 
     def alter(self, c: Computation, case: Case) -> Computation:

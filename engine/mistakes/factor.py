@@ -12,7 +12,9 @@ from engine.mistakes.computation import Case, Computation, Numbers
 from engine.mistakes.loss import scaled
 from engine.rules import About, Array, hyper
 
-Place = Literal["both", "gradients", "parameters", "preactivations", "weights", "bias", "step"]
+Place = Literal[
+    "both", "gradients", "parameters", "preactivations", "weights", "bias", "step", "weights_step", "bias_step"
+]
 SIMPLEST = 100
 """The largest denominator of a factor that is read as a fraction."""
 
@@ -41,11 +43,13 @@ class ConstantFactor:
         if self.at == "preactivations":
             error = c.by_preactivations
             return replace(c, by_preactivations=in_layers(layer, lambda n, i: times * error(n, i), error))
-        if self.at == "step":
-            before = c.updated
+        if "step" in self.at:
+            before, names = c.updated, ("weights", "bias") if self.at == "step" else (self.at.removesuffix("_step"),)
 
             def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
                 old = n.layer(i).parameters[name]
+                if name not in names:
+                    return before(n, i, name, gradient)
                 return old + times * (before(n, i, name, gradient) - old)
 
             return replace(c, updated=updated)
@@ -71,7 +75,7 @@ def forms(times: float, meaning: str | None, layer: int, update: bool) -> list[C
         ("bias", layer),
     ]
     if update:
-        places = [("step", None)]
+        places = [("step", None), ("weights_step", None), ("bias_step", None)]
     return [ConstantFactor(times=times, at=at, layer=i, meaning=meaning) for at, i in places]
 
 

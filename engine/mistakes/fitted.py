@@ -9,6 +9,7 @@ import numpy as np
 from engine.claims import Claim
 from engine.mistakes.clipping import clippings
 from engine.mistakes.computation import Key, run
+from engine.mistakes.data import preprocessings
 from engine.mistakes.decay import DECAYING, Decay, Decaying, WeightDecayNotAskedFor, strength
 from engine.mistakes.dropout import scales
 from engine.mistakes.factor import digits_of, forms, nearest, readings
@@ -24,7 +25,7 @@ def singles(search: Search) -> list[Diagnosis]:
     """The mistakes that are made alone; those with a number of their own where no other explains everything."""
     tried = [search.attempt((m,)) for m in search.candidates]
     found = [d for d in tried if d is not None and search.is_no_chance(d.explains)]
-    for fitted in (clipping, factor, decay, dropout, finite_differences):
+    for fitted in (clipping, preprocessing, factor, decay, dropout, finite_differences):
         if not any(len(d.explains) == len(search.wrong) for d in found) and (d := fitted(search)) is not None:
             found.append(d)
     return best(search, found)
@@ -108,6 +109,11 @@ def _made(search: Search, mistake: Any, key: Key) -> Array | None:
 def clipping(search: Search) -> Diagnosis | None:
     """A clipping that the request does not ask for; by the norm it is a factor too, of many digits."""
     return _most(search, clippings(search.case))
+
+
+def preprocessing(search: Search) -> Diagnosis | None:
+    """Inputs or targets that were changed before they were used."""
+    return _most(search, preprocessings(search.case))
 
 
 def dropout(search: Search) -> Diagnosis | None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.mistakes.activation import LAYER, in_layers
 from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys
+from engine.mistakes.targets import with_targets_of
 from engine.rules import About, Array, hyper
 
 MOST_SUMS = 10**8
@@ -20,7 +21,7 @@ def _sums(n: Numbers, i: int, inputs: Array, weights: Array) -> Array:
     return z if bias is None else z + bias
 
 
-def _with_inputs(c: Computation, other: Array) -> Computation:
+def with_inputs(c: Computation, other: Array) -> Computation:
     """The computation with other inputs of the network."""
     return replace(
         c,
@@ -67,7 +68,7 @@ class FlattenedInOtherOrder:
     def alter(self, c: Computation, case: Case) -> Computation:
         read, written = (_by_columns, _by_rows) if self.read == "columns" else (_by_rows, _by_columns)
         if self.of == "inputs":
-            return _with_inputs(c, read(case.inputs))
+            return with_inputs(c, read(case.inputs))
         layer, by_weights, turned = self.layer, c.by_weights, written if self.of == "both" else read
 
         def forward(n: Numbers, i: int) -> Array:
@@ -91,16 +92,22 @@ class LoopOneShort:
     """A loop that ends one short, or begins at 1: the last, or first, item is left out.
 
     `over` says which loop: the inputs of a layer's sum, its biases, the units that an input collects its error from,
-    the inputs or the units whose gradients are computed, or the biases whose gradients are. What is left out of a
-    gradient is 0.
+    the inputs or the units whose gradients are computed, those of the weights alone, or the biases whose gradients are.
+    What is left out of a gradient is 0.
 
     Source: Dijkstra 1982, EWD831, why numbering should start at zero.
     """
 
     kind: Literal["loop_one_short"] = "loop_one_short"
-    over: Literal["inputs", "biases", "passed_back", "gradients_of_inputs", "gradients_of_units", "bias_gradients"] = (
-        "inputs"
-    )
+    over: Literal[
+        "inputs",
+        "biases",
+        "passed_back",
+        "gradients_of_inputs",
+        "gradients_of_units",
+        "weights_of_units",
+        "bias_gradients",
+    ] = "inputs"
     left: Literal["last", "first"] = "last"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About(
@@ -139,7 +146,7 @@ class LoopOneShort:
         if self.over != "bias_gradients":
             axis = 0 if self.over == "gradients_of_inputs" else 1
             c = replace(c, by_weights=in_layers(layer, lambda n, i: without(by_weights(n, i), axis), by_weights))
-        if self.over != "gradients_of_inputs":
+        if self.over not in ("gradients_of_inputs", "weights_of_units"):
             c = replace(c, by_bias=in_layers(layer, lambda n, i: without(by_bias(n, i), 0), by_bias))
         return c
 
@@ -319,25 +326,34 @@ class IntegersInPlaceOfDecimals:
 
     `std::accumulate(first, last, 0)` and `inner_product` of C++ add up in an int, since their last argument is one;
     `pixel / 255` of integers is 0. `of` says where: each partial sum of the weighted inputs (sums), the
-    preactivations, or the inputs of the network.
+    preactivations, the activations, the inputs of the network, its weights and biases, or the weights alone, or the
+    targets.
 
     Source: ISO C++, std::accumulate; ISO C 6.3.1.4.
     """
 
     kind: Literal["integers_in_place_of_decimals"] = "integers_in_place_of_decimals"
-    of: Literal["sums", "preactivations", "inputs"] = "sums"
+    of: Literal["sums", "preactivations", "activations", "inputs", "parameters", "weights", "targets"] = "sums"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Integers in place of decimals", r"\lfloor z \rfloor \text{ for } z")
 
     def applies(self, case: Case) -> bool:
         if self.of == "sums":
             return case.work <= MOST_SUMS
-        return self.of != "inputs" or self.layer is None
+        if self.of == "targets" and case.loss is None:
+            return False
+        return self.of in ("preactivations", "activations") or self.layer is None
 
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.of == "inputs":
-            return _with_inputs(c, np.trunc(case.inputs))
-        before = c.preactivations
+            return with_inputs(c, np.trunc(case.inputs))
+        if self.of == "targets":
+            return with_targets_of(c, case, np.trunc(case.targets))
+        if self.of in ("parameters", "weights"):
+            return _with_integers(c, case, ("weights", "bias") if self.of == "parameters" else ("weights",))
+        before, activations = c.preactivations, c.activations
+        if self.of == "activations":
+            return replace(c, activations=in_layers(self.layer, lambda n, i: np.trunc(activations(n, i)), activations))
 
         def sums(n: Numbers, i: int) -> Array:
             if self.of == "preactivations":
@@ -348,3 +364,22 @@ class IntegersInPlaceOfDecimals:
             return total if layer.bias is None else total + layer.bias
 
         return replace(c, preactivations=in_layers(self.layer, sums, before))
+
+
+def _with_integers(c: Computation, case: Case, names: tuple[str, ...]) -> Computation:
+    """The computation with the decimals of these parameters cut off, before the step too."""
+    layers = [
+        layer.with_parameters({k: np.trunc(p) if k in names else p for k, p in layer.parameters.items()})
+        for layer in case.layers
+    ]
+    updated = c.updated
+
+    def step(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+        return updated(n, i, name, gradient) - (case.layers[i].parameters[name] - layers[i].parameters[name])
+
+    return replace(
+        c,
+        preactivations=lambda n, i: layers[i].preactivations(n.x(i)),
+        passed_back=lambda n, i: layers[i].input_gradients(n.by_z[i]),
+        updated=step,
+    )

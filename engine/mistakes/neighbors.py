@@ -125,3 +125,53 @@ class DerivativeOfOtherLayer:
             return grad
 
         return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorOfOtherLayer:
+    """A layer's gradients made with the error of the layer after or before, in place of the layer's own.
+
+    The variable that holds the error is overwritten too early, or too late. `of` says which gradients.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP3 and BP4.
+    """
+
+    kind: Literal["error_of_other_layer"] = "error_of_other_layer"
+    which: Literal["after", "before"] = "after"
+    of: Literal["both", "weights", "bias"] = "both"
+    about: ClassVar = About("Error of the wrong layer", r"x_l^\top \frac{\partial L}{\partial z_{l \pm 1}}")
+
+    def applies(self, case: Case) -> bool:
+        return any(self._other(case, i) is not None for i in range(case.depth))
+
+    def _other(self, case: Case, i: int) -> int | None:
+        """The layer whose error is taken for that of layer i; None where there is none of its width."""
+        other = i + (1 if self.which == "after" else -1)
+        if not 0 <= other < case.depth:
+            return None
+        return other if case.layers[other].weights.shape[1] == case.layers[i].weights.shape[1] else None
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        by_weights, by_bias = c.by_weights, c.by_bias
+
+        def weights(n: Numbers, i: int) -> Array:
+            error = self._error(n, i)
+            gradient: Array = by_weights(n, i) if error is None else n.x(i).T @ error
+            return gradient
+
+        def bias(n: Numbers, i: int) -> Array:
+            error = self._error(n, i)
+            gradient: Array = by_bias(n, i) if error is None else error.sum(axis=0)
+            return gradient
+
+        c = c if self.of == "bias" else replace(c, by_weights=weights)
+        return c if self.of == "weights" else replace(c, by_bias=bias)
+
+    def _error(self, n: Numbers, i: int) -> Array | None:
+        other = self._other(n.case, i)
+        if other is None or other > i:
+            return None if other is None else n.by_z[other]
+        kept, n.by_a[other] = n.by_a[other], n.computation.passed_back(n, i)
+        error: Array = n.computation.by_preactivations(n, other)
+        n.by_a[other] = kept
+        return error

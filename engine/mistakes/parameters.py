@@ -41,15 +41,15 @@ class BiasAddedWrongly:
     """The bias subtracted, or added twice, in the forward pass: z = x @ W - b, or x @ W + 2 b; or once for each input,
     or along the batch.
 
-    A formula with a threshold subtracts it; a layer that adds its bias is also given a column of ones; inside the loop
-    over the inputs it is added each time (per_input). Along the batch, the k-th example gets the k-th unit's bias
-    (along_batch): a column is added where there are as many rows as units.
+    A formula with a threshold subtracts it, and its gradient may be that of a threshold too; a layer that adds its bias
+    is also given a column of ones; inside the loop over the inputs it is added each time (per_input). Along the batch,
+    the k-th example gets the k-th unit's bias (along_batch): a column is added where there are as many rows as units.
 
     Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 1.
     """
 
     kind: Literal["bias_added_wrongly"] = "bias_added_wrongly"
-    form: Literal["subtracted", "twice", "per_input", "along_batch"] = "subtracted"
+    form: Literal["subtracted", "threshold", "twice", "per_input", "along_batch"] = "subtracted"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Bias subtracted, or added more than once", r"z = x W - b \text{ for } z = x W + b")
 
@@ -62,7 +62,7 @@ class BiasAddedWrongly:
         return any(bias.any() for bias in biases)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.preactivations
+        before, by_bias = c.preactivations, c.by_bias
 
         def stage(n: Numbers, i: int) -> Array:
             bias, z = n.layer(i).bias, before(n, i)
@@ -70,9 +70,11 @@ class BiasAddedWrongly:
                 return z
             if self.form == "along_batch":
                 return z - bias + bias[:, np.newaxis] if len(bias) == case.batch else z
-            times = {"subtracted": -1, "twice": 2, "per_input": len(n.layer(i).weights)}[self.form]
+            times = {"twice": 2, "per_input": len(n.layer(i).weights)}.get(self.form, -1)
             return z + (times - 1) * bias
 
+        if self.form == "threshold":
+            c = replace(c, by_bias=in_layers(self.layer, lambda n, i: -by_bias(n, i), by_bias))
         return replace(c, preactivations=in_layers(self.layer, stage, before))
 
 
@@ -259,15 +261,17 @@ class WeightGradientAveraged:
 
 @dataclass(frozen=True, slots=True)
 class WeightGradientOfMeans:
-    """The weights' gradient from the inputs' mean over the batch, times the summed errors: not the sum of products.
+    """The weights' gradient from the inputs' mean over the batch, or their sum, times the summed errors: not the sum of
+    products.
 
-    The batch is averaged before the matrix product, inputs and errors each on their own; a product of means is no mean
-    of products.
+    The batch is averaged, or added up, before the matrix product, inputs and errors each on their own; a product of
+    means is no mean of products.
 
     Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, the algorithm for a mini-batch.
     """
 
     kind: Literal["weight_gradient_of_means"] = "weight_gradient_of_means"
+    form: Literal["mean", "sum"] = "mean"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Weight gradient of the means", r"\bar x^\top \sum_n \frac{\partial L}{\partial z_n}")
 
@@ -276,7 +280,8 @@ class WeightGradientOfMeans:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def stage(n: Numbers, i: int) -> Array:
-            return np.outer(n.x(i).mean(axis=0), n.by_z[i].sum(axis=0))
+            x = n.x(i).mean(axis=0) if self.form == "mean" else n.x(i).sum(axis=0)
+            return np.outer(x, n.by_z[i].sum(axis=0))
 
         return replace(c, by_weights=in_layers(self.layer, stage, c.by_weights))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
-from engine.mistakes import Alteration, Mistake, variants
+from engine.mistakes import Alteration, Mistake, Seldom, variants
 from engine.mistakes.activation import SOFTMAXES
 from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, forward_numbers, right, run
 from engine.rules import Array
@@ -220,9 +220,8 @@ class Search:
         """
         if self.evidence(self.wrong).sum() < PAIR_CHANCE:
             return []
-        effects = [
-            (m, effect) for m in self.near(self.wrong) if self.afford() and (effect := self._effect(m)) is not None
-        ]
+        frequent = [m for m in self.near(self.wrong) if not isinstance(m, Seldom)]
+        effects = [(m, effect) for m in frequent if self.afford() and (effect := self._effect(m)) is not None]
         found, count = [], 0
         for (one, first), (other, second) in combinations(effects, 2):
             together = (first.changes & second.changes) or (first.stages & second.stages)

@@ -31,6 +31,18 @@ def _with_targets(case: Case, targets: Array) -> Case:
     return replace(case, objective=case.objective._replace(targets=targets))
 
 
+def with_targets_of(c: Computation, case: Case, targets: Array) -> Computation:
+    """The computation with other targets of the network."""
+    other = _with_targets(case, targets)
+
+    def compared(n: Numbers) -> Numbers:
+        return replace(n, case=other)
+
+    scales, loss_scales = c.scales, c.loss_scales
+    c = replace(c, scales=lambda n: scales(compared(n)), loss_scales=lambda n: loss_scales(compared(n)))
+    return _compared(c, compared, "both")
+
+
 @dataclass(frozen=True, slots=True)
 class LabelSmoothingMixedUp:
     """Label smoothing left out, or by 0.1 where none was asked for; or spread over the other classes alone: 1 - s and
@@ -108,14 +120,7 @@ class TargetsShifted:
         return t[::-1]
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        other = _with_targets(case, self._targets(case.targets))
-
-        def shifted(n: Numbers) -> Numbers:
-            return replace(n, case=other)
-
-        scales, loss_scales = c.scales, c.loss_scales
-        c = replace(c, scales=lambda n: scales(shifted(n)), loss_scales=lambda n: loss_scales(shifted(n)))
-        return _compared(c, shifted, "both")
+        return with_targets_of(c, case, self._targets(case.targets))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +218,7 @@ class ExampleLeftOut:
     kind: Literal["example_left_out"] = "example_left_out"
     row: Literal["last", "first"] = "last"
     over: Literal["all", "rest"] = "all"
+    at: Literal["both", "gradients"] = "both"
     about: ClassVar = About("An example left out", r"\sum_{n < N} L_n \text{ for } \sum_{n \le N} L_n")
 
     def applies(self, case: Case) -> bool:
@@ -229,7 +235,8 @@ class ExampleLeftOut:
             return left if self.over == "all" else left * (scales.sum() / left.sum())
 
         scales, loss_scales = c.scales, c.loss_scales
-        return replace(c, scales=lambda n: rest(scales(n)), loss_scales=lambda n: rest(loss_scales(n)))
+        c = replace(c, scales=lambda n: rest(scales(n)))
+        return c if self.at == "gradients" else replace(c, loss_scales=lambda n: rest(loss_scales(n)))
 
 
 @dataclass(frozen=True, slots=True)

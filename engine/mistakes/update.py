@@ -55,6 +55,57 @@ class LearningRateMissing:
 
 
 @dataclass(frozen=True, slots=True)
+class LearningRateTwice:
+    """The step multiplied by the learning rate twice.
+
+    The gradient, or the buffer of the momentum, has it already when the update multiplies by it.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 8.
+    """
+
+    kind: Literal["learning_rate_twice"] = "learning_rate_twice"
+    about: ClassVar = About("Learning rate twice", r"w - \eta^2 g \text{ for } w - \eta g")
+
+    def applies(self, case: Case) -> bool:
+        rule = case.optimizer
+        return rule is not None and rule.kind != "rprop" and rule.learning_rate != 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before, times = c.updated, getattr(c.optimizer, "learning_rate", 1.0)
+
+        def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+            old = n.layer(i).parameters[name]
+            return old + times * (before(n, i, name, gradient) - old)
+
+        return replace(c, updated=updated)
+
+
+@dataclass(frozen=True, slots=True)
+class StepInPlaceOfParameters:
+    """The step alone stands where the parameters after it should: -eta g for w - eta g.
+
+    `=` is written for `+=` or `-=`, or the change is returned and not added.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 8.
+    """
+
+    kind: Literal["step_in_place_of_parameters"] = "step_in_place_of_parameters"
+    sign: Literal["minus", "plus"] = "minus"
+    about: ClassVar = About("Step in place of parameters", r"-\eta g \text{ for } w - \eta g")
+
+    def applies(self, case: Case) -> bool:
+        return case.optimizer is not None
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        before, sign = c.updated, 1 if self.sign == "minus" else -1
+
+        def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+            return sign * (before(n, i, name, gradient) - n.layer(i).parameters[name])
+
+        return replace(c, updated=updated)
+
+
+@dataclass(frozen=True, slots=True)
 class LearningRateOff:
     """The step as many times as long: a learning rate that is off by a power of ten, by 2 or by 1/2.
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from engine.claims import SMALLEST, Claim
-from engine.mistakes import Alteration, Slip
+from engine.mistakes import Alteration, Seldom, Slip
 from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, forward_numbers, layer_keys, run
 from engine.mistakes.factor import ConstantFactor
 from engine.mistakes.fitted import fitting_factor
@@ -44,8 +44,8 @@ MOST_NUMBERS = 4096
 BETWEEN, BETWEEN_DIGITS = 5e-4, 6
 """What the rounding of numbers that are not claimed, to four digits or so, may do to those that are; and with how many
 digits those are printed at most where somebody rounds so."""
-WHOLE_STEP = ("learning_rate_off", "several_steps")
-"""Mistakes that are made in all numbers of a step."""
+WHOLE = ("learning_rate_off", "several_steps", "targets_shifted", "labels_as_numbers", "targets_broadcast")
+"""Mistakes that are made in all numbers of a step, or in all targets."""
 Given = dict[Key, Array]
 Prediction = tuple[tuple[Any, ...], Array]
 """Mistakes, and what they give of an array."""
@@ -297,7 +297,8 @@ class Walk:
         """What two mistakes that both act on this array give of it. Few numbers of few digits would be those of some
         pair whatever they are, so that one of the two must then have been found elsewhere."""
         search = self.search
-        singles = list({id(mistakes[0]): mistakes[0] for mistakes, _ in predictions}.values())
+        alone = {id(mistakes[0]): mistakes[0] for mistakes, _ in predictions}.values()
+        singles = [mistake for mistake in alone if not isinstance(mistake, Seldom)]
         pairs = [pair for pair in combinations(singles, 2) if pair[0].kind != pair[1].kind]
         if search.evidence([key]).sum() < PAIR_CHANCE:
             pairs = [pair for pair in pairs if not self.known.isdisjoint(mistake.kind for mistake in pair)]
@@ -326,8 +327,8 @@ class Walk:
         while not fine.all():
             scored = []
             for mistakes, numbers in predictions:
-                # Whole columns may have a mistake of their own; a step is as long for all numbers.
-                if np.shape(numbers) == fine.shape and not any(m.kind in WHOLE_STEP for m in mistakes):
+                # Whole columns may have a mistake of their own; a step is as long, and targets are the same, for all.
+                if np.shape(numbers) == fine.shape and not any(m.kind in WHOLE for m in mistakes):
                     known = len(mistakes) == 1 or any(m in d.mistakes for m in mistakes for d in found)
                     allowed = loose if known else claim.tolerance
                     new = (np.abs(numbers - claim.values) <= allowed) & ~fine & (claim.values != 0)

@@ -9,8 +9,10 @@ from engine.mistakes.factor import ConstantFactor
 from engine.verification import verify
 from tests.engine.random_steps import PLANTED, by_parameter, claims_of, differing, numbers_of, parts, random_case, same
 
+STEPS = ("step", "weights_step", "bias_step")
 
-@pytest.mark.parametrize("at", ["both", "gradients", "parameters", "preactivations", "weights", "bias", "step"])
+
+@pytest.mark.parametrize("at", ["both", "gradients", "parameters", "preactivations", "weights", "bias", *STEPS])
 def test_a_constant_factor_is_found(at: Any) -> None:
     random = np.random.default_rng(21)
     found = 0
@@ -19,7 +21,7 @@ def test_a_constant_factor_is_found(at: Any) -> None:
         layer = int(random.integers(case.depth)) if at in ("preactivations", "weights", "bias") else None
         times = float(random.choice([0.15625, 0.37, 2.6, 3 / 7]))
         planted = ConstantFactor(times=times, at=at, layer=layer)
-        if at == "step" and case.optimizer is None:
+        if at in STEPS and case.optimizer is None:
             continue
         truth, numbers = numbers_of(case), numbers_of(case, planted)
         if truth is None or numbers is None:

@@ -1,4 +1,5 @@
-"""Weight decay, scales of dropout and clippings that nobody asked for, planted into random steps, are found."""
+"""Weight decay, scales of dropout, clippings and preprocessings that nobody asked for, planted into random steps, are
+found."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from engine.mistakes.clipping import clippings
-from engine.mistakes.computation import layer_keys
+from engine.mistakes.computation import Case, layer_keys
+from engine.mistakes.data import preprocessings
 from engine.mistakes.decay import WeightDecayNotAskedFor
 from engine.mistakes.dropout import scales
 from engine.optimizers import Sgd
@@ -87,6 +89,53 @@ def test_a_clipping_that_was_not_asked_for_is_found(by: Any) -> None:
         first = named_first(case, planted, numbers)
         assert set(wrong) <= set(first.explains)
         found += first.mistakes == (planted,) or by == "norm"  # by the norm it is a step shorter by a factor
+
+
+def test_preprocessed_inputs_and_targets_are_found() -> None:
+    random, left, found = np.random.default_rng(35), set(preprocessings(example(5))), 0
+    assert len(left) == 17 and len(set(preprocessings(example(1)))) == 6
+    for _ in range(3000):
+        case = random_case(random)
+        options = [m for m in preprocessings(case) if m in left or found < PLANTED]
+        if not left and found >= 3 * PLANTED:
+            break
+        if not options:
+            continue
+        planted = options[random.integers(len(options))]
+        truth, numbers = numbers_of(case), numbers_of(case, planted)
+        if truth is None or numbers is None:
+            continue
+        numbers = parts(random, numbers)
+        wrong = differing(numbers, truth, 1e-4)
+        if len(wrong) < 3:  # what is left may be another mistake's too
+            continue
+        assert set(wrong) <= set(named_first(case, planted, numbers).explains)
+        left.discard(planted)
+        found += 1
+    assert not left
+
+
+def example(batch: int) -> Case:
+    random = np.random.default_rng(36)
+    while (case := random_case(random)).batch != batch:
+        pass
+    return case
+
+
+def test_inputs_of_another_scale_are_not_taken_for_standardized_ones() -> None:
+    """Each feature times a factor of its own, and another number added to it."""
+    random, seen = np.random.default_rng(37), 0
+    while seen < 6:
+        case = random_case(random)
+        features = case.inputs.shape[1]
+        inputs = random.uniform(0.5, 2, features) * case.inputs + random.normal(size=features)
+        numbers = numbers_of(replace(case, inputs=inputs))
+        if numbers is None:
+            continue
+        claims = claims_of({k: n for k, n in numbers.items() if by_parameter(k)})
+        kinds = {m.kind for d in verify(case, claims).diagnoses for m in d.mistakes}
+        assert not kinds & {"inputs_preprocessed", "targets_preprocessed"}
+        seen += 1
 
 
 def test_weights_that_are_off_in_another_direction_have_not_decayed() -> None:

@@ -1,0 +1,117 @@
+"""Mistakes in the error of the outputs, with which the way back begins."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from engine.losses import HalfSquaredError, Mse
+from engine.mistakes.computation import Case, Computation, Numbers
+from engine.objective import combination
+from engine.rules import About, Array
+
+
+def _with_error(c: Computation, changed: Callable[[Array, Numbers], Array]) -> Computation:
+    """The computation with another error: y - t where loss and activation combine, the derivative by the outputs
+    elsewhere."""
+    combined, output_gradients = c.combined, c.output_gradients
+
+    def together(n: Numbers) -> Array | None:
+        error = combined(n)
+        return None if error is None else changed(error, n)
+
+    def by_outputs(n: Numbers) -> Array:
+        error = output_gradients(n)
+        return changed(error, n) if n.computation.combined(n) is None else error
+
+    return replace(c, combined=together, output_gradients=by_outputs)
+
+
+def _is_difference(case: Case) -> bool:
+    """Whether the error is a multiple of y - t."""
+    if isinstance(case.loss, Mse | HalfSquaredError):
+        return True
+    return case.loss is not None and combination(case.loss, case.layers[-1].activation.kind)[0] is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorWithoutSign:
+    """The magnitude of the error, or its square, in place of the error: |y - t| or (y - t)^2 for y - t.
+
+    What measures how wrong the outputs are is sent back as it is, and every output is pushed down, whether it is too
+    large or too small.
+
+    Source: Rumelhart, Hinton and Williams 1986, doi:10.1038/323533a0, equation 4.
+    """
+
+    kind: Literal["error_without_sign"] = "error_without_sign"
+    form: Literal["magnitude", "square"] = "magnitude"
+    about: ClassVar = About("Error without its sign", r"|y - t| \text{ or } (y - t)^2 \text{ for } y - t")
+
+    def applies(self, case: Case) -> bool:
+        return case.loss is not None and (self.form == "magnitude" or _is_difference(case))
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        if self.form == "magnitude":
+            return _with_error(c, lambda error, n: np.abs(error))
+        # As a loss half_squared_error is half of it.
+        half = 0.5 if isinstance(case.loss, HalfSquaredError) else 1.0
+        return _with_error(c, lambda error, n: half * (n.a[-1] - case.targets) ** 2)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsRounded:
+    """The decision in place of the outputs in the error: 1 where an output is above 0.5, or the largest of its row, and
+    0 elsewhere.
+
+    It is the perceptron's rule, and the error of a prediction that is right becomes 0; a gradient takes the outputs as
+    they are.
+
+    Source: Rosenblatt 1958, the perceptron; Bishop 1995, Neural Networks for Pattern Recognition, 3.5.
+    """
+
+    kind: Literal["outputs_rounded"] = "outputs_rounded"
+    form: Literal["above_half", "largest"] = "above_half"
+    about: ClassVar = About("Decisions in place of outputs", r"[y > 0.5] - t \text{ for } y - t")
+
+    def applies(self, case: Case) -> bool:
+        return _is_difference(case) and (self.form == "above_half" or case.targets.shape[1] > 1)
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        times = 2.0 if isinstance(case.loss, Mse) else 1.0
+
+        def changed(error: Array, n: Numbers) -> Array:
+            y = n.a[-1]
+            decided = y > 0.5 if self.form == "above_half" else y == y.max(axis=1, keepdims=True)
+            return np.array(error + times * (decided - y))
+
+        return _with_error(c, changed)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAveraged:
+    """The error of the outputs averaged over the batch before it is passed back: each example gets the mean error, or
+    the last one alone.
+
+    The loss is one number, and so is its error taken to be; but each example's error belongs to its own activations.
+
+    Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, the algorithm for a mini-batch.
+    """
+
+    kind: Literal["error_averaged"] = "error_averaged"
+    used: Literal["for_each", "for_last"] = "for_each"
+    about: ClassVar = About("Error averaged over the batch first", r"\frac1N \sum_m (y_m - t_m) \text{ for } y_n - t_n")
+
+    def applies(self, case: Case) -> bool:
+        return case.loss is not None and case.batch > 1
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        def changed(error: Array, n: Numbers) -> Array:
+            if self.used == "for_each":
+                return np.broadcast_to(error.mean(axis=0), error.shape)
+            last = np.zeros_like(error)
+            last[-1] = error.sum(axis=0)
+            return last
+
+        return _with_error(c, changed)
