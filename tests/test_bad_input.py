@@ -9,7 +9,6 @@ import httpx
 import numpy as np
 import pytest
 
-from schemas import safetensors
 from tests.conftest import SHARED
 
 Change = dict[str, Any]
@@ -202,15 +201,6 @@ def test_not_json(client: httpx.Client, body: bytes) -> None:
 def test_what_is_not_json_gets_a_hint(client: httpx.Client, body: str, hint: str) -> None:
     response = client.post("/v1/step", content=body.encode(), headers={"Content-Type": "application/json"})
     assert hint in refused(response, 400, "malformed-json")["detail"]
-
-
-@pytest.mark.parametrize("shape", [(1, 2), (12, 7)])
-def test_a_safetensors_file_that_is_sent_as_json_is_known_by_its_look(
-    client: httpx.Client, shape: tuple[int, int]
-) -> None:
-    body = safetensors.write({"inputs": np.full(shape, 0.1)})
-    response = client.post("/v1/step", content=body, headers={"Content-Type": "application/json"})
-    assert "vnd.safetensors" in refused(response, 400, "malformed-json")["detail"]
 
 
 @pytest.mark.parametrize(("encoding", "byte"), [("utf-16", 1), ("latin-1", 10), ("utf-8", None)])

@@ -267,6 +267,13 @@ def test_what_is_no_file_is_malformed(client: httpx.Client, case: str) -> None:
     assert problem["detail"].startswith("The body is not a safetensors file: ")
 
 
+@pytest.mark.parametrize("shape", [(1, 2), (12, 7)])
+def test_a_file_that_is_sent_as_json_is_known_by_its_look(client: httpx.Client, shape: tuple[int, int]) -> None:
+    body = save({"inputs": np.full(shape, 0.1)})
+    response = client.post("/v1/step", content=body, headers={"Content-Type": "application/json"})
+    assert FORM in refused(response, 400, "malformed-json")["detail"]
+
+
 def number(value: float) -> tuple[str, list[int], bytes]:
     return "F64", [], struct.pack("<d", value)
 
