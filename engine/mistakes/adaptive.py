@@ -125,10 +125,11 @@ class AdaptiveStepMixedUp:
 
     `form` says what: the root of the denominator is left out; the average is that of the gradient's magnitude and not
     of its square, or Adam's of the square of its first average, before the correction of its bias or after it; Adam's
-    step is along the gradient itself; Adam's count of steps, which the bias correction goes by, is one ahead, one
-    behind, or always 1; its two betas are exchanged, or its averages, or the first alone, lack the factor 1 - beta;
-    RMSprop keeps 1 - alpha of its average in place of alpha; the gradient is not scaled at all; or Keras's defaults are
-    taken, 0.9 for RMSprop's alpha and 0.1 for what Adagrad's sum starts from.
+    step is along the gradient itself; an average is a sum, beta m + g, since 1 - beta is missing (the first, the
+    second, both); its bias correction multiplies where it should divide; Adam's count of steps, which the correction
+    goes by, is one ahead, one behind, or always 1; its two betas are exchanged; RMSprop keeps 1 - alpha of its average
+    in place of alpha; the gradient is not scaled at all; or Keras's defaults are taken, 0.9 for RMSprop's alpha, 0.1
+    for what Adagrad's sum starts from, 1e-7 for Adam's epsilon.
 
     Source: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1; torch.optim.Adam, RMSprop and Adagrad.
     """
@@ -140,14 +141,16 @@ class AdaptiveStepMixedUp:
         "square_of_average",
         "square_of_corrected_average",
         "gradient_for_average",
+        "sum_for_first",
+        "sum_for_second",
+        "sum_for_both",
+        "correction_multiplied",
         "step_ahead",
         "first_step",
         "step_behind",
         "betas_exchanged",
         "alpha_exchanged",
         "plain_gradient",
-        "averages_unweighted",
-        "first_unweighted",
         "keras_defaults",
     ] = "root_left_out"
     about: ClassVar = About("Adaptive step mixed up", r"\frac{m}{v + \epsilon} \text{ for } "
@@ -158,14 +161,12 @@ class AdaptiveStepMixedUp:
         match self.form:
             case "root_left_out" | "square_left_out":
                 return _is_plain(case)
-            case (
-                "square_of_average"
-                | "square_of_corrected_average"
-                | "gradient_for_average"
-                | "averages_unweighted"
-                | "first_unweighted"
-            ):
+            case "square_of_average" | "square_of_corrected_average" | "gradient_for_average":
                 return isinstance(rule, Adam | AdamW)
+            case "sum_for_second":
+                return _is_plain(case) and not isinstance(rule, Adagrad) and not getattr(rule, "amsgrad", False)
+            case "sum_for_first" | "sum_for_both" | "correction_multiplied":
+                return isinstance(rule, Adam | AdamW) and not rule.amsgrad
             case "step_ahead":
                 return isinstance(rule, WithBetas)
             case "first_step" | "step_behind":
@@ -203,24 +204,35 @@ class AdaptiveStepMixedUp:
             if self.form == "root_left_out":
                 direction, square = _averages(rule, g, g * g, state)
                 return w - direction / (square + rule.eps)
+            if self.form.startswith(("sum_for", "correction")):
+                return w - self._unweighted(rule, g, state)
             direction, mean = _averages(rule, g, self._squared(rule, g, state), state)
             if self.form == "gradient_for_average":
                 direction = rule.learning_rate * g
-            if "unweighted" in self.form:
-                first = 1 - rule.betas[0] ** (state["step"] + 1)
-                direction = rule.learning_rate * (rule.betas[0] * state["exp_avg"] + g) / first
             return w - direction / (np.sqrt(mean) + rule.eps)
 
         return replace(c, updated=updated)
+
+    def _unweighted(self, rule: Adam | AdamW | RmsProp, g: Array, state: State) -> Array:
+        """The step by averages to which g is added in full, or whose correction is turned round."""
+        direction, mean = _averages(rule, g, g * g, state)
+        if isinstance(rule, RmsProp):
+            return direction / (np.sqrt(mean + rule.alpha * g * g) + rule.eps)
+        (beta1, beta2), (first, second) = rule.betas, (1 - beta ** (state["step"] + 1) for beta in rule.betas)
+        if self.form == "correction_multiplied":
+            return direction * first**2 / (np.sqrt(mean * second**2) + rule.eps)
+        if self.form != "sum_for_second":
+            direction = direction + rule.learning_rate * beta1 * g / first
+        if self.form != "sum_for_first":
+            mean = mean + beta2 * g * g / second
+        return direction / (np.sqrt(mean) + rule.eps)
 
     def _squared(self, rule: Adaptive, g: Array, state: State) -> Array:
         """What the average in the denominator is of."""
         if self.form == "square_left_out":
             return np.abs(g)
-        if self.form in ("gradient_for_average", "first_unweighted"):
+        if self.form == "gradient_for_average":
             return g * g
-        if self.form == "averages_unweighted":
-            return g * g / (1 - rule.betas[1])  # type: ignore[union-attr]
         assert isinstance(rule, Adam | AdamW)
         m = _moments(rule, g, g * g, state)[0]
         if self.form == "square_of_corrected_average":
@@ -233,6 +245,8 @@ def _with_keras_defaults(case: Case) -> Any:
     rule = case.optimizer
     if isinstance(rule, RmsProp):
         return replace(rule, alpha=0.9)
+    if isinstance(rule, Adam | AdamW) and rule.eps == 1e-8:
+        return replace(rule, eps=1e-7)
     if isinstance(rule, Adagrad) and case.optimizer_state is None:
         return replace(rule, initial_accumulator_value=0.1)
     return rule
