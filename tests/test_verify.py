@@ -311,6 +311,16 @@ def test_extreme_claims_are_answered(post: Any, request_of: Any) -> None:
         assert answer["verdict"] == "mismatch" and len(answer["comparisons"]) == 2
 
 
+@pytest.mark.parametrize("hidden", ["softmax", "softmin", "log_softmax"])
+def test_a_hidden_softmax_of_another_width_than_the_batch(post: Any, hidden: str) -> None:
+    """Rows divided by the batch's sums are tried where arrays of these shapes can be divided, in every layer."""
+    layers = [{"weights": np.eye(2, 3).tolist(), "bias": None, "activation": hidden}]
+    layers.append({"weights": np.eye(3, 2).tolist(), "bias": None, "activation": "identity"})
+    asked = {"network": {"layers": layers}, "inputs": [[1, 2], [3, 5]], "targets": [[1, 0], [0, 1]], "loss": "mse"}
+    claimed = {"layers": [None, {"gradients": {"preactivations": [[0.123456789, 0.1], [0.2, 0.3]]}}]}
+    assert post("/v1/verify", asked | {"claimed": claimed})["verdict"] == "mismatch"
+
+
 def test_tolerances_decide(post: Any, request_of: Any, step: dict[str, Any]) -> None:
     claimed = {"loss": step["loss"] * (1 + 1e-7)}
     assert post("/v1/verify", request_of(claimed))["verdict"] == "match"

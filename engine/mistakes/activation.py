@@ -384,7 +384,9 @@ class SoftmaxOverBatch:
             return False
         if self.over != "without_keepdims":
             return True
-        return self.derivative == "combined" and case.batch == case.layers[-1].weights.shape[1]
+        places = [case.layers[-1]] if self._in_loss(case) else []
+        places += [layer for layer in case.layers_of(self.layer) if layer.activation.kind in SOFTMAXES]
+        return self.derivative == "combined" and all(layer.weights.shape[1] == case.batch for layer in places)
 
     def _in_loss(self, case: Case) -> bool:
         """Whether it is the loss that takes softmax."""
