@@ -292,10 +292,12 @@ def _options(rule: type) -> tuple[bool, list[dict[str, Any]]]:
 
 
 def variants(case: Case, layers: Iterable[int]) -> Iterator[Alteration]:
-    """Every mistake that can be made in this case: those in all layers, then those in one of `layers` alone."""
-    single = case.depth > 1
-    for layer in (None, *layers):
-        for rule in get_args(Alteration):
+    """Every mistake that can be made in this case: those in all layers, then those in one of `layers` alone; and the
+    same of those that are seldom made."""
+    single, seldom, places = case.depth > 1, get_args(Seldom), (None, *layers)
+    frequent = [rule for rule in get_args(Alteration) if rule not in seldom]
+    for rules, layer in product((frequent, seldom), places):
+        for rule in rules:
             layered, combinations = _options(rule)
             if layer is not None and not (layered and single):
                 continue
