@@ -66,6 +66,7 @@ class Transport:
             head, self.head = self.head, b""
             self.inner.write(head + data)
         elif data[:9] == b"HTTP/1.1 ":
+            self.flush()
             self.head = data
             if not self.protocol.starting:
                 self.protocol.loop.call_soon(self.flush)

@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from app.protocol import _go_on
+from app.protocol import SHORT, Transport, _go_on
 from tests.conftest import Server
 
 MIB = 2**20
@@ -463,3 +464,15 @@ def test_only_two_versions_are_spoken(strict: Server, version: str) -> None:
 def test_the_rest_of_a_request_is_a_coroutine() -> None:
     """Since Python 3.12 a task takes nothing else, where 3.11 took a generator too."""
     assert inspect.iscoroutinefunction(_go_on)
+
+
+def test_an_answer_that_looks_like_a_head_is_sent_whole() -> None:
+    written: list[bytes] = []
+    inner: Any = SimpleNamespace(is_closing=lambda: False, write=written.append)
+    stub: Any = SimpleNamespace(starting=True)
+    transport = Transport(inner, stub)
+    pieces = [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 " + b"x" * SHORT, b"HTTP/1.1 "]
+    for piece in pieces:
+        transport.write(piece)
+    transport.flush()
+    assert b"".join(written) == b"".join(pieces)
