@@ -89,7 +89,7 @@ COMPONENTS = {
     "WeightsLayout": "Which axis of a weight matrix stands first: inputs (textbooks, Keras) or units (PyTorch).",
 }
 """What the shapes are that have a name; a field that takes one says what it stands for there."""
-EVERYWHERE: set[int | str] = {"malformed-http", "too-many-connections", 408, 414, 421, 431, 500, 501}
+EVERYWHERE: set[int | str] = {"malformed-http", "too-many-connections", 408, 414, 421, 431, 500}
 PROBLEMS_OF: dict[str, set[int | str]] = {
     "POST": EVERYWHERE | {400, 401, 406, 413, 415, 429, 503},
     "GET": EVERYWHERE | {429},
@@ -115,7 +115,6 @@ STATUSES = {
     429: "Too many requests from here; `Retry-After` says when to go on.",
     431: "The headers are too large.",
     500: "The server made a mistake; never because of what a client sent.",
-    501: "The request's method or transfer coding is none that this server knows.",
     503: "The server cannot take the request now; `Retry-After` says when to try again.",
 }
 """What each status of an error means here."""

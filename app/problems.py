@@ -31,7 +31,7 @@ PROBLEMS = {
         400,
         "The request is not HTTP/1.1",
         "The head of the request, or the framing of its body, breaks RFC 9112: a line that cannot be read, lengths "
-        "that contradict each other, no Host or several.",
+        "that contradict each other, a transfer coding other than chunked, no Host or several.",
         "Send requests with an HTTP library, and look at what stands between it and this server.",
     ),
     "unauthorized": Problem(
@@ -214,13 +214,6 @@ PROBLEMS = {
     ),
     "internal-error": Problem(
         500, "The server made a mistake", "This is our fault, not yours.", "Report it with the request_id."
-    ),
-    "not-implemented": Problem(
-        501,
-        "This server does not know how to do that",
-        "The request's method is none that this server knows, or Transfer-Encoding names a coding that it does not "
-        "decode.",
-        "Use the methods that the OpenAPI document lists, and send a body with Content-Length or in chunks.",
     ),
     "overloaded": Problem(
         503,

@@ -4,7 +4,6 @@ What a client sends is limited in size and in time before any of the application
 the server sweeps over its connections twice a second.
 """
 
-import re
 import struct
 from asyncio import BufferedProtocol
 from collections.abc import Coroutine, Generator
@@ -38,7 +37,6 @@ BUFFER = memoryview(bytearray(2**18))
 MORSEL = 2**14
 """So many bytes are read at once of what may be many small pieces: 256 KiB of chunks of a byte took 30 ms."""
 VERSIONS = ("1.0", "1.1")
-REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [!-~]+ HTTP/1\.[01]\r\n")
 UPGRADE_HEADERS = (b"upgrade", b"connection", b"http2-settings")
 SHORT = 2**16
 """A body of at most so many bytes goes out in one piece with its head."""
@@ -152,10 +150,7 @@ class Protocol(HttpToolsProtocol):
             self._parse_without_upgrade(data[stop.args[0] :])
         except httptools.HttpParserError as error:
             if not (self.lingers or self.ends):
-                if isinstance(error, httptools.HttpParserInvalidMethodError) and REQUEST_LINE.match(data):
-                    self.refuse("not-implemented", "This server does not know the request's method.")
-                else:
-                    self.refuse("malformed-http", f"This is not HTTP/1.1: {error}.")
+                self.refuse("malformed-http", f"This is not HTTP/1.1: {error}.")
         else:
             if self.in_head and self.head_bytes > self.most_head and not self.lingers:
                 self._refuse_head()
@@ -251,7 +246,7 @@ class Protocol(HttpToolsProtocol):
         if self.hosts and not is_allowed(self.host):
             self._stop("unknown-host", "This server does not answer for the host that the request names.")
         if self.coding != b"chunked" and self.coding.endswith(b"chunked"):
-            self._stop("not-implemented", "This server decodes no transfer coding but chunked.")
+            self._stop("malformed-http", "This server decodes no transfer coding but chunked.")
         if len(self.pipeline) >= MOST_PIPELINED:
             self.transport.abort()
             raise _Stop
