@@ -10,14 +10,12 @@ from engine.claims import Claim, Comparison, compare
 from engine.mistakes.computation import Case, Key, right, run
 from engine.mistakes.fitted import singles
 from engine.mistakes.numerics import Float32InPlaceOfFloat64, WrongFromHere, in_dtype
-from engine.mistakes.search import Diagnosis, Search, branch, differs, layer_of
+from engine.mistakes.search import UPDATE, Diagnosis, Search, branch, differs, layer_of
 from engine.mistakes.walk import Walk
 
 RELATIVE = 1e-6
 MOST_ARRAYS = 3
 """More arrays than these have no typing error each."""
-UPDATE = 3
-"""The part of the computation, see `branch`, that parameters after a step belong to."""
 FOLLOWS = "These numbers follow from the claimed numbers before them: the error came in earlier."
 
 

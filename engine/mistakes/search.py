@@ -30,6 +30,8 @@ FAILURES = (EngineError, ArithmeticError)
 """What a computation with a mistake may end in: where numbers are extreme, its own may overflow."""
 EXACT = 1e-11
 """Residuals below this are those of rounding errors: two mistakes that both have one explain equally well."""
+UPDATE = 3
+"""The part of the computation, see `branch`, that parameters after a step belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,11 @@ class Effect(NamedTuple):
 
     def may_make(self, key: Key, other: "Effect") -> bool:
         """Whether a first wrong number can come from this mistake and another one: from both, or from this one alone;
-        or it is written where another number belongs, which the other one has changed."""
+        or it is written where another number belongs, or is made of the updated parameters, which the other one has
+        changed."""
         if key in self.explains or (key in self.changes and key in other.changes):
             return True
-        return "written" in self.stages and key in self.changes and branch(key) in other.branches
+        return "written" in self.stages and key in self.changes and not other.branches.isdisjoint({branch(key), UPDATE})
 
 
 class Search:
