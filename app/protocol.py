@@ -396,18 +396,14 @@ class Protocol(HttpToolsProtocol):
 
 
 class Connection(BufferedProtocol):
-    """What the event loop knows of a connection; it decides how much of it is read at a time.
+    """What the event loop knows of a connection; it decides how much of it is read at a time, and hands on all else.
 
     All of BUFFER in the midst of a body of known length, and else only a MORSEL, so that nobody waits long for it.
+    uvloop gives buffers to what is no asyncio.Protocol alone, which uvicorn's is.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.inner = Protocol(*arguments, **options)
-        self.connection_made = self.inner.connection_made  # type: ignore[method-assign]
-        self.connection_lost = self.inner.connection_lost  # type: ignore[method-assign]
-        self.eof_received = self.inner.eof_received  # type: ignore[method-assign]
-        self.pause_writing = self.inner.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = self.inner.resume_writing  # type: ignore[method-assign]
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return BUFFER[:MORSEL] if self.inner.in_head or self.inner.coding else BUFFER
@@ -422,6 +418,21 @@ class Connection(BufferedProtocol):
     def _read_on(self) -> None:
         if not (self.inner.flow.read_paused or self.inner.transport.is_closing()):
             self.inner.transport.resume_reading()
+
+    def connection_made(self, transport: Any) -> None:
+        self.inner.connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.inner.connection_lost(exc)
+
+    def eof_received(self) -> None:
+        self.inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self.inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.inner.resume_writing()
 
 
 async def _go_on(begun: Coroutine[Any, Any, None], awaited: Any) -> None:
