@@ -38,7 +38,7 @@ def in_own_derivative(c: Computation, layer: int | None, altered: Stage) -> Comp
             return before(n, i)
         return altered(n, i)
 
-    return replace(c, by_preactivations=in_layers(layer, stage, before))
+    return c._replace(by_preactivations=in_layers(layer, stage, before))
 
 
 def kinds_of(case: Case, layer: int | None) -> list[str]:
@@ -73,7 +73,7 @@ class SoftmaxDiagonalOnly:
                 return before(n, i)
             return n.by_a[i] * a * (1 - a) * (-1 if kind == "softmin" else 1)
 
-        return replace(c, by_preactivations=in_layers(self.layer, diagonal, before))
+        return c._replace(by_preactivations=in_layers(self.layer, diagonal, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ def _derivative_of_error(c: Computation, at: str, diagonal: bool) -> Computation
     def last_only(n: Numbers, i: int) -> Array:
         return stage(n, i) if i == n.last else before(n, i)
 
-    c = replace(c, by_preactivations=last_only)
-    return replace(c, by_outputs=error) if at == "outputs" else c
+    c = c._replace(by_preactivations=last_only)
+    return c._replace(by_outputs=error) if at == "outputs" else c
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class DerivativeLeftOut:
             return in_own_derivative(c, self.layer, lambda n, i: n.by_a[i])
         before = c.by_preactivations
         if self.at == "hidden":
-            return replace(c, by_preactivations=lambda n, i: before(n, i) if i == n.last else n.by_a[i])
+            return c._replace(by_preactivations=lambda n, i: before(n, i) if i == n.last else n.by_a[i])
         return _with_error(c, self.layer, self.at, lambda n, i: n.by_a[i])
 
 
@@ -183,10 +183,10 @@ def _with_error(c: Computation, layer: int | None, at: str, error: Stage) -> Com
         return in_layers(layer, altered, stage)
 
     if at == "passed_back":
-        return replace(c, passed_back=using(c.passed_back))
+        return c._replace(passed_back=using(c.passed_back))
     if at != "bias":
-        c = replace(c, by_weights=using(c.by_weights))
-    return c if at == "weights" else replace(c, by_bias=using(c.by_bias))
+        c = c._replace(by_weights=using(c.by_weights))
+    return c if at == "weights" else c._replace(by_bias=using(c.by_bias))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +263,7 @@ class DerivativeOfNeighbor:
             shift = 1 if self.neighbor == "before" else -1
             return n.by_a[i] * n.a[i] * (1 - np.roll(n.a[i], shift, axis=1))
 
-        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +283,7 @@ class ActivationLeftOut:
         return any(kind != "identity" for kind in kinds_of(case, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return replace(c, activations=in_layers(self.layer, lambda n, i: n.z[i].copy(), c.activations))
+        return c._replace(activations=in_layers(self.layer, lambda n, i: n.z[i].copy(), c.activations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +314,7 @@ class ActivationFormulaWrong:
         def stage(n: Numbers, i: int) -> Array:
             return self._value(n.z[i]) if n.layer(i).activation.kind == self._kind else before(n, i)
 
-        return replace(c, activations=in_layers(self.layer, stage, before))
+        return c._replace(activations=in_layers(self.layer, stage, before))
 
     def _value(self, z: Array) -> Array:
         match self.formula:
@@ -356,7 +356,7 @@ class SoftmaxWithoutExponential:
                 return before(n, i)
             return n.z[i] / row_sums(n.z[i])
 
-        return replace(c, activations=in_layers(self.layer, stage, before))
+        return c._replace(activations=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,9 +403,9 @@ class SoftmaxOverBatch:
             rule = n.layer(i).activation
             return self._back(rule, n.by_a[i], n.a[i]) if rule.kind in SOFTMAXES else by_preactivations(n, i)
 
-        c = replace(c, activations=in_layers(self.layer, stage, activations))
+        c = c._replace(activations=in_layers(self.layer, stage, activations))
         if self.derivative == "own":
-            c = replace(c, by_preactivations=in_layers(self.layer, backwards, by_preactivations))
+            c = c._replace(by_preactivations=in_layers(self.layer, backwards, by_preactivations))
         return self._of_logits(c, case) if self._in_loss(case) else c
 
     def _of_logits(self, c: Computation, case: Case) -> Computation:
@@ -419,8 +419,7 @@ class SoftmaxOverBatch:
             error: Array = loss.logit_gradient(n.a[-1], p, case.targets)
             return error * column(n.scales)
 
-        return replace(
-            c,
+        return c._replace(
             loss_values=lambda n: on_probabilities.values(self._over(rule, n.a[-1]), case.targets),
             by_outputs=by_outputs,
         )

@@ -55,7 +55,7 @@ class BiasCorrectionLeftOut:
             second = 1.0 if self.of in ("both", "second") else 1 - rule.betas[1] ** (state["step"] + 1)
             return w - rule.learning_rate * (m / first) / (np.sqrt(v / second) + rule.eps)
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)
 
 
 def _moments(rule: Adam | AdamW | Adamax, g: Array, square: Array, state: State) -> tuple[Array, Array]:
@@ -116,7 +116,7 @@ class EpsilonPlacement:
             m, v = _moments(rule, g, g * g, state)
             return w - rule.learning_rate * math.sqrt(second) / first * m / (np.sqrt(v) + rule.eps)
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +182,9 @@ class AdaptiveStepMixedUp:
     def alter(self, c: Computation, case: Case) -> Computation:
         original: Any = c.optimizer
         if self.form == "betas_exchanged":
-            return replace(c, optimizer=replace(original, betas=original.betas[::-1]))
+            return c._replace(optimizer=replace(original, betas=original.betas[::-1]))
         if self.form == "alpha_exchanged":
-            return replace(c, optimizer=replace(original, alpha=1 - original.alpha))
+            return c._replace(optimizer=replace(original, alpha=1 - original.alpha))
 
         def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
             rule: Any = n.computation.optimizer
@@ -211,7 +211,7 @@ class AdaptiveStepMixedUp:
                 direction = rule.learning_rate * g
             return w - direction / (np.sqrt(mean) + rule.eps)
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)
 
     def _unweighted(self, rule: Adam | AdamW | RmsProp, g: Array, state: State) -> Array:
         """The step by averages to which g is added in full, or whose correction is turned round."""
@@ -293,4 +293,4 @@ class StepsCountedPerParameter:
             first, second = (1 - beta**t for beta in rule.betas)
             return w - rule.learning_rate * (m / first) / (np.sqrt(v / second) + rule.eps)
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)

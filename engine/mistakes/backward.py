@@ -1,6 +1,6 @@
 """Mistakes in the flow of the error from layer to layer, and its sign."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -36,21 +36,21 @@ class SignFlipped:
         match self.at:
             case "derivative":
                 scales = c.scales
-                return replace(c, scales=lambda n: -scales(n))
+                return c._replace(scales=lambda n: -scales(n))
             case "loss":
                 loss_scales = c.loss_scales
-                return replace(c, loss_scales=lambda n: -loss_scales(n))
+                return c._replace(loss_scales=lambda n: -loss_scales(n))
             case "preactivations":
                 error = c.by_preactivations
-                return replace(c, by_preactivations=in_layers(layer, lambda n, i: -error(n, i), error))
+                return c._replace(by_preactivations=in_layers(layer, lambda n, i: -error(n, i), error))
             case "passed_back":
                 passed_back = c.passed_back
-                return replace(c, passed_back=in_layers(layer, lambda n, i: -passed_back(n, i), passed_back))
+                return c._replace(passed_back=in_layers(layer, lambda n, i: -passed_back(n, i), passed_back))
         by_weights, by_bias = c.by_weights, c.by_bias
         if self.at != "bias":
-            c = replace(c, by_weights=in_layers(layer, lambda n, i: -by_weights(n, i), by_weights))
+            c = c._replace(by_weights=in_layers(layer, lambda n, i: -by_weights(n, i), by_weights))
         if self.at != "weights":
-            c = replace(c, by_bias=in_layers(layer, lambda n, i: -by_bias(n, i), by_bias))
+            c = c._replace(by_bias=in_layers(layer, lambda n, i: -by_bias(n, i), by_bias))
         return c
 
 
@@ -87,9 +87,9 @@ class WeightsTransposed:
             return z if bias is None else z + bias
 
         if self.at != "forward":
-            c = replace(c, passed_back=in_layers(self.layer, backwards, passed_back))
+            c = c._replace(passed_back=in_layers(self.layer, backwards, passed_back))
         if self.at != "passed_back":
-            c = replace(c, preactivations=in_layers(self.layer, forwards, preactivations))
+            c = c._replace(preactivations=in_layers(self.layer, forwards, preactivations))
         return c
 
 
@@ -122,7 +122,7 @@ class DiagonalWeightsOnly:
             grad[:, : len(diagonal)] = n.by_z[i][:, : len(diagonal)] * diagonal
             return grad
 
-        return replace(c, passed_back=in_layers(self.layer, stage, c.passed_back))
+        return c._replace(passed_back=in_layers(self.layer, stage, c.passed_back))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class MagnitudesPassedBackThrough:
             error: Array = n.by_z[i] @ np.abs(n.layer(i).weights).T
             return error
 
-        return replace(c, passed_back=in_layers(self.layer, stage, c.passed_back))
+        return c._replace(passed_back=in_layers(self.layer, stage, c.passed_back))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class PassedBackWithoutWeights:
         def stage(n: Numbers, i: int) -> Array:
             return np.broadcast_to(row_sums(n.by_z[i]), n.x(i).shape)
 
-        return replace(c, passed_back=in_layers(self.layer, stage, c.passed_back))
+        return c._replace(passed_back=in_layers(self.layer, stage, c.passed_back))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ class PassedBackThroughUpdatedWeights:
             new = n.computation.updated(n, i, "weights", n.by[i]["weights"])
             return n.by_z[i] @ new.T
 
-        return replace(c, passed_back=in_layers(self.layer, stage, before))
+        return c._replace(passed_back=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class LayerOrderReversed:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.at == "passed_back":
-            return replace(c, passed_back=lambda n, i: n.layer(n.last - i).input_gradients(n.by_z[i]))
+            return c._replace(passed_back=lambda n, i: n.layer(n.last - i).input_gradients(n.by_z[i]))
         written = c.written
 
         def backwards(answer: dict[Key, Any]) -> dict[Key, Any]:
@@ -237,7 +237,7 @@ class LayerOrderReversed:
                         turned[key] = answer[other]
             return turned
 
-        return replace(c, written=backwards)
+        return c._replace(written=backwards)
 
     def _keys(self, i: int) -> list[Key]:
         keys = layer_keys(i)

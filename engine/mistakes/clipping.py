@@ -1,7 +1,7 @@
 """Mistakes in the clipping of gradients."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from engine.clipping import ClipByNorm, ClipByValue, norm
@@ -28,7 +28,7 @@ class ClippingLeftOut:
         return case.clipping is not None and case.optimizer is not None
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return replace(c, clipped=lambda n, gradients: gradients)
+        return c._replace(clipped=lambda n, gradients: gradients)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ClippingPerLayer:
                     result[k] = gradient
             return result
 
-        return replace(c, clipped=clipped)
+        return c._replace(clipped=clipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class ClippingMixedUp:
             weights = iter(rule.clip(own, norm(own)))
             return [next(weights) if name == "weights" else g for name, g in zip(names, gradients, strict=True)]
 
-        return replace(c, clipped=clipped)
+        return c._replace(clipped=clipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class ClippingNotAskedFor:
     def alter(self, c: Computation, case: Case) -> Computation:
         limit = float(self.limit)
         rule: Any = ClipByNorm(max_norm=limit) if self.by == "norm" else ClipByValue(max_value=limit)
-        return replace(c, clipped=lambda n, gradients: rule.clip(gradients, norm(gradients)))
+        return c._replace(clipped=lambda n, gradients: rule.clip(gradients, norm(gradients)))
 
 
 def clippings(case: Case) -> Iterator[ClippingNotAskedFor]:
@@ -161,4 +161,4 @@ class GradientsAfterClipping:
             gradients = [answer[key] for key in keys]
             return answer | dict(zip(keys, rule.clip(gradients, norm(gradients)), strict=True))
 
-        return replace(c, written=clipped)
+        return c._replace(written=clipped)

@@ -1,11 +1,11 @@
 """One step of training as a computation whose stages can be exchanged, to see what numbers a mistake would give.
 
-`RIGHT` is the engine's own computation. A mistake exchanges one stage or several with `dataclasses.replace`, mostly by
-wrapping what stands there, so that two mistakes add up. `run` walks the stages in order and yields every number by its
+`right` is the engine's own computation. A mistake exchanges one stage or several, mostly by wrapping what stands there,
+so that two mistakes add up. `run` walks the stages in order and yields every number by its
 key, the path of the answer that holds it: `("layers", 1, "gradients", "weights")`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -141,7 +141,10 @@ class Case:
 @dataclass(slots=True)
 class Numbers:
     """What a run has computed so far, by layer; the stages read it. `given_outputs` says that the outputs do not come
-    from the last layer's preactivations, so that nothing may be taken from those in their place."""
+    from the last layer's preactivations, so that nothing may be taken from those in their place.
+
+    `answer` is what all of a computation came to, where its numbers are shared with others.
+    """
 
     case: Case
     computation: "Computation"
@@ -153,6 +156,7 @@ class Numbers:
     by_z: list[Any] = field(default_factory=list)
     by: list[dict[str, Array]] = field(default_factory=list)
     given_outputs: bool = False
+    answer: Mapping[Key, Any] = field(default_factory=dict)
 
     def x(self, i: int) -> Array:
         """What layer i takes."""
@@ -202,7 +206,7 @@ def own_losses(n: Numbers) -> Array:
     plain = loss.unweighted()
     if plain is loss:
         return example_losses(loss, n.values)
-    return example_losses(loss, n.computation.loss_values(replace(n, computation=replace(n.computation, loss=plain))))
+    return example_losses(loss, n.computation.loss_values(replace(n, computation=n.computation._replace(loss=plain))))
 
 
 def scales(n: Numbers) -> Array:
@@ -288,8 +292,7 @@ def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
     return optimizer.update(gradient, n.case.state[i][name], n.layer(i).parameters[name])[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Computation:
+class Computation(NamedTuple):
     """The stages, each a function of what was computed before; `written` is what becomes of the finished answer."""
 
     loss: Loss | None = None
@@ -327,45 +330,65 @@ def run(
     case: Case,
     given: Mapping[Key, Any] = NOTHING,
     implied: Mapping[int, Array] = NOTHING,  # type: ignore[assignment]
-    forward: Numbers | None = None,
+    shared: Numbers | None = None,
 ) -> Iterator[tuple[Key, Any]]:
     """Every number in the order of the computation.
 
     Where `given` holds a key, its value goes on in place of the one computed (which is still yielded); what it holds
     is looked up when the walk arrives there. `implied` are gradients by a layer's preactivations that go on from
-    there to the layer before, after the layer's own parameters. `forward` are the numbers of the forward pass for
-    computations that do not alter it; they are not yielded again.
+    there to the layer before, after the layer's own parameters. `shared` are the numbers of the right computation with
+    the same given and implied: what an altered one has in common with it is not computed again, and a forward pass that
+    is not altered is not yielded again.
     """
-    pairs = _walk(computation, case, given, implied, forward)
+    pairs = _walk(computation, case, given, implied, shared)
     return pairs if computation.written is None else iter(computation.written(dict(pairs)).items())
 
 
-def forward_numbers(case: Case, answer: Mapping[Key, Any], given: Mapping[Key, Any] = NOTHING) -> Numbers:
-    """The forward pass of an answer, with what is given in place of it, to share with runs that do not alter it."""
-    n = Numbers(case, right(case))
+def shared_numbers(case: Case, answer: Mapping[Key, Any], given: Mapping[Key, Any] = NOTHING) -> Numbers:
+    """The numbers of the right computation from its answer, with what was given in place of it, to share with runs."""
+    n = Numbers(case, right(case), answer=answer)
+    taken = {**answer, **given}
     for i in range(case.depth):
         keys = layer_keys(i)
-        n.z.append(given.get(keys.preactivations, answer[keys.preactivations]))
-        n.a.append(given.get(keys.activations, answer[keys.activations]))
+        n.z.append(taken[keys.preactivations])
+        n.a.append(taken[keys.activations])
+        n.by_a.append(taken[keys.by_activations])
+        n.by_z.append(taken[keys.by_preactivations])
+        n.by.append({name: taken[keys.by[name]] for name in case.layers[i].parameters})
     n.a[-1] = given.get(OUTPUTS, n.a[-1])
     n.given_outputs = keys.activations in given or OUTPUTS in given
+    n.values = None if case.loss is None else loss_values(n)
+    n.scales = scales(n)
     return n
 
 
-def shares_forward(computation: Computation) -> bool:
-    """Whether the forward pass is the right one."""
-    return computation.preactivations is preactivations and computation.activations is activations
+STAGES = frozenset(Computation._fields)
+FORWARD = {"preactivations", "activations"}
+VALUES = {"loss", "loss_values"}
+LOSSES = {*VALUES, "loss_scales", "penalty"}
+OUTPUT_GRADIENTS = {*VALUES, "scales", "output_gradients", "by_outputs"}
+ERRORS = {*VALUES, "scales", "combined", "by_preactivations"}
+UPDATE = {"trained", "clipped", "optimizer", "updated"}
+"""The stages that a part of the computation depends on: what comes of them is the same where all of these are."""
+
+
+def exchanged(computation: Computation, base: Computation) -> set[str]:
+    """The stages that are not those of another computation."""
+    stages = zip(Computation._fields, computation, base, strict=True)
+    return {name for name, own, other in stages if own is not other}
 
 
 def _walk(
-    c: Computation, case: Case, given: Mapping[Key, Any], implied: Mapping[int, Array], forward: Numbers | None
+    c: Computation, case: Case, given: Mapping[Key, Any], implied: Mapping[int, Array], shared: Numbers | None
 ) -> Iterator[tuple[Key, Any]]:
     n = Numbers(case, c)
-    if forward is not None and shares_forward(c):
-        n.z, n.a, n.given_outputs = forward.z, forward.a, forward.given_outputs
+    altered = STAGES if shared is None else exchanged(c, shared.computation)
+    if shared is not None and altered.isdisjoint(FORWARD):
+        n.z, n.a, n.given_outputs = shared.z, shared.a, shared.given_outputs
     else:
+        shared, altered = n, STAGES  # Nothing is shared.
         # What altered activations give is no function of the logits that a combined loss could be taken on.
-        altered = c.activations is not activations
+        other_activations = c.activations is not activations
         for i in range(case.depth):
             keys = layer_keys(i)
             z = c.preactivations(n, i)
@@ -374,41 +397,60 @@ def _walk(
             a = c.activations(n, i)
             yield keys.activations, a
             n.a.append(given.get(keys.activations, a))
-            n.given_outputs = altered or keys.activations in given
+            n.given_outputs = other_activations or keys.activations in given
         yield OUTPUTS, n.a[-1]
         if OUTPUTS in given:
             n.a[-1], n.given_outputs = given[OUTPUTS], True
-    rest = c.penalty(n)
-    if c.loss is not None:
-        n.values = c.loss_values(n)
-        yield EXAMPLE_LOSSES, own_losses(n)
-        yield LOSS, reduce(n.values, c.loss_scales(n)) + rest
-    yield PENALTY, rest
-    n.scales = c.scales(n)
-    yield from _backward(c, n, given, implied)
+    if altered.isdisjoint(LOSSES):
+        n.values = shared.values
+        yield from ((key, shared.answer[key]) for key in (EXAMPLE_LOSSES, LOSS, PENALTY) if key in shared.answer)
+    else:
+        rest = c.penalty(n)
+        if c.loss is not None:
+            n.values = shared.values if altered.isdisjoint(VALUES) else c.loss_values(n)
+            yield EXAMPLE_LOSSES, own_losses(n)
+            yield LOSS, reduce(n.values, c.loss_scales(n)) + rest
+        yield PENALTY, rest
+    n.scales = shared.scales if altered.isdisjoint({*VALUES, "scales"}) else c.scales(n)
+    yield from _backward(c, n, given, implied, shared, altered)
     if case.optimizer is not None:
-        yield from _update(c, n, given)
+        yield from _update(c, n, given, shared, altered)
 
 
 def _backward(
-    c: Computation, n: Numbers, given: Mapping[Key, Any], implied: Mapping[int, Array]
+    c: Computation,
+    n: Numbers,
+    given: Mapping[Key, Any],
+    implied: Mapping[int, Array],
+    shared: Numbers,
+    altered: Set[str],
 ) -> Iterator[tuple[Key, Any]]:
+    """A stage that is not altered makes of the same arrays what it made in the numbers that are shared."""
     depth = n.case.depth
     n.by_a, n.by_z, n.by = [None] * depth, [None] * depth, [{} for _ in range(depth)]
-    grad = c.by_outputs(n)
+    key = layer_keys(n.last).by_activations
+    grad = shared.answer[key] if altered.isdisjoint(OUTPUT_GRADIENTS) else c.by_outputs(n)
+    same_errors, same_passed = altered.isdisjoint(ERRORS), "passed_back" not in altered
+    same = {name: altered.isdisjoint({f"by_{name}", "by_penalty"}) for name in ("weights", "bias")}
     for i in range(depth - 1, -1, -1):
         keys = layer_keys(i)
         yield keys.by_activations, grad
         n.by_a[i] = given.get(keys.by_activations, grad)
-        delta = c.by_preactivations(n, i)
+        kept = same_errors and n.by_a[i] is shared.by_a[i]
+        delta = shared.answer[keys.by_preactivations] if kept else c.by_preactivations(n, i)
         yield keys.by_preactivations, delta
         n.by_z[i] = given.get(keys.by_preactivations, delta)
+        kept = n.by_z[i] is shared.by_z[i]
         for name in n.layer(i).parameters:
-            gradient = (c.by_weights if name == "weights" else c.by_bias)(n, i) + c.by_penalty(n, i, name)
+            if kept and same[name]:
+                gradient = shared.answer[keys.by[name]]
+            else:
+                gradient = (c.by_weights if name == "weights" else c.by_bias)(n, i) + c.by_penalty(n, i, name)
             yield keys.by[name], gradient
             n.by[i][name] = given.get(keys.by[name], gradient)
+        key = layer_keys(i - 1).by_activations if i else INPUT_GRADIENTS
         n.by_z[i] = implied.get(i, n.by_z[i])
-        grad = c.passed_back(n, i)
+        grad = shared.answer[key] if kept and same_passed else c.passed_back(n, i)
     yield INPUT_GRADIENTS, grad
     yield GRADIENT_NORM, norm(_trainable(n))
 
@@ -417,12 +459,19 @@ def _trainable(n: Numbers) -> list[Array]:
     return [n.by[i][name] for i, name in n.computation.trained(n.case)]
 
 
-def _update(c: Computation, n: Numbers, given: Mapping[Key, Any]) -> Iterator[tuple[Key, Any]]:
+def _update(
+    c: Computation, n: Numbers, given: Mapping[Key, Any], shared: Numbers, altered: Set[str]
+) -> Iterator[tuple[Key, Any]]:
     gradients = dict(zip(c.trained(n.case), c.clipped(n, _trainable(n)), strict=True))
+    same = altered.isdisjoint(UPDATE) and n.case.clipping is None
     changes = []
     for i, layer in enumerate(n.case.layers):
         for name, old in layer.parameters.items():
-            new = c.updated(n, i, name, gradients[i, name]) if (i, name) in gradients else old
-            yield layer_keys(i).new[name], new
-            changes.append(given.get(layer_keys(i).new[name], new) - old)
+            key, new = layer_keys(i).new[name], old
+            if same and n.by[i][name] is shared.by[i][name]:
+                new = shared.answer[key]
+            elif (i, name) in gradients:
+                new = c.updated(n, i, name, gradients[i, name])
+            yield key, new
+            changes.append(given.get(key, new) - old)
     yield UPDATE_NORM, norm(changes)

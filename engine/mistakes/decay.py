@@ -1,7 +1,7 @@
 """A penalty on weights, or weight decay, that the request does not ask for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from engine.mistakes.computation import Case, Computation, Numbers
@@ -51,13 +51,13 @@ class WeightDecayNotAskedFor:
 
         match self.at:
             case "step":
-                return replace(c, updated=lambda n, i, name, g: before(n, i, name, g + derivative(n, i, name)))
+                return c._replace(updated=lambda n, i, name, g: before(n, i, name, g + derivative(n, i, name)))
             case "decoupled":
                 rate = getattr(case.optimizer, "learning_rate", 1.0)
-                return replace(c, updated=lambda n, i, name, g: before(n, i, name, g) - rate * derivative(n, i, name))
+                return c._replace(updated=lambda n, i, name, g: before(n, i, name, g) - rate * derivative(n, i, name))
         if self.at != "loss":
-            c = replace(c, by_penalty=lambda n, i, name: by_penalty(n, i, name) + derivative(n, i, name))
-        return c if self.at == "gradients" else replace(c, penalty=squares)
+            c = c._replace(by_penalty=lambda n, i, name: by_penalty(n, i, name) + derivative(n, i, name))
+        return c if self.at == "gradients" else c._replace(penalty=squares)
 
 
 def strength(

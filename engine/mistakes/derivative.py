@@ -149,7 +149,7 @@ class DerivativeAtKink:
             middle = n.by_a[i] * (left + right) / 2
             return np.where(kinks, middle if self.side == "middle" else 2 * middle - here, here)
 
-        return replace(c, by_preactivations=stage)
+        return c._replace(by_preactivations=stage)
 
 
 def _sides(rule: Activation, z: Array) -> tuple[Array, Array, Array]:
@@ -199,8 +199,8 @@ class OtherActivation:
             return a
 
         if self.of == "both":
-            c = replace(c, activations=in_layers(self.layer, activation, activations))
-        return replace(c, by_preactivations=in_layers(self.layer, derivative, before))
+            c = c._replace(activations=in_layers(self.layer, activation, activations))
+        return c._replace(by_preactivations=in_layers(self.layer, derivative, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class ActivationTwice:
         def stage(n: Numbers, i: int) -> Array:
             return n.layer(i).activation.forward(before(n, i))
 
-        return replace(c, activations=in_layers(self.layer, stage, before))
+        return c._replace(activations=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ class SoftmaxJacobianSign:
             own = 0.0 if self.at == "both" else 2 * g * a
             return a * (g + row_sums(g * a) - own)
 
-        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +305,7 @@ class HyperparametersForgotten:
             return a
 
         if self.of != "derivative":
-            c = replace(c, activations=in_layers(self.layer, activation, c.activations))
+            c = c._replace(activations=in_layers(self.layer, activation, c.activations))
         if self.of != "activation":
-            c = replace(c, by_preactivations=in_layers(self.layer, derivative, before))
+            c = c._replace(by_preactivations=in_layers(self.layer, derivative, before))
         return c

@@ -1,7 +1,7 @@
 """The scale of dropout, where the request has none."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar, Literal, get_args
 
@@ -43,8 +43,7 @@ class DropoutScale:
                 return z
             return times * z if bias is None else times * (z - bias) + bias
 
-        return replace(
-            c,
+        return c._replace(
             preactivations=first,
             by_weights=lambda n, i: by_weights(n, i) * (1 if i else times),
             passed_back=lambda n, i: passed_back(n, i) * (1 if i else times),
@@ -64,8 +63,8 @@ class DropoutScale:
             grad: Array = rule.backward(n.by_a[i], n.z[i], rule.forward(n.z[i]))
             return grad if self.at == "forward" else times * grad
 
-        c = replace(c, by_preactivations=derivative)
-        return c if self.at == "gradients" else replace(c, activations=scaled)
+        c = c._replace(by_preactivations=derivative)
+        return c if self.at == "gradients" else c._replace(activations=scaled)
 
 
 def scales(case: Case, layers: Iterable[int]) -> Iterator[DropoutScale]:

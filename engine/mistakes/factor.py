@@ -1,6 +1,6 @@
 """Numbers that are all off by one factor, whatever it comes from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from typing import ClassVar, Literal
@@ -42,7 +42,7 @@ class ConstantFactor:
             return scaled(c, lambda n: times, self.at)
         if self.at == "preactivations":
             error = c.by_preactivations
-            return replace(c, by_preactivations=in_layers(layer, lambda n, i: times * error(n, i), error))
+            return c._replace(by_preactivations=in_layers(layer, lambda n, i: times * error(n, i), error))
         if "step" in self.at:
             before, names = c.updated, ("weights", "bias") if self.at == "step" else (self.at.removesuffix("_step"),)
 
@@ -52,12 +52,12 @@ class ConstantFactor:
                     return before(n, i, name, gradient)
                 return old + times * (before(n, i, name, gradient) - old)
 
-            return replace(c, updated=updated)
+            return c._replace(updated=updated)
         by_weights, by_bias = c.by_weights, c.by_bias
         if self.at != "bias":
-            c = replace(c, by_weights=in_layers(layer, lambda n, i: times * by_weights(n, i), by_weights))
+            c = c._replace(by_weights=in_layers(layer, lambda n, i: times * by_weights(n, i), by_weights))
         if self.at != "weights":
-            c = replace(c, by_bias=in_layers(layer, lambda n, i: times * by_bias(n, i), by_bias))
+            c = c._replace(by_bias=in_layers(layer, lambda n, i: times * by_bias(n, i), by_bias))
         return c
 
 

@@ -61,7 +61,7 @@ def origin_of(search: Search, key: Key, layer: int) -> Any:
     """What stays as it is where a gradient, or a step, is multiplied: the penalty's part, or what is updated."""
     before = search.case.before_step(key)
     if before is None:
-        return search.base.by_penalty(search.forward, layer, str(key[-1]))
+        return search.base.by_penalty(search.shared, layer, str(key[-1]))
     return before
 
 
@@ -100,7 +100,7 @@ def _made(search: Search, mistake: Any, key: Key) -> Array | None:
     if not search.afford():
         return None
     try:
-        pairs = run(mistake.alter(search.base, search.case), search.case, forward=search.forward)
+        pairs = run(mistake.alter(search.base, search.case), search.case, shared=search.shared)
         return next((np.asarray(numbers) for k, numbers in pairs if k == key), None)
     except FAILURES:
         return None
@@ -143,7 +143,7 @@ def finite_differences(search: Search) -> Diagnosis | None:
         if not search.afford(20):
             return None
         right_entry, claimed_entry = float(true.flat[entry]), float(claimed.flat[entry])
-        step = estimated_step(search.forward, i, name, entry, right_entry, claimed_entry, scheme)
+        step = estimated_step(search.shared, i, name, entry, right_entry, claimed_entry, scheme)
         if step is None or not search.afford(2 * parameters):
             continue
         for digits in (1, 2, 3, 12):
@@ -162,7 +162,7 @@ def _samples_agree(search: Search, key: Key, step: float, scheme: str) -> bool:
     claim, name = search.claims[key], str(key[-1])
     entries = list(range(0, claim.values.size, max(claim.values.size // SAMPLES, 1)))
     try:
-        made = differences(search.forward, int(key[1]), name, step, scheme, entries)
+        made = differences(search.shared, int(key[1]), name, step, scheme, entries)
     except FAILURES:
         return False
     return bool((np.abs(made - claim.values.ravel()[entries]) <= claim.tolerance.ravel()[entries]).all())

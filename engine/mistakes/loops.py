@@ -1,6 +1,6 @@
 """Mistakes of loops and arrays that are written by hand: where they end, what they reset, how they lie in memory."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,8 +23,7 @@ def _sums(n: Numbers, i: int, inputs: Array, weights: Array) -> Array:
 
 def with_inputs(c: Computation, other: Array) -> Computation:
     """The computation with other inputs of the network."""
-    return replace(
-        c,
+    return c._replace(
         preactivations=in_layers(0, lambda n, i: _sums(n, i, other, n.layer(i).weights), c.preactivations),
         by_weights=in_layers(0, lambda n, i: other.T @ n.by_z[i], c.by_weights),
     )
@@ -79,11 +78,11 @@ class FlattenedInOtherOrder:
             return error
 
         if self.of in ("both", "weights", "forward"):
-            c = replace(c, preactivations=in_layers(layer, forward, c.preactivations))
+            c = c._replace(preactivations=in_layers(layer, forward, c.preactivations))
         if self.of in ("both", "weights", "passed_back"):
-            c = replace(c, passed_back=in_layers(layer, back, c.passed_back))
+            c = c._replace(passed_back=in_layers(layer, back, c.passed_back))
         if self.of in ("both", "gradients"):
-            c = replace(c, by_weights=in_layers(layer, lambda n, i: turned(by_weights(n, i)), by_weights))
+            c = c._replace(by_weights=in_layers(layer, lambda n, i: turned(by_weights(n, i)), by_weights))
         return c
 
 
@@ -140,14 +139,14 @@ class LoopOneShort:
             return n.layer(i).input_gradients(without(n.by_z[i], 1))
 
         if self.over in ("inputs", "biases"):
-            return replace(c, preactivations=in_layers(layer, sums, before))
+            return c._replace(preactivations=in_layers(layer, sums, before))
         if self.over == "passed_back":
-            return replace(c, passed_back=in_layers(layer, back, c.passed_back))
+            return c._replace(passed_back=in_layers(layer, back, c.passed_back))
         if self.over != "bias_gradients":
             axis = 0 if self.over == "gradients_of_inputs" else 1
-            c = replace(c, by_weights=in_layers(layer, lambda n, i: without(by_weights(n, i), axis), by_weights))
+            c = c._replace(by_weights=in_layers(layer, lambda n, i: without(by_weights(n, i), axis), by_weights))
         if self.over not in ("gradients_of_inputs", "weights_of_units"):
-            c = replace(c, by_bias=in_layers(layer, lambda n, i: without(by_bias(n, i), 0), by_bias))
+            c = c._replace(by_bias=in_layers(layer, lambda n, i: without(by_bias(n, i), 0), by_bias))
         return c
 
 
@@ -194,10 +193,10 @@ class OneTermOnly:
             return one
 
         if self.of.startswith("loss"):
-            return replace(c, loss_scales=one_example)
+            return c._replace(loss_scales=one_example)
         if self.of == "passed_back":
-            return replace(c, passed_back=in_layers(self.layer, back, c.passed_back))
-        return replace(c, preactivations=in_layers(self.layer, sums, c.preactivations))
+            return c._replace(passed_back=in_layers(self.layer, back, c.passed_back))
+        return c._replace(preactivations=in_layers(self.layer, sums, c.preactivations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +232,7 @@ class RowsShared:
             row = gradient.sum(axis, keepdims=True) if self.form == "added" else np.take(gradient, [-1], axis)
             return np.broadcast_to(row, gradient.shape).copy()
 
-        return replace(c, by_weights=in_layers(self.layer, stage, before))
+        return c._replace(by_weights=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +277,9 @@ class KeptOfLastExample:
             keys = [layer_keys(i).activations for i in range(case.depth - 1)]
             return answer | {key: last(answer[key]) for key in keys if key in answer}
 
-        c = replace(c, by_weights=weights, by_preactivations=errors)
+        c = c._replace(by_weights=weights, by_preactivations=errors)
         # Another function, if it gives the same: the right one's numbers are not computed again, and not given either.
-        return c if self.shown == "no" else replace(c, activations=lambda n, i: activations(n, i), written=shown)
+        return c if self.shown == "no" else c._replace(activations=lambda n, i: activations(n, i), written=shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +307,7 @@ class AccumulatorNotReset:
     def alter(self, c: Computation, case: Case) -> Computation:
         axis, forwards, back = 0 if self.between == "examples" else 1, c.preactivations, c.passed_back
         if self.of == "passed_back":
-            return replace(c, passed_back=in_layers(self.layer, lambda n, i: back(n, i).cumsum(axis), back))
+            return c._replace(passed_back=in_layers(self.layer, lambda n, i: back(n, i).cumsum(axis), back))
 
         def sums(n: Numbers, i: int) -> Array:
             bias, z = n.layer(i).bias, forwards(n, i)
@@ -317,7 +316,7 @@ class AccumulatorNotReset:
             total: Array = (z - bias).cumsum(axis) + bias
             return total
 
-        return replace(c, preactivations=in_layers(self.layer, sums, forwards))
+        return c._replace(preactivations=in_layers(self.layer, sums, forwards))
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +352,7 @@ class IntegersInPlaceOfDecimals:
             return _with_integers(c, case, ("weights", "bias") if self.of == "parameters" else ("weights",))
         before, activations = c.preactivations, c.activations
         if self.of == "activations":
-            return replace(c, activations=in_layers(self.layer, lambda n, i: np.trunc(activations(n, i)), activations))
+            return c._replace(activations=in_layers(self.layer, lambda n, i: np.trunc(activations(n, i)), activations))
 
         def sums(n: Numbers, i: int) -> Array:
             if self.of == "preactivations":
@@ -363,7 +362,7 @@ class IntegersInPlaceOfDecimals:
                 total = np.trunc(total + np.outer(x, row))
             return total if layer.bias is None else total + layer.bias
 
-        return replace(c, preactivations=in_layers(self.layer, sums, before))
+        return c._replace(preactivations=in_layers(self.layer, sums, before))
 
 
 def _with_integers(c: Computation, case: Case, names: tuple[str, ...]) -> Computation:
@@ -377,8 +376,7 @@ def _with_integers(c: Computation, case: Case, names: tuple[str, ...]) -> Comput
     def step(n: Numbers, i: int, name: str, gradient: Array) -> Array:
         return updated(n, i, name, gradient) - (case.layers[i].parameters[name] - layers[i].parameters[name])
 
-    return replace(
-        c,
+    return c._replace(
         preactivations=lambda n, i: layers[i].preactivations(n.x(i)),
         passed_back=lambda n, i: layers[i].input_gradients(n.by_z[i]),
         updated=step,

@@ -22,14 +22,13 @@ Everywhere = Literal["both", "gradients", "loss", "parameters", "errors"]
 def scaled(c: Computation, factor: Callable[[Numbers], Any], at: str) -> Computation:
     """The computation with the loss, its derivative, or only the parameters' gradients times a factor."""
     if at in ("both", "loss"):
-        c = replace(c, loss_scales=_times(c.loss_scales, factor))
+        c = c._replace(loss_scales=_times(c.loss_scales, factor))
     if at in ("both", "gradients", "errors"):
-        c = replace(c, scales=_times(c.scales, factor))
+        c = c._replace(scales=_times(c.scales, factor))
     if at in ("parameters", "errors"):
         by_weights, by_bias = c.by_weights, c.by_bias
         power = 1 if at == "parameters" else -1
-        c = replace(
-            c,
+        c = c._replace(
             by_weights=lambda n, i: by_weights(n, i) * factor(n) ** power,
             by_bias=lambda n, i: by_bias(n, i) * factor(n) ** power,
         )
@@ -156,7 +155,7 @@ class DividedByBatchInEveryLayer:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_preactivations
-        return replace(c, by_preactivations=lambda n, i: before(n, i) / (1 if i == n.last else case.batch))
+        return c._replace(by_preactivations=lambda n, i: before(n, i) / (1 if i == n.last else case.batch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +220,7 @@ class SampleWeightsLeftOut:
             return row_scales(c.loss, n.case.targets, None, n.values.shape, n.values.dtype)
 
         scales = c.scales if self.at == "loss" else equal
-        return replace(c, scales=scales, loss_scales=c.loss_scales if self.at == "gradients" else equal)
+        return c._replace(scales=scales, loss_scales=c.loss_scales if self.at == "gradients" else equal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,13 +293,12 @@ def _terms(c: Computation, case: Case, first: float, second: float, at: str) -> 
         return mixed(lambda target: logits.logit_gradient(n.z[-1], n.a[-1], target))
 
     if at in ("both", "gradients"):
-        c = replace(
-            c,
+        c = c._replace(
             output_gradients=lambda n: mixed(lambda target: plain.gradient(n.a[-1], target)),
             combined=together,
         )
     if at in ("both", "loss"):
-        c = replace(c, loss_values=lambda n: mixed(lambda target: plain.values(n.a[-1], target)))
+        c = c._replace(loss_values=lambda n: mixed(lambda target: plain.values(n.a[-1], target)))
     return c
 
 
@@ -379,9 +377,9 @@ class BinaryInPlaceOfCategorical:
             return share * (terms[0] - terms[1])
 
         if self.at in ("both", "gradients"):
-            c = replace(c, output_gradients=gradient, combined=lambda n: None)
+            c = c._replace(output_gradients=gradient, combined=lambda n: None)
         if self.at in ("both", "loss"):
-            c = replace(c, loss_values=lambda n: share * binary.values(n.a[-1], n.case.targets).sum(axis=1))
+            c = c._replace(loss_values=lambda n: share * binary.values(n.a[-1], n.case.targets).sum(axis=1))
         return c
 
 
@@ -406,5 +404,5 @@ class CombinedFormAssumed:
             return n.a[-1] - n.case.targets
 
         if self.at == "outputs":
-            return replace(c, output_gradients=difference)
-        return replace(c, combined=difference)
+            return c._replace(output_gradients=difference)
+        return c._replace(combined=difference)

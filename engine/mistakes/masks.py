@@ -1,6 +1,6 @@
 """Mistakes in the derivative of relu and its like, which is a mask: 1 where the preactivation is positive."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -39,7 +39,7 @@ class ReluMaskOfGradient:
             grad = n.by_a[i] * (n.by_a[i] > 0)
             return grad * (n.z[i] > 0) if self.of == "both" else grad
 
-        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ReluMaskOfOtherLayer:
                 return before(n, i)
             return n.layer(i).activation.backward(n.by_a[i], numbers, n.layer(i).activation.forward(numbers))
 
-        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +117,4 @@ class ReluDerivativeWrong:
             grad: Array = n.by_a[i] * np.where(z > 0, positive, negative)
             return grad
 
-        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+        return c._replace(by_preactivations=in_layers(self.layer, stage, before))

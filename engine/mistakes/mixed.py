@@ -1,6 +1,6 @@
 """Mistakes in which the gradients of weights and of biases are made in each other's way."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -36,7 +36,7 @@ class BiasGradientOfWeights:
                 return gradient[-1]
             return gradient.sum(axis=0) if self.form == "sum" else gradient.mean(axis=0)
 
-        return replace(c, by_bias=in_layers(self.layer, stage, c.by_bias))
+        return c._replace(by_bias=in_layers(self.layer, stage, c.by_bias))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +60,4 @@ class InputsLeftOut:
         def stage(n: Numbers, i: int) -> Array:
             return np.broadcast_to(n.by_z[i].sum(axis=0), n.layer(i).weights.shape)
 
-        return replace(c, by_weights=in_layers(self.layer, stage, c.by_weights))
+        return c._replace(by_weights=in_layers(self.layer, stage, c.by_weights))

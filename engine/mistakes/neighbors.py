@@ -1,6 +1,6 @@
 """Mistakes of an index off by one: numbers of another layer in place of a layer's own."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from engine.mistakes.activation import LAYER, in_layers
@@ -39,7 +39,7 @@ class WeightsOfOtherLayer:
             weights = self._other(case, i)
             return before(n, i) if weights is None else n.by_z[i] @ weights.T
 
-        return replace(c, passed_back=in_layers(self.layer, stage, before))
+        return c._replace(passed_back=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class InputsOfOtherLayer:
             gradient: Array = x.T @ n.by_z[i]
             return gradient
 
-        return replace(c, by_weights=in_layers(self.layer, stage, before))
+        return c._replace(by_weights=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class DerivativeOfOtherLayer:
             grad: Array = rule.backward(n.by_a[i], n.z[other], a)
             return grad
 
-        return replace(c, by_preactivations=in_layers(self.layer, stage, before))
+        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +164,8 @@ class ErrorOfOtherLayer:
             gradient: Array = by_bias(n, i) if error is None else error.sum(axis=0)
             return gradient
 
-        c = c if self.of == "bias" else replace(c, by_weights=weights)
-        return c if self.of == "weights" else replace(c, by_bias=bias)
+        c = c if self.of == "bias" else c._replace(by_weights=weights)
+        return c if self.of == "weights" else c._replace(by_bias=bias)
 
     def _error(self, n: Numbers, i: int) -> Array | None:
         other = self._other(n.case, i)

@@ -48,8 +48,7 @@ class ProbabilitiesAsLogits:
                 return by_p
             return p * (by_p - row_sums(by_p * p)) if isinstance(loss, CrossEntropy) else by_p * p * (1 - p)
 
-        return replace(
-            c,
+        return c._replace(
             loss_values=lambda n: on_logits.values(probabilities(n.a[-1]), case.targets),
             output_gradients=gradient,
             combined=lambda n: None,
@@ -89,8 +88,7 @@ class LogarithmLeftOut:
                 return -case.targets * p
             return p * (row_sums(case.targets * p) - case.targets) if loss.from_logits else -case.targets
 
-        return replace(
-            c,
+        return c._replace(
             loss_values=lambda n: 0.0 - (case.targets * probabilities(n.a[-1])).sum(axis=1),
             output_gradients=gradient,
             combined=lambda n: None,
@@ -126,9 +124,9 @@ class SquaredInPlaceOfCrossEntropy:
             return np.array(squares if case.elementwise else squares.sum(axis=1))
 
         if self.at != "gradients":
-            c = replace(c, loss_values=values)
+            c = c._replace(loss_values=values)
         if self.at != "loss":
-            c = replace(c, output_gradients=lambda n: 2 * share * (n.a[-1] - case.targets), combined=lambda n: None)
+            c = c._replace(output_gradients=lambda n: 2 * share * (n.a[-1] - case.targets), combined=lambda n: None)
         return c
 
 
@@ -158,8 +156,8 @@ class AbsoluteInPlaceOfSquaredError:
             return np.array(errors if case.elementwise else errors.sum(axis=1))
 
         if self.at != "gradients":
-            c = replace(c, loss_values=values)
-        return c if self.at == "loss" else replace(c, output_gradients=lambda n: np.sign(n.a[-1] - case.targets))
+            c = c._replace(loss_values=values)
+        return c if self.at == "loss" else c._replace(output_gradients=lambda n: np.sign(n.a[-1] - case.targets))
 
 
 @dataclass(frozen=True, slots=True)

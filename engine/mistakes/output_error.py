@@ -1,7 +1,7 @@
 """Mistakes in the error of the outputs, with which the way back begins."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ def _with_error(c: Computation, changed: Callable[[Array, Numbers], Array]) -> C
         error = output_gradients(n)
         return changed(error, n) if n.computation.combined(n) is None else error
 
-    return replace(c, combined=together, output_gradients=by_outputs)
+    return c._replace(combined=together, output_gradients=by_outputs)
 
 
 def _is_difference(case: Case) -> bool:

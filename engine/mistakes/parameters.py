@@ -1,6 +1,6 @@
 """Mistakes in the gradients of weights and biases."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -31,8 +31,8 @@ class BiasLeftOut:
         return _has_bias(case, self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return replace(
-            c, preactivations=in_layers(self.layer, lambda n, i: n.x(i) @ n.layer(i).weights, c.preactivations)
+        return c._replace(
+            preactivations=in_layers(self.layer, lambda n, i: n.x(i) @ n.layer(i).weights, c.preactivations)
         )
 
 
@@ -74,8 +74,8 @@ class BiasAddedWrongly:
             return z + (times - 1) * bias
 
         if self.form == "threshold":
-            c = replace(c, by_bias=in_layers(self.layer, lambda n, i: -by_bias(n, i), by_bias))
-        return replace(c, preactivations=in_layers(self.layer, stage, before))
+            c = c._replace(by_bias=in_layers(self.layer, lambda n, i: -by_bias(n, i), by_bias))
+        return c._replace(preactivations=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class BiasGradientMissing:
         return _has_bias(case, self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return replace(c, by_bias=in_layers(self.layer, lambda n, i: np.zeros_like(n.by_z[i][0]), c.by_bias))
+        return c._replace(by_bias=in_layers(self.layer, lambda n, i: np.zeros_like(n.by_z[i][0]), c.by_bias))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,9 @@ class BiasGradientNotSummed:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.rows == "largest":
-            return replace(c, by_bias=in_layers(self.layer, lambda n, i: n.by_z[i].max(axis=0), c.by_bias))
+            return c._replace(by_bias=in_layers(self.layer, lambda n, i: n.by_z[i].max(axis=0), c.by_bias))
         rows: Any = {"all": slice(None), "first": 0, "last": -1}[self.rows]
-        return replace(c, by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows], c.by_bias))
+        return c._replace(by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows], c.by_bias))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class BiasGradientAveraged:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_bias
-        return replace(c, by_bias=in_layers(self.layer, lambda n, i: before(n, i) / n.case.batch, before))
+        return c._replace(by_bias=in_layers(self.layer, lambda n, i: before(n, i) / n.case.batch, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class BiasGradientOneForAll:
             gradient = before(n, i)
             return np.full_like(gradient, gradient.sum() if self.form == "sum" else gradient.mean())
 
-        return replace(c, by_bias=in_layers(self.layer, stage, before))
+        return c._replace(by_bias=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class BiasGradientOverUnits:
                 answer[keys.by["bias"]] = answer[keys.by_preactivations].sum(axis=1)
             return answer
 
-        return replace(c, by_bias=in_layers(self.layer, stage, before), written=summed if others else written)
+        return c._replace(by_bias=in_layers(self.layer, stage, before), written=summed if others else written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +231,11 @@ class GradientMissing:
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.of == "everything":
             scales = c.scales
-            return replace(c, scales=lambda n: 0 * scales(n))
-        c = replace(c, by_weights=in_layers(self.layer, lambda n, i: np.zeros_like(n.layer(i).weights), c.by_weights))
+            return c._replace(scales=lambda n: 0 * scales(n))
+        c = c._replace(by_weights=in_layers(self.layer, lambda n, i: np.zeros_like(n.layer(i).weights), c.by_weights))
         if self.of == "weights":
             return c
-        return replace(c, by_bias=in_layers(self.layer, lambda n, i: np.zeros_like(n.by_z[i][0]), c.by_bias))
+        return c._replace(by_bias=in_layers(self.layer, lambda n, i: np.zeros_like(n.by_z[i][0]), c.by_bias))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ class WeightGradientAveraged:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_weights
-        return replace(c, by_weights=in_layers(self.layer, lambda n, i: before(n, i) / n.case.batch, before))
+        return c._replace(by_weights=in_layers(self.layer, lambda n, i: before(n, i) / n.case.batch, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +283,7 @@ class WeightGradientOfMeans:
             x = n.x(i).mean(axis=0) if self.form == "mean" else n.x(i).sum(axis=0)
             return np.outer(x, n.by_z[i].sum(axis=0))
 
-        return replace(c, by_weights=in_layers(self.layer, stage, c.by_weights))
+        return c._replace(by_weights=in_layers(self.layer, stage, c.by_weights))
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,8 +303,7 @@ class GradientsCountedTwice:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         by_weights, by_bias, by_penalty = c.by_weights, c.by_bias, c.by_penalty
-        return replace(
-            c,
+        return c._replace(
             by_weights=lambda n, i: 2 * by_weights(n, i),
             by_bias=lambda n, i: 2 * by_bias(n, i),
             by_penalty=lambda n, i, name: 2 * by_penalty(n, i, name),
@@ -337,7 +336,7 @@ class BiasGradientOncePerWeight:
             gradient = before(n, i)
             return gradient * inputs if self.form == "sum" else np.broadcast_to(gradient, (inputs, *gradient.shape))
 
-        return replace(c, by_bias=in_layers(self.layer, stage, before))
+        return c._replace(by_bias=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +365,7 @@ class GradientTransposed:
                 answer[key] = answer[key].T
             return answer
 
-        return replace(c, written=turned)
+        return c._replace(written=turned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,8 +388,7 @@ class InputsBeforeActivation:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_weights
-        return replace(
-            c,
+        return c._replace(
             by_weights=in_layers(self.layer, lambda n, i: before(n, i) if i == 0 else n.z[i - 1].T @ n.by_z[i], before),
         )
 
@@ -417,7 +415,7 @@ class OutputsInPlaceOfInputs:
         def stage(n: Numbers, i: int) -> Array:
             return n.a[i].T @ n.by_z[i] if n.a[i].shape == n.x(i).shape else before(n, i)
 
-        return replace(c, by_weights=in_layers(self.layer, stage, before))
+        return c._replace(by_weights=in_layers(self.layer, stage, before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,7 +438,7 @@ class OneExampleOnly:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         rows = slice(-1, None) if self.row == "last" else slice(1)
-        c = replace(c, by_weights=in_layers(self.layer, lambda n, i: n.x(i)[rows].T @ n.by_z[i][rows], c.by_weights))
+        c = c._replace(by_weights=in_layers(self.layer, lambda n, i: n.x(i)[rows].T @ n.by_z[i][rows], c.by_weights))
         if self.of == "weights":
             return c
-        return replace(c, by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows].sum(axis=0), c.by_bias))
+        return c._replace(by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows].sum(axis=0), c.by_bias))

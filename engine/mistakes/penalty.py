@@ -1,6 +1,6 @@
 """Mistakes in the penalty on weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,8 +14,8 @@ def _times(c: Computation, factor: float, at: At) -> Computation:
     """The computation with a multiple of the penalty, of its derivative, or of both."""
     penalty, by_penalty = c.penalty, c.by_penalty
     if at != "loss":
-        c = replace(c, by_penalty=lambda n, i, name: factor * by_penalty(n, i, name))
-    return c if at == "gradients" else replace(c, penalty=lambda n: factor * penalty(n))
+        c = c._replace(by_penalty=lambda n, i, name: factor * by_penalty(n, i, name))
+    return c if at == "gradients" else c._replace(penalty=lambda n: factor * penalty(n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ class RegularizationOnBiases:
             return rule.gradient(n.layer(i).parameters[name]) if name == "bias" else by_penalty(n, i, name)
 
         if self.at != "loss":
-            c = replace(c, by_penalty=of_parameter)
+            c = c._replace(by_penalty=of_parameter)
         if self.at != "gradients":
-            c = replace(c, penalty=lambda n: penalty(n) + rule.penalty(*biases))
+            c = c._replace(penalty=lambda n: penalty(n) + rule.penalty(*biases))
         return c
 
 
@@ -124,5 +124,5 @@ class RegularizationMixedUp:
                 weights = n.layer(i).weights
                 return l1 * np.abs(weights) + l2 * weights if name == "weights" else by_penalty(n, i, name)
 
-            return replace(c, by_penalty=magnitude)
+            return c._replace(by_penalty=magnitude)
         return _times(c, -1.0 if self.form == "wrong_sign" else 1 / case.batch, self.at)

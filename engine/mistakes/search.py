@@ -1,7 +1,7 @@
 """Finding the mistakes that give the claimed numbers: each one's numbers are computed and compared with all claims."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, Seldom, variants
 from engine.mistakes.activation import SOFTMAXES
-from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, forward_numbers, right, run
+from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, exchanged, right, run, shared_numbers
 from engine.rules import Array
 
 WORK = 4 * 10**9
@@ -75,7 +75,7 @@ class Search:
     def __init__(self, case: Case, claims: Mapping[Key, Claim], truth: dict[Key, Any], wrong: list[Key]) -> None:
         self.case, self.claims, self.truth, self.wrong = case, claims, truth, wrong
         self.base = right(case)
-        self.forward = forward_numbers(case, truth)
+        self.shared = shared_numbers(case, truth)
         self.work = WORK
         self.cost = case.work + LAYER_WORK * case.depth
         self.left_out = 0
@@ -155,7 +155,8 @@ class Search:
             return None
 
     def _failed(self, computation: Computation) -> set[int]:
-        """The branches whose first wrong numbers a computation does not give.
+        """The branches whose first wrong numbers a computation does not give; all where it is seen to give others in
+        place of right ones.
 
         One that does not give those of the forward pass gives no others, and one that does not give those of the
         gradients no update, since each follows from the ones before.
@@ -164,7 +165,7 @@ class Search:
         left = {key for key in self.first.values() if any(reaches(stage, key) for stage in stages)}
         given: set[int] = set()
         if left and self.afford():
-            for key, numbers in run(computation, self.case, forward=self.forward):
+            for key, numbers in run(computation, self.case, shared=self.shared):
                 if key in left:
                     left.remove(key)
                     if self.claims[key].is_made(numbers, self.truth[key]):
@@ -175,21 +176,28 @@ class Search:
                         left.discard(self.first.get(3, key))
                     if not left:
                         break
+                elif self._contradicts(key, numbers):
+                    return set(self.first)
         return self.first.keys() - given
+
+    def _contradicts(self, key: Key, numbers: Any) -> bool:
+        """Whether these are neither what is claimed, and right, nor the right numbers themselves."""
+        true = self.truth[key]
+        if numbers is true or key in self.wrong_keys or key not in self.claims:
+            return False
+        return not self.claims[key].agrees(numbers) and differs(numbers, true)
 
     def _diagnosis(self, mistakes: Sequence[Any], computation: Computation, failed: set[int]) -> Diagnosis | None:
         explained: list[Key] = []
         residual = 0.0
-        for key, numbers in run(computation, self.case, forward=self.forward):
-            claim = self.claims.get(key)
-            if claim is None:
-                continue
-            if key in self.wrong_keys:
-                if branch(key) not in failed and claim.is_made(numbers, self.truth[key]):
+        for key, numbers in run(computation, self.case, shared=self.shared):
+            if self._contradicts(key, numbers):
+                return None
+            if key in self.wrong_keys and branch(key) not in failed:
+                claim = self.claims[key]
+                if claim.is_made(numbers, self.truth[key]):
                     explained.append(key)
                     residual = max(residual, claim.residual(numbers))
-            elif not claim.agrees(numbers):
-                return None
         return Diagnosis(tuple(mistakes), tuple(explained), residual) if explained else None
 
     @cached_property
@@ -245,7 +253,7 @@ class Search:
         computation = self.computation((mistake,))
         changes, explains, branches = set(), set(), set()
         try:
-            for key, numbers in run(computation, self.case, forward=self.forward):
+            for key, numbers in run(computation, self.case, shared=self.shared):
                 if key in self.wrong_keys:
                     if differs(numbers, self.truth[key]):
                         branches.add(branch(key))
@@ -253,7 +261,7 @@ class Search:
                             changes.add(key)
                             if self.claims[key].is_made(numbers, self.truth[key]):
                                 explains.add(key)
-                elif key in self.claims and not self.claims[key].agrees(numbers):
+                elif self._contradicts(key, numbers):
                     return None
         except FAILURES:
             return None
@@ -297,14 +305,6 @@ def differs(numbers: Any, others: Any) -> bool:
         return True
     scale = float(np.abs(others).max(initial=0))
     return not bool((np.abs(numbers - others) <= 1e-9 * scale).all())
-
-
-STAGES = tuple(f.name for f in fields(Computation))
-
-
-def exchanged(computation: Computation, base: Computation) -> set[str]:
-    """The stages that are not those of another computation."""
-    return {name for name in STAGES if getattr(computation, name) is not getattr(base, name)}
 
 
 def reaches(stage: str, key: Key) -> bool:

@@ -1,7 +1,7 @@
 """Mistakes in the count of steps: what belongs to one update is taken after it, or there are several."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from engine.clipping import norm
@@ -19,7 +19,7 @@ Answer = dict[Key, Any]
 def _rewritten(c: Computation, rewrite: Callable[[Answer], Answer]) -> Computation:
     """The computation whose finished answer is written anew."""
     written = c.written
-    return replace(c, written=lambda answer: rewrite(dict(answer) if written is None else written(answer)))
+    return c._replace(written=lambda answer: rewrite(dict(answer) if written is None else written(answer)))
 
 
 def _parameters(case: Case, network: Network) -> Answer:

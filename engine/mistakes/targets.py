@@ -20,9 +20,9 @@ def _compared(c: Computation, other: Callable[[Numbers], Numbers], at: str) -> C
     """The computation with the loss, its derivative, or both taken of other numbers."""
     values, by_outputs, combined = c.loss_values, c.output_gradients, c.combined
     if at != "gradients":
-        c = replace(c, loss_values=lambda n: values(other(n)))
+        c = c._replace(loss_values=lambda n: values(other(n)))
     if at != "loss":
-        c = replace(c, output_gradients=lambda n: by_outputs(other(n)), combined=lambda n: combined(other(n)))
+        c = c._replace(output_gradients=lambda n: by_outputs(other(n)), combined=lambda n: combined(other(n)))
     return c
 
 
@@ -39,7 +39,7 @@ def with_targets_of(c: Computation, case: Case, targets: Array) -> Computation:
         return replace(n, case=other)
 
     scales, loss_scales = c.scales, c.loss_scales
-    c = replace(c, scales=lambda n: scales(compared(n)), loss_scales=lambda n: loss_scales(compared(n)))
+    c = c._replace(scales=lambda n: scales(compared(n)), loss_scales=lambda n: loss_scales(compared(n)))
     return _compared(c, compared, "both")
 
 
@@ -73,14 +73,14 @@ class LabelSmoothingMixedUp:
         loss: Any = case.loss
         if self.form == "not_asked_for":
             smoothing = replace(loss, label_smoothing=USUAL_SMOOTHING)
-            return _compared(c, lambda n: replace(n, computation=replace(n.computation, loss=smoothing)), self.at)
+            return _compared(c, lambda n: replace(n, computation=n.computation._replace(loss=smoothing)), self.at)
         s, classes = loss.label_smoothing, case.targets.shape[1]
         t = case.targets if self.form == "left_out" else (1 - s) * case.targets + s * (1 - case.targets) / (classes - 1)
         other = _with_targets(case, t)
 
         def smoothed(n: Numbers) -> Numbers:
             rule: Any = n.computation.loss
-            return replace(n, case=other, computation=replace(n.computation, loss=replace(rule, label_smoothing=0.0)))
+            return replace(n, case=other, computation=n.computation._replace(loss=replace(rule, label_smoothing=0.0)))
 
         return _compared(c, smoothed, self.at)
 
@@ -153,8 +153,7 @@ class TargetsBroadcast:
             errors = factor * (n.a[-1] ** 2 - 2 * n.a[-1] * mean + square)
             return np.array(errors if case.elementwise else errors[:, 0])
 
-        return replace(
-            c,
+        return c._replace(
             loss_values=values,
             output_gradients=lambda n: 2 * factor * (n.a[-1] - mean),
         )
@@ -202,7 +201,7 @@ class LabelsAsNumbers:
             error = output_gradients(n)
             return error + case.targets - numbers if n.combined_loss[0] is None else error
 
-        return replace(c, combined=together, output_gradients=by_outputs)
+        return c._replace(combined=together, output_gradients=by_outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +234,8 @@ class ExampleLeftOut:
             return left if self.over == "all" else left * (scales.sum() / left.sum())
 
         scales, loss_scales = c.scales, c.loss_scales
-        c = replace(c, scales=lambda n: rest(scales(n)))
-        return c if self.at == "gradients" else replace(c, loss_scales=lambda n: rest(loss_scales(n)))
+        c = c._replace(scales=lambda n: rest(scales(n)))
+        return c if self.at == "gradients" else c._replace(loss_scales=lambda n: rest(loss_scales(n)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ class PlusInPlaceOfMinus:
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.updated
         if self.of == "gradient":
-            return replace(c, updated=lambda n, i, name, g: before(n, i, name, -g))
-        return replace(c, updated=lambda n, i, name, g: 2 * n.layer(i).parameters[name] - before(n, i, name, g))
+            return c._replace(updated=lambda n, i, name, g: before(n, i, name, -g))
+        return c._replace(updated=lambda n, i, name, g: 2 * n.layer(i).parameters[name] - before(n, i, name, g))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class LearningRateMissing:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         assert c.optimizer is not None
-        return replace(c, optimizer=replace(c.optimizer, learning_rate=1.0))
+        return c._replace(optimizer=replace(c.optimizer, learning_rate=1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class LearningRateTwice:
             old = n.layer(i).parameters[name]
             return old + times * (before(n, i, name, gradient) - old)
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class StepInPlaceOfParameters:
         def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
             return sign * (before(n, i, name, gradient) - n.layer(i).parameters[name])
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class LearningRateOff:
             old = n.layer(i).parameters[name]
             return old + times * (before(n, i, name, gradient) - old)
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class NotUpdated:
             left = self.layer in (None, i) and self.of in ("all", name)
             return n.layer(i).parameters[name] if left else before(n, i, name, gradient)
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class FrozenUpdated:
         return case.optimizer is not None and any(layer.frozen for layer in case.layers)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return replace(c, trained=everywhere)
+        return c._replace(trained=everywhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class OptimizerStateNotKept:
             assert rule is not None
             return rule.update(gradient, rule.init(parameter), parameter)[0]
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +225,9 @@ class MomentumMixedUp:
         rule = c.optimizer
         assert isinstance(rule, Sgd)
         if self.form == "left_out":
-            return replace(c, optimizer=replace(rule, momentum=0.0, nesterov=False, dampening=0.0))
+            return c._replace(optimizer=replace(rule, momentum=0.0, nesterov=False, dampening=0.0))
         if self.form == "nesterov":
-            return replace(c, optimizer=replace(rule, nesterov=not rule.nesterov, dampening=0.0))
+            return c._replace(optimizer=replace(rule, nesterov=not rule.nesterov, dampening=0.0))
 
         def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
             parameter, state = n.layer(i).parameters[name], n.case.state[i][name]
@@ -237,7 +237,7 @@ class MomentumMixedUp:
                 b = rule.momentum * b + (1 - rule.momentum) * g
             return parameter - rule.learning_rate * (g + rule.momentum * b if rule.nesterov else b)
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,15 +265,15 @@ class WeightDecayMixedUp:
         without = replace(rule, weight_decay=0.0)
         if self.form in ("left_out", "doubled", "wrong_sign"):
             times = {"left_out": 0.0, "doubled": 2.0, "wrong_sign": -1.0}[self.form]
-            return replace(c, optimizer=replace(rule, weight_decay=times * rule.weight_decay))
+            return c._replace(optimizer=replace(rule, weight_decay=times * rule.weight_decay))
         if self.form == "other_kind":
             if isinstance(rule, NAdam | RAdam):
-                return replace(c, optimizer=replace(rule, decoupled_weight_decay=not rule.decoupled_weight_decay))
+                return c._replace(optimizer=replace(rule, decoupled_weight_decay=not rule.decoupled_weight_decay))
             if isinstance(rule, AdamW):
                 shared = {
                     name: getattr(rule, name) for name in ("learning_rate", "betas", "eps", "amsgrad", "maximize")
                 }
-                return replace(c, optimizer=Adam(weight_decay=rule.weight_decay, **shared))
+                return c._replace(optimizer=Adam(weight_decay=rule.weight_decay, **shared))
         rate = 1.0 if self.form == "without_learning_rate" else rule.learning_rate
 
         def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
@@ -281,4 +281,4 @@ class WeightDecayMixedUp:
             new: Array = without.update(gradient, n.case.state[i][name], w)[0]
             return new - rate * rule.weight_decay * w
 
-        return replace(c, updated=updated)
+        return c._replace(updated=updated)

@@ -6,7 +6,6 @@ mistake is found, even where an earlier one is different, or is none that is kno
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any, NamedTuple, get_args
@@ -15,7 +14,7 @@ import numpy as np
 
 from engine.claims import SMALLEST, Claim
 from engine.mistakes import Alteration, Seldom, Slip
-from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, forward_numbers, layer_keys, run
+from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, layer_keys, run, shared_numbers
 from engine.mistakes.factor import ConstantFactor
 from engine.mistakes.fitted import fitting_factor
 from engine.mistakes.search import (
@@ -52,11 +51,11 @@ Prediction = tuple[tuple[Any, ...], Array]
 
 
 class Overlay(NamedTuple):
-    """Claims to go on from, what follows from them, and the forward pass with them in place."""
+    """Claims to go on from, what follows from them, and the same to share."""
 
     given: Given
     numbers: dict[Key, Any]
-    forward: Numbers | None
+    shared: Numbers | None
 
 
 class Walk:
@@ -78,12 +77,12 @@ class Walk:
         self.known: set[str] = set()
 
     def _run(
-        self, computation: Any, given: Given, forward: Numbers | None = None, until: Key | None = None
+        self, computation: Any, given: Given, shared: Numbers | None = None, until: Key | None = None
     ) -> dict[Key, Any]:
         """The numbers by key, as far as they can be computed, or are wanted."""
         numbers = {}
         try:
-            for key, value in run(computation, self.search.case, given, self.implied, forward):
+            for key, value in run(computation, self.search.case, given, self.implied, shared):
                 numbers[key] = value
                 if key == until:
                     break
@@ -123,7 +122,7 @@ class Walk:
         search, keys = self.search, layer_keys(self.search.case.depth - 1)
         numbers, key = self._run(search.base, self.given), keys.by_preactivations
         if key in search.wrong_keys and keys.by_activations in self.given:
-            apart = self._run(replace(search.base, combined=lambda n: None), self.given, until=key)
+            apart = self._run(search.base._replace(combined=lambda n: None), self.given, until=key)
             if key in apart and search.claims[key].agrees(apart[key]):
                 numbers[key] = apart[key]
         return numbers
@@ -162,7 +161,7 @@ class Walk:
         rows, right = [], []
         for name, row in (("weights", x.T), ("bias", np.ones((1, len(x))))):
             if keys.by[name] in self.given:
-                penalty = self.search.base.by_penalty(self.search.forward, i, name)
+                penalty = self.search.base.by_penalty(self.search.shared, i, name)
                 rows.append(row)
                 right.append(np.atleast_2d(self.given[keys.by[name]] - penalty))
         system, claimed = np.concatenate(rows), np.concatenate(right)
@@ -196,7 +195,7 @@ class Walk:
 
     def _overlay(self, given: Given) -> Overlay:
         numbers = self._run(self.search.base, given)
-        return Overlay(given, numbers, forward_numbers(self.search.case, numbers, given) if numbers else None)
+        return Overlay(given, numbers, shared_numbers(self.search.case, numbers, given) if numbers else None)
 
     def singles(self) -> list[Diagnosis]:
         """The mistakes that make the open numbers of the claimed ones before them.
@@ -276,13 +275,13 @@ class Walk:
         if not search.afford():
             return
         again = overlay.numbers
-        numbers = self._run(search.computation((mistake,)), overlay.given, overlay.forward)
-        others = [k for k in search.claims if k in numbers and k not in self.open]
+        numbers = self._run(search.computation((mistake,)), overlay.given, overlay.shared)
+        others = [k for k in search.claims if k in numbers and numbers[k] is not again[k] and k not in self.open]
         if any(search.claims[k].agrees(again[k]) and not search.claims[k].agrees(numbers[k]) for k in others):
             return
         fits, misses = [], 0
         for key in self.open:
-            if key in numbers and differs(numbers[key], again[key]):
+            if key in numbers and numbers[key] is not again[key] and differs(numbers[key], again[key]):
                 if np.size(numbers[key]) <= MOST_NUMBERS:
                     self.predictions[key].append(((mistake,), numbers[key]))
                 if search.claims[key].is_made(numbers[key], again[key]):
@@ -307,7 +306,7 @@ class Walk:
         for overlay in self.overlays():
             for pair in pairs[:LOCAL_PAIRS]:
                 if search.afford():
-                    numbers = self._run(search.computation(pair), overlay.given, overlay.forward, until=key)
+                    numbers = self._run(search.computation(pair), overlay.given, overlay.shared, until=key)
                     if key in numbers:
                         found.append((pair, numbers[key]))
         return found
