@@ -122,6 +122,14 @@ class Case:
             return self.loss.values(self.targets[:1], self.targets[:1]).ndim == 2
 
     @cached_property
+    def everywhere(self) -> list[tuple[int, str]]:
+        return [(i, name) for i, layer in enumerate(self.layers) for name in layer.parameters]
+
+    @cached_property
+    def trained(self) -> list[tuple[int, str]]:
+        return [(i, name) for i, name in self.everywhere if name not in self.layers[i].frozen]
+
+    @cached_property
     def state(self) -> NetworkState:
         if self.optimizer_state is not None or self.optimizer is None:
             return self.optimizer_state or []
@@ -273,12 +281,12 @@ def by_penalty(n: Numbers, i: int, name: str) -> Any:
 
 def everywhere(case: Case) -> list[tuple[int, str]]:
     """Layer and name of each parameter."""
-    return [(i, name) for i, layer in enumerate(case.layers) for name in layer.parameters]
+    return case.everywhere
 
 
 def trained(case: Case) -> list[tuple[int, str]]:
     """Layer and name of each parameter that an update changes."""
-    return [(i, name) for i, name in everywhere(case) if name not in case.layers[i].frozen]
+    return case.trained
 
 
 def clipped(n: Numbers, gradients: list[Array]) -> list[Array]:
@@ -452,7 +460,12 @@ def _backward(
         n.by_z[i] = implied.get(i, n.by_z[i])
         grad = shared.answer[key] if kept and same_passed else c.passed_back(n, i)
     yield INPUT_GRADIENTS, grad
-    yield GRADIENT_NORM, norm(_trainable(n))
+    same_gradients = "trained" not in altered and all(map(_is_same, n.by, shared.by))
+    yield GRADIENT_NORM, shared.answer[GRADIENT_NORM] if same_gradients else norm(_trainable(n))
+
+
+def _is_same(one: dict[str, Array], other: dict[str, Array]) -> bool:
+    return all(one[name] is other[name] for name in one)
 
 
 def _trainable(n: Numbers) -> list[Array]:

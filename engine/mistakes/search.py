@@ -233,13 +233,13 @@ class Search:
             return []
         frequent = [m for m in self.near(self.wrong) if not isinstance(m, Seldom)]
         effects = [(m, effect) for m in frequent if self.afford() and (effect := self._effect(m)) is not None]
-        found, count = [], 0
+        found, count, keys = [], 0, set(self.first.values())
         for (one, first), (other, second) in combinations(effects, 2):
-            together = (first.changes & second.changes) or (first.stages & second.stages)
-            if one.kind == other.kind or not all(
-                first.may_make(key, second) or second.may_make(key, first) for key in self.first.values()
-            ):
+            if not keys <= first.changes | second.changes or one.kind == other.kind:
                 continue
+            if not all(first.may_make(key, second) or second.may_make(key, first) for key in keys):
+                continue
+            together = (first.changes & second.changes) or (first.stages & second.stages)
             for pair in [(one, other), (other, one)] if together else [(one, other)]:
                 count += 1
                 if count > PAIRS:
@@ -303,6 +303,8 @@ def differs(numbers: Any, others: Any) -> bool:
     numbers, others = np.asarray(numbers), np.asarray(others)
     if numbers.shape != others.shape:
         return True
+    if (numbers == others).all():
+        return False
     scale = float(np.abs(others).max(initial=0))
     return not bool((np.abs(numbers - others) <= 1e-9 * scale).all())
 
