@@ -140,6 +140,11 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "hidden layers": "what hidden layers give was scaled",
         "inputs": "the network's inputs were scaled",
     },
+    "epsilon_in_logarithm.form": {
+        "added": "epsilon was added to each probability",
+        "kept_above": "each probability was kept from epsilon to 1 - epsilon",
+    },
+    "epsilon_in_logarithm.epsilon": "epsilon is {}",
     "epsilon_placement.place": {
         "inside_root": "epsilon is inside the root: sqrt(v + eps)",
         "before_correction": "epsilon was added before the bias was corrected",

@@ -46,6 +46,7 @@ REMEDIES = {
     "elements_in_place_of_rows": "Divide by the number of rows, not by that of all elements.",
     "entry_copied": "Write the number once more.",
     "entry_sign": "Write the number once more.",
+    "epsilon_in_logarithm": "Take the loss on the logits: log_softmax needs no epsilon, nor does log1p(exp(-|z|)).",
     "epsilon_placement": "Divide by sqrt(v / (1 - beta2^t)) + eps: root first, then epsilon.",
     "error_averaged": "Pass each example's own error back, and add up the gradients: x.T @ dz.",
     "error_of_other_layer": "Make a layer's gradients of its own error, before the variable is given the next one's.",

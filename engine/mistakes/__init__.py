@@ -90,6 +90,7 @@ from engine.mistakes.neighbors import (
 from engine.mistakes.numerics import FiniteDifferences, Float32InPlaceOfFloat64, WrongFromHere
 from engine.mistakes.other_loss import (
     AbsoluteInPlaceOfSquaredError,
+    EpsilonInLogarithm,
     LogarithmLeftOut,
     ProbabilitiesAsLogits,
     RootOfSquaredError,
@@ -234,6 +235,7 @@ Alteration = (
     | BiasGradientOneForAll
     | ProbabilitiesAsLogits
     | LogarithmLeftOut
+    | EpsilonInLogarithm
     | SquaredInPlaceOfCrossEntropy
     | AbsoluteInPlaceOfSquaredError
     | RootOfSquaredError

@@ -114,6 +114,11 @@ class Case:
         return [trace.preactivations for trace in forward(self.network, self.inputs)]
 
     @cached_property
+    def outputs(self) -> Array:
+        with np.errstate(all="ignore"):
+            return self.layers[-1].activation.forward(self.preactivations[-1])
+
+    @cached_property
     def elementwise(self) -> bool:
         """Whether the loss has a value for each output, not only for each row."""
         if self.loss is None:

@@ -14,6 +14,22 @@ from engine.reduction import reduce
 from engine.row_activations import softmax
 from engine.rules import About, Array, row_sums
 
+CrossEntropies = CrossEntropy | BinaryCrossEntropy
+
+
+def _probabilities(loss: CrossEntropies, outputs: Array) -> Array:
+    """What a cross-entropy takes the logarithms of."""
+    if not loss.from_logits:
+        return outputs
+    return softmax(outputs) if isinstance(loss, CrossEntropy) else sigmoid(outputs)
+
+
+def _by_outputs(loss: CrossEntropies, by_p: Array, p: Array) -> Array:
+    """The derivative by the outputs, from that by the probabilities."""
+    if not loss.from_logits:
+        return by_p
+    return p * (by_p - row_sums(by_p * p)) if isinstance(loss, CrossEntropy) else by_p * p * (1 - p)
+
 
 @dataclass(frozen=True, slots=True)
 class ProbabilitiesAsLogits:
@@ -36,20 +52,12 @@ class ProbabilitiesAsLogits:
         assert isinstance(loss, CrossEntropy | BinaryCrossEntropy)
         on_logits = replace(loss, from_logits=True)
 
-        def probabilities(y: Array) -> Array:
-            if not loss.from_logits:
-                return y
-            return softmax(y) if isinstance(loss, CrossEntropy) else sigmoid(y)
-
         def gradient(n: Numbers) -> Array:
-            p = probabilities(n.a[-1])
-            by_p = on_logits.gradient(p, case.targets)
-            if not loss.from_logits:
-                return by_p
-            return p * (by_p - row_sums(by_p * p)) if isinstance(loss, CrossEntropy) else by_p * p * (1 - p)
+            p = _probabilities(loss, n.a[-1])
+            return _by_outputs(loss, on_logits.gradient(p, case.targets), p)
 
         return c._replace(
-            loss_values=lambda n: on_logits.values(probabilities(n.a[-1]), case.targets),
+            loss_values=lambda n: on_logits.values(_probabilities(loss, n.a[-1]), case.targets),
             output_gradients=gradient,
             combined=lambda n: None,
         )
@@ -80,19 +88,77 @@ class LogarithmLeftOut:
         def probabilities(y: Array) -> Array:
             if loss.kind == "negative_log_likelihood":
                 return np.array(np.exp(y))
-            return softmax(y) if loss.from_logits else y
+            return _probabilities(loss, y)
 
         def gradient(n: Numbers) -> Array:
             p = probabilities(n.a[-1])
             if loss.kind == "negative_log_likelihood":
                 return -case.targets * p
-            return p * (row_sums(case.targets * p) - case.targets) if loss.from_logits else -case.targets
+            return _by_outputs(loss, -case.targets, p)
 
         return c._replace(
             loss_values=lambda n: 0.0 - (case.targets * probabilities(n.a[-1])).sum(axis=1),
             output_gradients=gradient,
             combined=lambda n: None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EpsilonInLogarithm:
+    """log(y + epsilon) in place of log(y), or the logarithm of y kept between epsilon and 1 - epsilon.
+
+    It keeps the logarithm of 0 from being infinite, and the loss of an example from being more than -log(epsilon): 16.1
+    for 1e-7. Where outputs and loss are taken together on the logits, neither is needed.
+
+    Source: keras.losses, which keep probabilities from 1e-7 to 1 - 1e-7.
+    """
+
+    kind: Literal["epsilon_in_logarithm"] = "epsilon_in_logarithm"
+    form: Literal["added", "kept_above"] = "added"
+    at: Literal["loss", "both"] = "loss"
+    epsilon: Literal[
+        "1e-7", "1e-8", "1e-15", "1e-12", "1e-10", "1e-9", "1e-6", "1e-5", "1e-4", "1e-3", "2.220446049250313e-16"
+    ] = "1e-7"
+    about: ClassVar = About("Epsilon in the logarithm", r"-\log(y_t + \epsilon) \text{ for } -\log y_t")
+
+    def applies(self, case: Case) -> bool:
+        """Where epsilon is more than a hundredth of the least probability of what is the case."""
+        loss = case.loss
+        if not isinstance(loss, CrossEntropies) or loss.label_smoothing or loss.class_weights is not None:
+            return False
+        if EpsilonInLogarithm not in case.known:
+            p, t = _probabilities(loss, case.outputs), case.targets
+            least = np.where(t > 0, p, 1).min()
+            if isinstance(loss, BinaryCrossEntropy):
+                least = min(least, np.where(t < 1, 1 - p, 1).min())
+            case.known[EpsilonInLogarithm] = least
+        epsilon = float(self.epsilon) * (100 if self.form == "added" else 0.99)
+        return 0 <= case.known[EpsilonInLogarithm] < epsilon
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        loss, t, epsilon = case.loss, case.targets, float(self.epsilon)
+        assert isinstance(loss, CrossEntropies)
+
+        def kept(p: Array) -> Array:
+            return p + epsilon if self.form == "added" else np.clip(p, epsilon, 1 - epsilon)
+
+        def values(n: Numbers) -> Array:
+            p = _probabilities(loss, n.a[-1])
+            if isinstance(loss, CrossEntropy):
+                return 0.0 - (t * np.log(kept(p))).sum(axis=1)
+            return 0.0 - (t * np.log(kept(p)) + (1 - t) * np.log(kept(1 - p)))
+
+        def gradient(n: Numbers) -> Array:
+            p = _probabilities(loss, n.a[-1])
+            by_p = -t / kept(p)
+            if isinstance(loss, BinaryCrossEntropy):
+                by_p += (1 - t) / kept(1 - p)
+            if self.form == "kept_above":
+                by_p = np.where((p < epsilon) | (p > 1 - epsilon), 0, by_p)
+            return _by_outputs(loss, by_p, p)
+
+        c = c._replace(loss_values=values)
+        return c if self.at == "loss" else c._replace(output_gradients=gradient, combined=lambda n: None)
 
 
 @dataclass(frozen=True, slots=True)

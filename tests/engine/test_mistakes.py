@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from engine import mistakes as registry
-from engine.activations import Softmax, Tanh
+from engine.activations import Identity, Softmax, Tanh
 from engine.claims import Claim
 from engine.layers import Dense
 from engine.mistakes import Alteration, FiniteDifferences, Mistake, Seldom, Slip, variants
 from engine.mistakes.backward import LayerOrderReversed, SignFlipped
 from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Case, Key, layer_keys, right, run
 from engine.mistakes.numerics import in_dtype
+from engine.mistakes.other_loss import EpsilonInLogarithm
 from engine.mistakes.parameters import BiasGradientOneForAll
 from engine.mistakes.slips import DigitWrong
 from engine.mistakes.update import NotUpdated
@@ -467,3 +468,19 @@ def test_a_search_in_a_large_network_ends_and_says_what_it_left_out() -> None:
     missing = layer_keys(0).by["bias"]
     (first,) = verify(case, claims_of(claimed | {missing: np.zeros(300)})).diagnoses
     assert first.mistakes[0].kind == "bias_gradient_missing"
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize("epsilon", ["1e-7", "1e-8", "1e-15", "1e-12", "2.220446049250313e-16"])
+def test_a_loss_that_an_epsilon_holds_is_told_with_its_epsilon(epsilon: str, from_logits: bool) -> None:
+    """Of an example that the network is sure to have in another class, as naive code computes it."""
+    weights = np.array([[60.0, -40.0, 3.0], [1.0, 2.0, 0.5]])
+    layer = Dense(weights, None, Identity() if from_logits else Softmax())
+    inputs, labels = np.array([[1.0, 0.5], [0.1, 2.0]]), np.eye(3)[[1, 2]]
+    case = Case(Network((layer,)), inputs, LossObjective(CrossEntropy(from_logits=from_logits), labels))
+    powers = np.exp(inputs @ weights)
+    p = (powers / powers.sum(axis=1, keepdims=True))[[0, 1], [1, 2]]
+    held = float(epsilon)
+    for losses in (-np.log(p + held), -np.log(np.maximum(p, held))):  # equal in all digits that a loss shows
+        found = verify(case, claims_of({LOSS: losses.mean()})).diagnoses[0].mistakes[0]
+        assert isinstance(found, EpsilonInLogarithm) and found.epsilon == epsilon
