@@ -220,7 +220,7 @@ class Mish:
         near = np.minimum(z, 30)
         e = np.exp(near)
         n = e * (e + 2)
-        return grad * ((n + 4 * near * (e * (e + 1) / (n + 2))) / (n + 2))
+        return grad * ((n + near * (4 * (e * (e + 1) / (n + 2)))) / (n + 2))
 
 
 @dataclass(frozen=True, slots=True)
