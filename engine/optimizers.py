@@ -207,9 +207,9 @@ class Rprop:
 
 @dataclass(frozen=True, slots=True)
 class Asgd:
-    """w * (1 - lambd * eta_t) - eta_t * g with eta_t = learning_rate / (1 + lambd * learning_rate * t)^alpha.
+    """w * (1 - lambd * eta_t) - eta_t * g with eta_t = learning_rate / (1 + lambd * learning_rate * (t - 1))^alpha.
 
-    The state's `ax` is the average of the parameters after step t0, which is what averaged SGD is for; the answer's
+    The state's `ax` is the average of the parameters after step t0 + 1, which is what averaged SGD is for; the answer's
     network holds the last parameters, as in PyTorch.
 
     Source: Polyak and Juditsky 1992, doi:10.1137/0330046; torch.optim.ASGD.
@@ -219,12 +219,13 @@ class Asgd:
     learning_rate: float = rate(1e-2)
     lambd: float = hyper(1e-4, ge=0.0, description="Decays the parameters.")
     alpha: float = hyper(0.75, ge=0.0, description="The power by which the step falls.")
-    t0: float = hyper(1e6, ge=0.0, description="The step after which averaging starts.")
+    t0: float = hyper(1e6, ge=0.0, description="Parameters of later steps than t0 + 1 are averaged.")
     weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
     maximize: bool = hyper(False, description=MAXIMIZE)
     about: ClassVar = About(
         "Averaged stochastic gradient descent",
-        r"w \leftarrow (1 - \lambda \eta_t) w - \eta_t g, \quad \eta_t = \frac{\eta}{(1 + \lambda \eta t)^\alpha}",
+        r"w \leftarrow (1 - \lambda \eta_t) w - \eta_t g, "
+        r"\quad \eta_t = \frac{\eta}{(1 + \lambda \eta (t - 1))^\alpha}",
     )
 
     def init(self, parameters: Array) -> State:

@@ -15,7 +15,7 @@ from engine import optimizers
 from engine.descent import State
 from engine.errors import InvalidState, OutOfRange
 from engine.optimizers import Optimizer
-from engine.rules import Array
+from engine.rules import Array, paragraphs
 
 RULES = get_args(Optimizer)
 assert RULES, "an empty union would make every test below pass"
@@ -244,6 +244,18 @@ def test_asgd_averages_the_parameters_after_t0() -> None:
         seen.append(parameters)
     # mu is 1 up to the fourth step, then 1/2, 1/3, ...: ax is the plain mean from there on.
     np.testing.assert_allclose(state["ax"], np.mean(seen[3:], axis=0), rtol=1e-12)
+
+
+def test_asgd_is_what_its_formula_says() -> None:
+    asgd = optimizers.Asgd(learning_rate=0.1, lambd=0.5)
+    parameters, gradients = problem()
+    state = asgd.init(parameters)
+    formula, power = paragraphs(optimizers.Asgd)[0].removesuffix(".").split(" with eta_t = ")
+    for t, g in enumerate(gradients, start=1):
+        names: dict[str, Any] = {"learning_rate": 0.1, "lambd": 0.5, "alpha": 0.75, "t": t, "g": g, "w": parameters}
+        names["eta_t"] = eval(power.replace("^", "**"), names)
+        parameters, state = asgd.update(g, state, parameters)
+        np.testing.assert_allclose(parameters, eval(formula, names), rtol=1e-14)
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("float64", 1e-200), ("float32", 1e-30)])
