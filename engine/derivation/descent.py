@@ -28,12 +28,15 @@ def update_statements(
     what: str,
     shown: Callable[[Array], Formula],
     form: Callable[[Array], Array],
+    clipped: bool,
 ) -> list[Statement]:
     """The update of `old` to `new`, in as many steps as it takes; `kept` is the state after it.
 
-    `shown` makes a formula of an array of the parameter's shape, `form` the value that an answer has of it.
+    `shown` makes a formula of an array of the parameter's shape, `form` the value that an answer has of it. A gradient
+    that was `clipped` is called g from there on: the derivative by the parameter is another.
     """
     g, moving, steps = gradient, old, []
+    name, sign = ("the clipped gradient", r"g \leftarrow -g") if clipped else ("the gradient", rf"g = -{by(letter)}")
 
     def tell(text: str, left: str, right: Formula, value: Array) -> None:
         steps.append(Statement(text, equation(left, right, shown(value)), form(value)))
@@ -44,7 +47,7 @@ def update_statements(
     decay = getattr(rule, "weight_decay", 0.0)
     if getattr(rule, "maximize", False):
         g = -g
-        tell("It ascends, so g is the negative of the gradient:", rf"g = -{by(letter)}", times(-1.0, gradient), g)
+        tell(f"It ascends, so g is the negative of {name}:", sign, times(-1.0, gradient), g)
     if decay and getattr(rule, "decoupled_weight_decay", False):
         moving = old * (1 - rule.learning_rate * decay)
         text = "Weight decay shrinks what the step starts from, by the learning rate times weight_decay:"
@@ -68,13 +71,13 @@ def update_statements(
         moved: Formula = Difference(shown(moving), times(rule.learning_rate, direction))
         text, change = f"{what}: against that, times the learning rate {rule.learning_rate:g}.", r"\eta \, g"
         if direction is gradient:
-            text = f"{what}: against the gradient, as far as the learning rate {rule.learning_rate:g} says."
-            change = rf"\eta \, {by(letter)}"
+            text = f"{what}: against {name}, as far as the learning rate {rule.learning_rate:g} says."
+            change = r"\eta \, g" if clipped else rf"\eta \, {by(letter)}"
         elif rule.momentum:
             change = r"\eta (g + \mu b)" if rule.nesterov else r"\eta b"
         left = rf"{letter} \leftarrow {letter} - {change}"
     else:
-        text = f"{what} by {rule.kind}, from the old values and the gradient:"
+        text = f"{what} by {rule.kind}, from the old values and {name}:"
         moved, left = Sum((shown(moving), shown(new - moving))), rf"{letter} \leftarrow {letter} + \Delta {letter}"
     steps.append(Statement(text, equation(left, moved, shown(new)), form(new)))
     return steps

@@ -63,6 +63,7 @@ def update_steps(worked: Worked, i: int) -> list[Statement]:
             what,
             partial(shown, worked),
             worked.weights_form,
+            worked.clipping is not None,
         )
         steps += _states(worked, i, name)
     return steps
