@@ -23,3 +23,23 @@ def test_a_clipped_gradient_is_not_called_the_derivative(client: Any, post: Any,
     assert updates and not any(r"\partial" in step["latex"] for step in updates)
     free = steps_of(post("/v1/explain", request | {"gradient_clipping": None}))
     assert any(r"\partial" in step["latex"] for step in free if step["text"].startswith(("The update", "It ascends")))
+
+
+def words(request: dict[str, Any], post: Any) -> str:
+    return "\n".join(f"{step['text']} {step['latex']}" for step in steps_of(post("/v1/explain", request)))
+
+
+def one_layer(activation: Any, loss: Any, targets: list[Any], **more: Any) -> dict[str, Any]:
+    layer = {"weights": [[0.5, -0.2], [0.1, 0.3]], "bias": [0.1, -0.1], "activation": activation}
+    inputs = [[1.0, -2.0], [0.5, 0.4]]
+    return {"network": {"layers": [layer]}, "inputs": inputs, "targets": targets, "loss": loss, **more}
+
+
+def test_what_each_losss_weight_is_in_the_mean(post: Any) -> None:
+    nll = {"kind": "negative_log_likelihood", "class_weights": [1, 3]}
+    told = words(one_layer("log_softmax", nll, [0, 1]), post)
+    assert "their sum over the sum of the weights of the labels." in told and "times its weight" not in told
+    told = words(one_layer("log_softmax", nll, [0, 1], sample_weights=[1, 2]), post)
+    assert "their sum, each times the weight of its example, over the sum of the weights of the labels, each" in told
+    told = words(one_layer("identity", "mse", [[0, 1], [1, 0]], sample_weights=[1, 2]), post)
+    assert "over the sum of the weights times the 2 outputs." in told

@@ -85,15 +85,19 @@ def _reduction_text(worked: Worked, seen: Judged) -> str:
     objective = worked.objective
     weighted = isinstance(objective, LossObjective) and objective.sample_weights is not None
     by_class = loss.row_weights(seen.targets) is not None
-    elementwise_values = seen.values.ndim == 2
+    per_output = seen.values.ndim == 2 and loss.reduction == "mean"
     if loss.reduction == "sum":
         text = "The reduction is sum: all losses are added"
         text += ", each example's times its weight." if weighted else "."
-    elif weighted or by_class:
-        what = "weights of the examples" if not by_class else "weights that examples and labels have"
-        text = f"The loss is a weighted mean: each example's loss times its weight, over the sum of the {what}"
-        text += f" and the {outputs} outputs." if elementwise_values and loss.reduction == "mean" else "."
-    elif elementwise_values and loss.reduction == "mean":
+    elif by_class:
+        text = "The losses have the class weights in them. The loss of the batch is their sum"
+        text += ", each times the weight of its example," if weighted else ""
+        text += " over the sum of the weights of the labels"
+        text += ", each times the weight of its example too." if weighted else "."
+    elif weighted:
+        text = "The loss is a weighted mean: each example's loss times its weight, over the sum of the weights"
+        text += f" times the {outputs} outputs." if per_output and outputs > 1 else "."
+    elif per_output:
         text = f"The reduction is mean: the sum over all outputs of all examples, over their number {batch * outputs}."
     elif batch == 1:
         return "With one example, the mean over the batch is its own loss."
