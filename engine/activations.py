@@ -138,9 +138,8 @@ class Selu:
 
 @dataclass(frozen=True, slots=True)
 class Gelu:
-    """z * Phi(z), with Phi the cumulative distribution of the standard normal.
-
-    With approximate tanh: z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 * z^3))).
+    """z * Phi(z), with Phi the cumulative distribution of the standard normal; with approximate tanh, z / 2 * (1 +
+    tanh(sqrt(2 / pi) * (z + 0.044715 * z^3))).
 
     Source: Hendrycks and Gimpel 2016, arXiv:1606.08415; torch.nn.GELU.
     """
@@ -153,6 +152,16 @@ class Gelu:
         "Phi(z) + z * phi(z), with phi the density",
         r"\Phi(z) + z \, \varphi(z)",
     )
+    by_tanh: ClassVar = About(
+        about.title,
+        r"\frac{z}{2} (1 + \tanh u), \quad u = \sqrt{2 / \pi} \, (z + 0.044715 z^3)",
+        "(1 + tanh(u)) / 2 + z / 2 * (1 - tanh(u)^2) * sqrt(2 / pi) * (1 + 0.134145 * z^2)",
+        r"\frac{1 + \tanh u}{2} + \frac{z}{2} (1 - \tanh^2 u) \sqrt{2 / \pi} \, (1 + 0.134145 z^2)",
+    )
+
+    @property
+    def chosen(self) -> About:
+        return self.about if self.approximate == "none" else self.by_tanh
 
     def forward(self, z: Array) -> Array:
         if self.approximate == "none":

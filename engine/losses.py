@@ -221,6 +221,13 @@ class Poisson(_OfOutputs):
     full: bool = hyper(False, description="Add the term that does not depend on the outputs.")
     eps: float = hyper(1e-8, gt=0.0, description="Keeps the logarithm finite at a rate of 0.")
     about: ClassVar = About("Poisson negative log-likelihood", r"e^y - t y", "exp(y) - t", r"e^y - t")
+    of_rates: ClassVar = About(
+        about.title, r"y - t \log(y + \epsilon)", "1 - t / (y + eps)", r"1 - \frac{t}{y + \epsilon}"
+    )
+
+    @property
+    def chosen(self) -> About:
+        return self.about if self.log_input else self.of_rates
 
     def values(self, y: Array, t: Array) -> Array:
         losses = np.exp(y) - t * y if self.log_input else y - t * np.log(y + self.eps)

@@ -248,6 +248,11 @@ class KlDivergence:
     takes_labels: ClassVar[bool] = False
     combines_with: ClassVar[Mapping[str, int]] = SOFTMAX
     about: ClassVar = About("Kullback-Leibler divergence", r"t (\log t - y)", "-t", r"-t")
+    of_logarithms: ClassVar = About(about.title, r"e^t (t - y)", "-exp(t)", r"-e^t")
+
+    @property
+    def chosen(self) -> About:
+        return self.of_logarithms if self.log_target else self.about
 
     def check(self, y: Array, t: Array) -> None:
         if not self.log_target:

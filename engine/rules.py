@@ -28,7 +28,8 @@ def hyper(default: Any, **bounds: Any) -> Any:
 
 class About(NamedTuple):
     """What the catalog says of a rule beside its docstring, whose first paragraph is the formula in plain text and
-    whose last one, "Source: ...", names where it comes from."""
+    whose last one, "Source: ...", names where it comes from. A rule whose hyperparameters choose among formulas has in
+    `chosen` what is to be said of the one that is computed."""
 
     title: str
     latex: str

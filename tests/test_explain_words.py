@@ -43,3 +43,37 @@ def test_what_each_losss_weight_is_in_the_mean(post: Any) -> None:
     assert "their sum, each times the weight of its example, over the sum of the weights of the labels, each" in told
     told = words(one_layer("identity", "mse", [[0, 1], [1, 0]], sample_weights=[1, 2]), post)
     assert "over the sum of the weights times the 2 outputs." in told
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "targets", "right", "wrong"),
+    [
+        (
+            "softplus",
+            {"kind": "poisson", "log_input": False},
+            [[3, 0], [1, 2]],
+            [r"\ell = y - t \log(y + \epsilon)", "1 - t / (y + eps)", "log_input = false"],
+            ["exp(y) - t.", "e^y"],
+        ),
+        (
+            "log_softmax",
+            {"kind": "kl_divergence", "log_target": True},
+            [[-0.5, -0.9], [-0.7, -0.7]],
+            [r"\ell = e^t (t - y)", "-exp(t)."],
+            [r"\log t"],
+        ),
+        (
+            {"kind": "gelu", "approximate": "tanh"},
+            "mse",
+            [[0, 1], [1, 0]],
+            [r"f(z) = \frac{z}{2} (1 + \tanh u)", "(1 - tanh(u)^2) * sqrt(2 / pi) * (1 + 0.134145 * z^2)."],
+            [r"\Phi", "phi(z)"],
+        ),
+        ({"kind": "threshold", "threshold": 0}, "mse", [[0, 1], [1, 0]], ["Here threshold = 0, value = 0."], []),
+    ],
+)
+def test_the_formula_is_that_of_the_hyperparameters(
+    post: Any, activation: Any, loss: Any, targets: list[Any], right: list[str], wrong: list[str]
+) -> None:
+    told = words(one_layer(activation, loss, targets), post)
+    assert all(part in told for part in right) and not any(part in told for part in wrong)

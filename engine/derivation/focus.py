@@ -8,7 +8,7 @@ from engine.derivation.chain import Chain
 from engine.derivation.derivation import Derivation, Focus, Section, Statement, Worked
 from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import Sum, abbreviated, equation, number, product
-from engine.derivation.notation import by, delta, plain_formula, symbol
+from engine.derivation.notation import about, by, delta, plain_formula, symbol
 from engine.derivation.slopes import jacobian_column, works_by_rows
 from engine.derivation.update import clipped, is_plain
 from engine.derivation.way_back import ways_back
@@ -176,7 +176,7 @@ def _update_section(chain: Chain) -> Section:
         text = f"Clipping comes first: {plain_formula(worked.clipping)}"
         steps.append(Statement(text, equation("g", number(gradient)), gradient))
     if not is_plain(worked):
-        steps.append(Statement(rule_text(rule), equation(rule.about.latex)))
+        steps.append(Statement(rule_text(rule), equation(about(rule).latex)))
     kept = {
         key: array[chain.index] if isinstance(array, np.ndarray) else array
         for key, array in step.state[chain.layer][chain.parameter].items()

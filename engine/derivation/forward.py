@@ -13,6 +13,7 @@ from engine.derivation.formulas import (
     number,
 )
 from engine.derivation.notation import (
+    about,
     function,
     hyperparameters,
     layer_name,
@@ -116,7 +117,7 @@ def forward_section(worked: Worked, i: int) -> Section:
         (
             Statement(text, formula, z),
             _first_unit(worked, i),
-            Statement(told, equation("f(z)", activation.about.latex)),
+            Statement(told, equation("f(z)", about(activation).latex)),
             Statement("With numbers:", equation(symbol("a", i), applied, Numbers(a)), a),
         ),
     )

@@ -6,7 +6,7 @@ from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.example_losses import example_loss_steps
 from engine.derivation.formulas import Applied, Numbers, Product, Sum, equation, number
 from engine.derivation.judging import LOGITS, Judged, effective_targets, judged, probabilities
-from engine.derivation.notation import by, function, hyperparameters, plain_formula
+from engine.derivation.notation import about, by, function, hyperparameters, plain_formula
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import update_rule
 from engine.objective import LossObjective
@@ -38,7 +38,7 @@ def loss_section(worked: Worked) -> Section:
         f"The loss is {loss.kind}, with y the {'outputs' if p is None else 'probabilities'} and t the targets: "
         f"{plain_formula(loss)}{hyperparameters(loss)}"
     )
-    steps = [Statement(told, equation(r"\ell", loss.about.latex))]
+    steps = [Statement(told, equation(r"\ell", about(loss).latex))]
     if p is not None:
         name, rule = LOGITS[loss.kind]
         text = f"The outputs are logits: the loss itself makes probabilities of them, by {name}."
@@ -129,22 +129,22 @@ def derivatives_section(worked: Worked) -> Section:
         )
     ]
     for activation in dict.fromkeys(layer.activation for layer in worked.network.layers):
-        about = activation.about
+        said = about(activation)
         left = r"\frac{\partial a_j}{\partial z_k}" if works_by_rows(activation) else "f'(z)"
-        text = f"The derivative of {activation.kind}: {about.derivative}."
+        text = f"The derivative of {activation.kind}: {said.derivative}."
         if works_by_rows(activation):
             text += (
                 " Every output depends on every number of its row, so there is a whole matrix of derivatives, the "
                 "Jacobian, and not its diagonal alone. [j = k] is 1 where j is k, else 0."
             )
-        elif "[" in (about.derivative_latex or ""):
+        elif "[" in (said.derivative_latex or ""):
             text += " Square brackets are 1 where what they hold is true, else 0."
-        steps.append(Statement(text, equation(left, about.derivative_latex or "")))
+        steps.append(Statement(text, equation(left, said.derivative_latex or "")))
     seen = judged(worked)
     if seen is not None:
-        about = seen.loss.about
-        text = f"The derivative of the loss by an output: {about.derivative}."
-        left, latex = r"\frac{\partial \ell}{\partial y}", about.derivative_latex or ""
+        said = about(seen.loss)
+        text = f"The derivative of the loss by an output: {said.derivative}."
+        left, latex = r"\frac{\partial \ell}{\partial y}", said.derivative_latex or ""
         if probabilities(seen.loss, worked.before.trace[-1].activations) is not None:
             left, latex = OF_LOGITS[seen.loss.kind]
             text += (
@@ -153,7 +153,7 @@ def derivatives_section(worked: Worked) -> Section:
             )
         if seen.combined is not None and seen.loss.kind == "kl_divergence":
             text = (
-                f"The derivative of the loss by the logarithm of an output, which y stands for: {about.derivative}. By "
+                f"The derivative of the loss by the logarithm of an output, which y stands for: {said.derivative}. By "
                 "the output itself it is that over the output."
             )
         steps.append(Statement(text, equation(left, latex)))

@@ -1,10 +1,11 @@
 """The symbols of a derivation, and how a rule is told in words."""
 
 import dataclasses
+import re
 from typing import Any
 
 from engine.derivation.derivation import Worked
-from engine.rules import paragraphs
+from engine.rules import About, paragraphs
 
 MOST_WIDTHS = 7
 
@@ -38,16 +39,24 @@ def layer_name(worked: Worked, layer: int) -> str:
     return f"layer {layer + 1}" + (f' ("{name}")' if name else "")
 
 
+def about(rule: Any) -> About:
+    """What is said of a rule with these hyperparameters."""
+    found: About = getattr(rule, "chosen", rule.about)
+    return found
+
+
 def plain_formula(rule: Any) -> str:
     """The formula in words and plain symbols."""
     return paragraphs(type(rule))[0]
 
 
 def hyperparameters(rule: Any) -> str:
-    """` Here alpha = 0.2.` for a rule that has hyperparameters; those that are off (0, false) are not told."""
+    """` Here alpha = 0.2.` for a rule that has hyperparameters; one that is off (0, false) where the formula has it."""
     fields = [field.name for field in dataclasses.fields(rule) if field.name not in ("kind", "reduction")]
     given = {name: getattr(rule, name) for name in fields}
-    told = ", ".join(f"{name} = {_written(value)}" for name, value in given.items() if value)
+    named = set(re.findall(r"\w+", plain_formula(rule)))
+    counts = {name: value for name, value in given.items() if value or (value is not None and name in named)}
+    told = ", ".join(f"{name} = {_written(value)}" for name, value in counts.items())
     text = f" Here {told}." if told else ""
     return text + (" There are no class weights: every w is 1." if given.get("class_weights", ()) is None else "")
 

@@ -9,7 +9,7 @@ from engine.clipping import ClipByNorm
 from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import Fraction, Numbers, Sum, equation, number
-from engine.derivation.notation import by, hyperparameters, layer_name, plain_formula, symbol
+from engine.derivation.notation import about, by, hyperparameters, layer_name, plain_formula, symbol
 from engine.optimizers import Sgd
 from engine.rules import Array
 
@@ -95,7 +95,7 @@ def update_rule(worked: Worked) -> Statement:
     if is_plain(worked):
         text = "The optimizer is plain gradient descent: each parameter moves against its gradient, times the rate."
         return Statement(text, equation(r"w \leftarrow w - \eta \, " + by("w")))
-    return Statement(rule_text(rule), equation(rule.about.latex))
+    return Statement(rule_text(rule), equation(about(rule).latex))
 
 
 def clipping_section(worked: Worked) -> Section:
