@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_explain_documents import example
+from tests.test_explain_documents import check_all_forms, example
 
 
 def steps_of(answer: Any) -> list[Any]:
@@ -77,3 +77,16 @@ def test_the_formula_is_that_of_the_hyperparameters(
 ) -> None:
     told = words(one_layer(activation, loss, targets), post)
     assert all(part in told for part in right) and not any(part in told for part in wrong)
+
+
+@pytest.mark.parametrize(
+    ("loss", "name", "by_logits"),
+    [("focal", "softmax", r"g_j - y_j \sum_k g_k"), ("kl_divergence", "log_softmax", r"g_j - e^{y_j} \sum_k g_k")],
+)
+def test_the_derivative_by_logits_is_not_that_by_a_probability(
+    client: Any, post: Any, loss: str, name: str, by_logits: str
+) -> None:
+    request = one_layer("identity", {"kind": loss, "from_logits": True}, [[0.2, 0.8], [1, 0]])
+    told = words(request, post)
+    assert f"of them, by {name}." in told and by_logits in told and r"\frac{\partial \ell}{\partial y} =" not in told
+    check_all_forms(client, post, request)

@@ -10,9 +10,9 @@ from engine.derivation.derivation import Worked
 from engine.derivation.formulas import Formula, Numbers, Product, elementwise, number
 from engine.losses import Loss
 from engine.objective import LossObjective, combination
-from engine.probability_losses import BinaryCrossEntropy, CrossEntropy, LossOfProbabilities
+from engine.probability_losses import CrossEntropy, LossOfProbabilities
 from engine.reduction import prepare_targets
-from engine.row_activations import softmax
+from engine.row_activations import log_softmax, softmax
 from engine.rules import Array, column
 
 MOST_EXAMPLES = 4
@@ -54,13 +54,15 @@ def agree(one: Any, other: Any, magnitude: Any) -> bool:
 LOGITS: dict[str, tuple[str, Callable[[Array], Array]]] = {
     "cross_entropy": ("softmax", softmax),
     "binary_cross_entropy": ("sigmoid", sigmoid),
+    "focal": ("softmax", softmax),
+    "kl_divergence": ("log_softmax", log_softmax),
 }
-"""What a cross-entropy makes probabilities of logits by."""
+"""What a loss makes probabilities of logits by, or their logarithms."""
 
 
 def probabilities(loss: Loss, outputs: Array) -> Array | None:
-    """What a cross-entropy makes of outputs that are logits; None elsewhere."""
-    if not (isinstance(loss, CrossEntropy | BinaryCrossEntropy) and loss.from_logits):
+    """What a loss makes of outputs that are logits, the y of its formula; None where the outputs are that."""
+    if not (isinstance(loss, LossOfProbabilities) and loss.from_logits):
         return None
     return LOGITS[loss.kind][1](outputs)
 

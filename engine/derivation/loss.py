@@ -17,8 +17,18 @@ MOST_SHOWN = 16
 OF_LOGITS = {
     "cross_entropy": (r"\frac{\partial \ell}{\partial z_c}", r"y_c \sum_k w_k t_k - w_c t_c"),
     "binary_cross_entropy": (r"\frac{\partial \ell}{\partial z}", "w (y - t)"),
+    "focal": (
+        r"\frac{\partial \ell}{\partial z_j}",
+        r"g_j - y_j \sum_k g_k, \quad g_k = \frac{\partial \ell}{\partial y_k} \, y_k",
+    ),
+    "kl_divergence": (
+        r"\frac{\partial \ell}{\partial z_j}",
+        r"g_j - e^{y_j} \sum_k g_k, \quad g_k = \frac{\partial \ell}{\partial y_k}",
+    ),
 }
-"""The derivatives of losses by logits, of which y are the probabilities."""
+"""The derivatives of losses by logits, of which y are the probabilities, or their logarithms."""
+TAKEN_AWAY = {"cross_entropy", "binary_cross_entropy"}
+"""The derivative of the probabilities takes the denominators of these losses' away."""
 
 
 def loss_section(worked: Worked) -> Section:
@@ -34,14 +44,15 @@ def loss_section(worked: Worked) -> Section:
     loss = seen.loss
     outputs = worked.before.trace[-1].activations
     p = probabilities(loss, outputs)
+    made = "logarithms of probabilities" if loss.kind == "kl_divergence" else "probabilities"
     told = (
-        f"The loss is {loss.kind}, with y the {'outputs' if p is None else 'probabilities'} and t the targets: "
+        f"The loss is {loss.kind}, with y the {'outputs' if p is None else made} and t the targets: "
         f"{plain_formula(loss)}{hyperparameters(loss)}"
     )
     steps = [Statement(told, equation(r"\ell", about(loss).latex))]
     if p is not None:
         name, rule = LOGITS[loss.kind]
-        text = f"The outputs are logits: the loss itself makes probabilities of them, by {name}."
+        text = f"The outputs are logits: the loss itself makes {made} of them, by {name}."
         steps.append(Statement(text, equation("y", Applied(function(name), rule, (Numbers(outputs),)), Numbers(p)), p))
     if seen.combined is not None:
         steps.append(
@@ -147,10 +158,15 @@ def derivatives_section(worked: Worked) -> Section:
         left, latex = r"\frac{\partial \ell}{\partial y}", said.derivative_latex or ""
         if probabilities(seen.loss, worked.before.trace[-1].activations) is not None:
             left, latex = OF_LOGITS[seen.loss.kind]
-            text += (
-                f" Here the outputs z are logits: the derivative of {LOGITS[seen.loss.kind][0]} takes the denominators "
-                "away, and what remains is in essence probability minus target."
-            )
+            name = LOGITS[seen.loss.kind][0]
+            if seen.loss.kind in TAKEN_AWAY:
+                text += (
+                    f" Here the outputs z are logits: the derivative of {name} takes the denominators away, and what "
+                    "remains is in essence probability minus target."
+                )
+            else:
+                text = f"The derivative of the loss by y, which {name} makes of an output: {said.derivative}. By the "
+                text += "outputs z, which are logits:"
         if seen.combined is not None and seen.loss.kind == "kl_divergence":
             text = (
                 f"The derivative of the loss by the logarithm of an output, which y stands for: {said.derivative}. By "
