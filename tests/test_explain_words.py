@@ -90,3 +90,10 @@ def test_the_derivative_by_logits_is_not_that_by_a_probability(
     told = words(request, post)
     assert f"of them, by {name}." in told and by_logits in told and r"\frac{\partial \ell}{\partial y} =" not in told
     check_all_forms(client, post, request)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "letter"), [("adam", "m' = m / (1 - beta1^t)"), ("radam", "rho_t ="), ("nadam", "M_t =")]
+)
+def test_the_letters_of_an_optimizer_are_told(post: Any, optimizer: str, letter: str) -> None:
+    assert letter in words(one_layer("identity", "mse", [[0, 1], [1, 0]], optimizer=optimizer), post)

@@ -8,14 +8,15 @@ import numpy as np
 from engine.adam_optimizers import AdamW
 from engine.derivation.derivation import Statement
 from engine.derivation.formulas import Difference, Formula, Product, Sum, equation, number
-from engine.derivation.notation import by, hyperparameters, plain_formula
+from engine.derivation.notation import by, hyperparameters
 from engine.optimizers import Lion, Optimizer, Sgd
-from engine.rules import Array
+from engine.rules import Array, paragraphs
 
 
 def rule_text(rule: Optimizer) -> str:
-    """The optimizer's formula and its hyperparameters."""
-    return f"The optimizer is {rule.kind}: {plain_formula(rule)}{hyperparameters(rule)}"
+    """The optimizer's formula, what its letters and options mean, and its hyperparameters."""
+    *told, _ = paragraphs(type(rule))
+    return f"The optimizer is {rule.kind}: {' '.join(told)}{hyperparameters(rule)}"
 
 
 def update_statements(
