@@ -9,6 +9,7 @@ import numpy as np
 from engine.clipping import root_mean_square
 from engine.findings.case import Case, Finding, deviations, some, spread
 from engine.rules import Array
+from engine.wording import plural
 
 VANISHED = 1e-3
 """The first layer's error signal over the last one's. A step then changes the first layer a thousand times less."""
@@ -61,6 +62,15 @@ class _Ratio:
             "weight_factors": weights,
         }
 
+    def message(self, ratio: float, evidence: dict[str, Any]) -> str:
+        """The ratio, and what makes it: weights and slopes, as far as these are known."""
+        slopes = [slope for slope in evidence["mean_slopes"] if slope is not None]
+        text = (
+            f"The first layer's error signal is {ratio:.2g} times the last one's: on the way back the weights multiply "
+            f"it by about {math.prod(evidence['weight_factors']):.2g}"
+        )
+        return f"{text}, the slopes of the activations by {math.prod(slopes):.2g}" if slopes else text
+
 
 @dataclass(frozen=True, slots=True)
 class VanishingGradients(_Ratio):
@@ -85,12 +95,14 @@ class VanishingGradients(_Ratio):
         if ratio is None or next(s for s in case.gradient_sizes if s > 0) / case.gradient_sizes[-1] >= VANISHED:
             return []
         evidence = self.evidence(case, ratio)
+        message = self.message(ratio, evidence)
         sigmoids = sum(layer.activation.kind == "sigmoid" for layer in case.network.layers[:-1])
-        slopes = [s for s in evidence["mean_slopes"] if s is not None]
-        why = f"the slopes of the activations between them multiply to {math.prod(slopes):.2g}"
         if sigmoids:
-            why += f" ({sigmoids} are sigmoids, whose slope is at most 1/4: (1/4)^{sigmoids} = {0.25**sigmoids:.2g})"
-        message = f"The first layer's error signal is {ratio:.2g} times the last one's: {why}."
+            message += (
+                f" ({plural(sigmoids, 'layer')} of sigmoids, whose slope is at most 1/4: (1/4)^{sigmoids} = "
+                f"{0.25**sigmoids:.2g})"
+            )
+        message += "."
         return [Finding(self.code, "warning", 0, message, evidence, self.remedy)]
 
 
@@ -98,8 +110,8 @@ class VanishingGradients(_Ratio):
 class ExplodingGradients(_Ratio):
     """The error signal dL/dz (root mean square) of the first layer is more than 1000 times the last one's.
 
-    Every layer multiplies by its weights; where they stretch the signal by more than the slopes shrink it, the product
-    over the layers grows exponentially with depth.
+    Every layer multiplies by its weights and its slopes; where they stretch the signal, the product over the layers
+    grows exponentially with depth.
 
     Source: Pascanu, Mikolov and Bengio 2012, arXiv:1211.5063.
     """
@@ -107,7 +119,8 @@ class ExplodingGradients(_Ratio):
     code: ClassVar[str] = "exploding_gradients"
     title: ClassVar[str] = "Gradients that explode on the way back"
     remedy: ClassVar[str] = (
-        "Start from smaller weights (He's or Glorot's initializers), or limit the gradients with gradient_clipping."
+        "Start from smaller weights (He's or Glorot's initializers), take activations whose slope is at most 1, or "
+        "limit the gradients with gradient_clipping."
     )
 
     def find(self, case: Case) -> list[Finding]:
@@ -115,11 +128,7 @@ class ExplodingGradients(_Ratio):
         if ratio is None or ratio <= EXPLODED:
             return []
         evidence = self.evidence(case, ratio)
-        factors = ", ".join(f"{f:.2g}" for f in evidence["weight_factors"][:8])
-        message = (
-            f"The first layer's error signal is {ratio:.2g} times the last one's: the weights of the layers above "
-            f"stretch it by about {factors}, more than the slopes shrink it."
-        )
+        message = f"{self.message(ratio, evidence)}."
         return [Finding(self.code, "warning", 0, message, evidence, self.remedy)]
 
 

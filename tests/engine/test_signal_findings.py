@@ -1,6 +1,7 @@
 """Findings about inputs, error signals and steps: scales, numbers that are exactly 0, and training that has arrived."""
 
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -55,6 +56,29 @@ def tower(depth: int, scale: float, last: float = 1.0) -> Network:
     random = np.random.default_rng(0)
     layers: list[Any] = [(scale * random.normal(size=(4, 4)), None, activations.Tanh()) for _ in range(depth)]
     return network_of(*layers, (last * random.normal(size=(4, 1)), None, activations.Identity()))
+
+
+def test_a_gradient_vanishes_and_explodes_by_weights_and_slopes() -> None:
+    """What the message names as the cause multiplies out to about the ratio, whichever of the two it is."""
+    random = np.random.default_rng(1)
+    x, y = random.normal(size=(32, 4)), random.normal(size=(32, 1))
+    steep = activations.LeakyRelu(negative_slope=1e3)
+    layers = [(0.05 * random.normal(size=(4, 4)), [-1.0] * 4, steep) for _ in range(3)]
+    by_slopes = network_of(*layers, (np.full((4, 1), 0.3), None, activations.Identity()))
+    sigmoid = network_of(
+        (np.eye(4), None, activations.Sigmoid()),
+        *((layer.weights, None, layer.activation) for layer in tower(3, 0.01).layers),
+    )
+    for network, code in ((by_slopes, "exploding_gradients"), (sigmoid, "vanishing_gradients")):
+        finding = found(network, x, y)[code]
+        numbers = re.fullmatch(
+            r".* is (\S+) times .* multiply it by about (\S+), the slopes .* by (\S+?)( \(.*\))?\.", finding.message
+        )
+        assert numbers is not None, finding.message
+        ratio, weights, slopes = (float(n) for n in numbers.groups()[:3])
+        assert 0.1 < ratio / (weights * slopes) < 10
+        assert (weights < 1) and (slopes > 1) == (code == "exploding_gradients")
+    assert "(1 layer of sigmoids, whose slope is at most 1/4: (1/4)^1 = 0.25)." in finding.message
 
 
 def test_gradients_that_vanish_to_exactly_0() -> None:
