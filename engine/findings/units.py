@@ -221,6 +221,8 @@ def reach(weights: Array, bias: Array | None, low: Array, high: Array) -> tuple[
 class UnusedInputs:
     """Features that are the same number in every example, and features whose outgoing weights are all 0.
 
+    Where the first layer has no bias, the first constant feature other than 0 is taken for one.
+
     Source: a constant x_i adds w_i x_i to every preactivation, which is what a bias does.
     """
 
@@ -234,6 +236,9 @@ class UnusedInputs:
     def find(self, case: Case) -> list[Finding]:
         x, weights = case.trace[0].inputs, case.network.layers[0].weights
         constant = (x == x[:1]).all(axis=0) & (len(x) > 1)
+        instead_of_bias = np.flatnonzero(constant & (x[0] != 0))[:1]
+        if case.network.layers[0].bias is None:
+            constant[instead_of_bias] = False
         unheard = (weights == 0).all(axis=1) & ~constant
         if not (constant.any() or unheard.any()):
             return []

@@ -104,10 +104,19 @@ def test_equal_columns_have_the_first_of_them_in_common() -> None:
 
 def test_features_are_told_in_singular_and_plural() -> None:
     def message(x: Any, weights: Any) -> str:
-        return found(network_of((weights, None, activations.Identity())), x, VALUES)["unused_inputs"].message
+        return found(network_of((weights, [0.0], activations.Identity())), x, VALUES)["unused_inputs"].message
 
     constant, silent = np.full((32, 1), 3.0), [[0.0]]
     assert "1 feature of 3 never changes between" in message(np.hstack([POINTS, constant]), [[1.0]] * 3)
     assert "2 features of 4 never change between" in message(np.hstack([POINTS, constant, constant]), [[1.0]] * 4)
     assert "1 feature of 2 has only weights of 0." in message(POINTS, [[1.0], *silent])
     assert "2 features of 2 have only weights of 0." in message(POINTS, silent * 2)
+
+
+def test_a_constant_feature_may_be_the_bias() -> None:
+    x = np.hstack([POINTS, np.zeros((32, 1)), np.ones((32, 1)), np.full((32, 1), 2.0)])
+    for bias, constant in ((None, [2, 4]), ([0.0], [2, 3, 4])):
+        network = network_of((np.ones((5, 1)), bias, activations.Identity()))
+        assert found(network, x, VALUES)["unused_inputs"].evidence["constant"] == constant
+    alone = found(network_of((np.ones((3, 1)), None, activations.Identity())), x[:, [0, 1, 3]], VALUES)
+    assert "unused_inputs" not in alone
