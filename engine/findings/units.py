@@ -27,6 +27,12 @@ CLEARLY_WRONG = 0.25
 SQUASHING = {"sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softsign"}
 TAILED = {"elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "log_sigmoid"}
 """Flat to one side only, where values of healthy units lie too: here a unit is saturated where all its values are."""
+BETWEEN_PIECES = (
+    "Scale the inputs first, where input_scale is told. Change these units' biases so that their preactivations leave "
+    "the flat piece, or draw their weights anew, lower the learning rate that carried them here, or use leaky_relu, "
+    "whose slope is never 0."
+)
+"""The remedy for dead units where a flat piece is not all that lies below a number: raising biases need not help."""
 GROUPS = 5
 """How many groups of copies are listed at most."""
 EQUAL = 1e-9
@@ -82,7 +88,8 @@ class DeadRelu:
                 "least_possible": float(least[units].min()),
                 "largest_possible": float(most[units].max()),
             }
-            found.append(Finding(self.code, "warning" if dead or asleep else "info", i, message, evidence, self.remedy))
+            remedy = self.remedy if all(low == -np.inf for low, _ in shape.flat) else BETWEEN_PIECES
+            found.append(Finding(self.code, "warning" if dead or asleep else "info", i, message, evidence, remedy))
         return found
 
 

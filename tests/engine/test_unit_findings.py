@@ -120,3 +120,10 @@ def test_a_constant_feature_may_be_the_bias() -> None:
         assert found(network, x, VALUES)["unused_inputs"].evidence["constant"] == constant
     alone = found(network_of((np.ones((3, 1)), None, activations.Identity())), x[:, [0, 1, 3]], VALUES)
     assert "unused_inputs" not in alone
+
+
+def test_a_unit_beyond_a_flat_piece_above_is_not_told_to_rise() -> None:
+    for rule, rises in ((activations.Relu(), True), (activations.Relu6(), False), (activations.SoftShrink(), False)):
+        bias = {"relu": -99.0, "relu6": 99.0, "soft_shrink": 0.0}[rule.kind]
+        network = network_of((np.full((2, 1), 1e-3), [bias], rule), ([[1.0]], [0.0], activations.Identity()))
+        assert ("Raise these units' biases" in found(network, POINTS, VALUES)["dead_relu"].remedy) == rises
