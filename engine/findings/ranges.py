@@ -50,7 +50,7 @@ SHAPES: dict[str, Callable[[Any], Shape]] = {
     "log_sigmoid": lambda rule: Shape(-INF, 0, 1),
     "tanh": lambda rule: Shape(-1, 1, 1),
     "hard_tanh": lambda rule: Shape(rule.min_val, rule.max_val, 1),
-    "softplus": lambda rule: Shape(0, INF, 1),
+    "softplus": lambda rule: Shape(min(0, rule.threshold / rule.beta), INF, 1),
     "softsign": lambda rule: Shape(-1, 1, 1),
     "hard_swish": lambda rule: Shape(-0.375, INF, 1.5, ((-INF, -3),)),
     "hard_shrink": lambda rule: Shape(-INF, INF, 1, ((-rule.lambd, rule.lambd),)),

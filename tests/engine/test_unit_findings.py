@@ -127,3 +127,9 @@ def test_a_unit_beyond_a_flat_piece_above_is_not_told_to_rise() -> None:
         bias = {"relu": -99.0, "relu6": 99.0, "soft_shrink": 0.0}[rule.kind]
         network = network_of((np.full((2, 1), 1e-3), [bias], rule), ([[1.0]], [0.0], activations.Identity()))
         assert ("Raise these units' biases" in found(network, POINTS, VALUES)["dead_relu"].remedy) == rises
+
+
+def test_a_low_threshold_lets_softplus_go_below_0() -> None:
+    network = network_of(([[1.0], [1.0]], [0.0], activations.Softplus(beta=2.0, threshold=-6.0)))
+    assert "targets_out_of_range" not in found(network, POINTS, np.full((32, 1), -2.0))
+    assert found(network, POINTS, np.full((32, 1), -4.0))["targets_out_of_range"].evidence["range"] == [-3, None]
