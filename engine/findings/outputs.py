@@ -244,8 +244,8 @@ def differ(rows: Array) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ChanceLevel:
-    """A loss no better than that of the best constant answer that the last activation can give: the frequencies of the
-    classes (of a softmax those of all labels together, where examples have several), or the targets' mean.
+    """A loss hardly better than that of the best constant answer that the last activation can give: the frequencies of
+    the classes (of a softmax those of all labels together, where examples have several), or the targets' mean.
 
     Sample weights, class weights and label smoothing count, as they do in the loss. A network that has not been
     trained is expected to be here; one that has been is not.
@@ -269,8 +269,9 @@ class ChanceLevel:
         here, level = float(case.before.evaluation.loss), constant.loss
         if not (constant.ideal < level < math.inf and here >= AS_GOOD * level):
             return []
+        better = "hardly better" if here < level else "no better"
         message = (
-            f"The loss of {here:.4g} is no better than always answering the {constant.of}, which gives {level:.4g}."
+            f"The loss of {here:.4g} is {better} than always answering the {constant.of}, which gives {level:.4g}."
         )
         evidence = {"loss": here, "chance_loss": level, "constant_answer": constant.answer[:20].tolist()}
         return [Finding(self.code, "info", len(case.network.layers) - 1, message, evidence, self.remedy)]

@@ -54,6 +54,15 @@ def test_a_last_layer_of_zeros_is_a_start_and_a_hidden_one_is_not() -> None:
     assert found(lost, POINTS, VALUES)["collapsed_outputs"].severity == "warning"
 
 
+def test_a_loss_a_little_below_chance_is_hardly_better() -> None:
+    targets = VALUES - VALUES.mean()
+    slopes = np.linalg.lstsq(POINTS, targets)[0] / 50
+    for bias, words in ((0.0, "hardly better"), (0.5, "no better")):
+        finding = found(line(slopes, bias), POINTS, targets)["chance_level"]
+        assert words in finding.message
+        assert (finding.evidence["loss"] < finding.evidence["chance_loss"]) == (words == "hardly better")
+
+
 def weighted(network: Any, x: Array, targets: Array, weights: Array, loss: Any = None) -> dict[str, Any]:
     case = examine(network, x, LossObjective(losses.Mse() if loss is None else loss, targets, weights))
     return {finding.code: finding for finding in diagnose(case)}
