@@ -39,7 +39,8 @@ def _hint(where: Where, array: Array) -> str:
     """What may help: against numbers that are too large, and after an update against a division by 0."""
     hints = ["Scale inputs and weights down"]
     if where[0] in ("loss", "example_losses"):
-        hints = ["Look for outputs of exactly 0 or 1, which a loss with from_logits avoids", "scale targets down"]
+        probabilities = "Give a loss of probabilities no outputs of exactly 0 or 1, which from_logits avoids"
+        hints = [probabilities, "a loss of rates none below 0", "scale outputs and targets down"]
     elif where[0] == "penalty":
         hints = ["Lower l1 and l2 of the regularization", "scale weights down"]
     elif where[0] in ("network", "optimizer_state"):

@@ -11,12 +11,16 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from engine.errors import EngineError, InvalidTarget, InvalidWeights, NotProbabilities, ShapeMismatch
-from engine.losses import CosineSimilarity, Huber, Loss, MultiMargin, NegativeLogLikelihood, Poisson, SmoothL1
-from engine.objective import combination
+from engine.activations import Identity
+from engine.errors import EngineError, InvalidTarget, InvalidWeights, NonFinite, NotProbabilities, ShapeMismatch
+from engine.layers import Dense
+from engine.losses import CosineSimilarity, Huber, Loss, Mse, MultiMargin, NegativeLogLikelihood, Poisson, SmoothL1
+from engine.network import Network
+from engine.objective import LossObjective, combination
 from engine.probability_losses import BinaryCrossEntropy, CrossEntropy, Focal, KlDivergence
 from engine.reduction import example_losses, prepare_targets, reduce, row_scales
 from engine.rules import Array, column
+from engine.step import differentiate
 
 LOSSES = {rule.__dataclass_fields__["kind"].default: rule for rule in get_args(Loss)}
 assert LOSSES, "an empty union would make every test below pass"
@@ -421,3 +425,20 @@ def test_a_loss_with_many_class_weights_is_not_kept() -> None:
         before = sys.getrefcount(loss)
         assert combination(loss, "softmax") == (replace(loss, from_logits=True), 1)
         assert (sys.getrefcount(loss) > before) is kept
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "hint"),
+    [
+        (Mse(), [[1e200]], "scale outputs and targets down"),
+        (Poisson(log_input=False), [[-1.0]], "a loss of rates none below 0"),
+        (CrossEntropy(), [[0.0, 1.0]], "a loss of probabilities no outputs of exactly 0 or 1"),
+    ],
+    ids=lambda value: getattr(value, "kind", None),
+)
+def test_what_may_help_where_a_loss_is_not_finite(loss: Any, outputs: list[list[float]], hint: str) -> None:
+    targets = np.eye(1, len(outputs[0]))
+    network = Network((Dense(np.zeros((1, len(outputs[0]))), np.array(outputs[0]), Identity()),))
+    with pytest.raises(NonFinite) as caught:
+        differentiate(network, np.zeros((1, 1)), LossObjective(loss, targets))
+    assert caught.value.hint is not None and hint in caught.value.hint
