@@ -97,3 +97,19 @@ def test_the_derivative_by_logits_is_not_that_by_a_probability(
 )
 def test_the_letters_of_an_optimizer_are_told(post: Any, optimizer: str, letter: str) -> None:
     assert letter in words(one_layer("identity", "mse", [[0, 1], [1, 0]], optimizer=optimizer), post)
+
+
+def test_a_chain_of_smoothed_targets_is_not_output_minus_target(post: Any) -> None:
+    """Class weights leave targets that do not add up to 1, of an example that counts nothing too."""
+    loss = {"kind": "cross_entropy", "label_smoothing": 0.1, "class_weights": [1, 2]}
+    focus = {"layer": 0, "parameter": "bias", "index": [0]}
+    request = one_layer("softmax", loss, [0, 1], sample_weights=[1, 0], focus=focus)
+    assert "output minus target" not in words(request, post)
+    assert "output minus target" in words(request | {"loss": "cross_entropy"}, post)
+
+
+def test_paths_from_a_bias_start_with_the_first_derivative(client: Any, post: Any) -> None:
+    request = example(client, "textbook") | {"focus": {"layer": 1, "parameter": "bias", "index": [0]}}
+    assert "Each is a product: for each layer" in words(request, post)
+    request["focus"] = {"layer": 1, "parameter": "weights", "index": [0, 0]}
+    assert "Each is a product: the input, then for each layer" in words(request, post)

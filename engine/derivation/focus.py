@@ -128,8 +128,8 @@ def _paths_section(chain: Chain) -> Section | None:
     terms = [factors for n in range(chain.worked.batch) for factors in _paths(chain, n)]
     text = (
         "Multiplied out, the gradient is a sum over all paths from the parameter to the loss. Each is a product: "
-        + ("" if chain.sources is None else "the input, ")
-        + "then for each layer the derivative of the activation and the weight that leads on, and at the end the "
+        + ("" if chain.sources is None else "the input, then ")
+        + "for each layer the derivative of the activation and the weight that leads on, and at the end the "
         f"error of an output unit. There are {len(terms)} paths:"
     )
     paths = Sum(tuple(product(row) for row in terms))

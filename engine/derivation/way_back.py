@@ -61,7 +61,8 @@ def _first_errors(chain: Chain, n: int) -> list[Statement]:
     """Of the last layer: from the loss."""
     worked, i = chain.worked, chain.last
     errors = chain.deltas[i][n]
-    if worked.before.evaluation.preactivation_gradients is not None:
+    own = worked.before.evaluation.preactivation_gradients
+    if own is not None:
         text = f"At the end, {chain.layers[i].activation.kind} and the loss are differentiated together."
         seen = judged(worked)
         sides: list[Formula | str] = [delta(i, chain.example(n))]
@@ -70,7 +71,7 @@ def _first_errors(chain: Chain, n: int) -> list[Statement]:
         if seen is not None and seen.loss.kind in ("cross_entropy", "binary_cross_entropy"):
             assert seen.combined is not None
             t = -seen.combined.logit_gradient(seen.targets, np.zeros_like(seen.targets), seen.targets)[n]
-            if ((y - t) * scale == errors).all():
+            if (y - t == own[n]).all():
                 text += " The error of a unit is output minus target."
                 inner = Difference(Numbers(y[None], short=True), Numbers(t[None], short=True))
                 sides.append(inner if scale == 1 else Product((number(scale), inner)))
