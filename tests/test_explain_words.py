@@ -113,3 +113,11 @@ def test_paths_from_a_bias_start_with_the_first_derivative(client: Any, post: An
     assert "Each is a product: for each layer" in words(request, post)
     request["focus"] = {"layer": 1, "parameter": "weights", "index": [0, 0]}
     assert "Each is a product: the input, then for each layer" in words(request, post)
+
+
+@pytest.mark.parametrize("focus", [None, {"layer": 0, "parameter": "bias", "index": [0]}])
+def test_given_derivatives_come_from_no_loss(post: Any, focus: Any) -> None:
+    request = one_layer("tanh", None, [], output_gradients=[[1, 0], [0.5, -1]], focus=focus)
+    told = words({key: value for key, value in request.items() if key not in ("loss", "targets")}, post)
+    assert "L stands for the sum of the outputs" in told and "given" in told
+    assert "to the loss" not in told and "which the loss gives" not in told

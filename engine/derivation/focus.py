@@ -8,7 +8,7 @@ from engine.derivation.chain import Chain
 from engine.derivation.derivation import Derivation, Focus, Section, Statement, Worked
 from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import Sum, abbreviated, equation, number, product
-from engine.derivation.notation import about, by, delta, plain_formula, symbol
+from engine.derivation.notation import L_OF_OUTPUTS, about, by, delta, plain_formula, symbol
 from engine.derivation.slopes import jacobian_column, works_by_rows
 from engine.derivation.update import clipped, is_plain
 from engine.derivation.way_back import ways_back
@@ -35,7 +35,9 @@ def _parameter_section(chain: Chain) -> Section:
     text = f"This is {chain.words}, counted from 1. In the request it stands in layer {chain.layer}, counted from 0."
     steps = [Statement(text, equation(chain.letter, number(chain.old)), chain.old)]
     loss = chain.worked.before.loss
-    if loss is not None:
+    if loss is None:
+        steps.append(Statement(f"There is no loss here: {L_OF_OUTPUTS}"))
+    else:
         steps.append(Statement("The loss that is to be differentiated by it:", equation("L", number(loss)), loss))
     steps.append(Statement(_plan(chain), equation(by(chain.letter), *_rule(chain))))
     return Section("The parameter", tuple(steps))

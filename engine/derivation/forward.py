@@ -68,13 +68,16 @@ def _capital(text: str) -> str:
 
 def _overview(worked: Worked) -> str:
     layers = worked.network.layers
-    text = f"{plural(len(layers), 'layer')}, {shapes(worked)} numbers wide from the inputs to the outputs. "
-    text += (
-        "One example goes forward through the layers to the loss."
-        if worked.batch == 1
-        else f"A batch of {worked.batch} examples goes forward through the layers to the loss, each in its own row."
+    goes = "One example goes" if worked.batch == 1 else f"A batch of {worked.batch} examples goes"
+    rows = "" if worked.batch == 1 else ", each in its own row"
+    end, carried = "outputs", "the derivative by them, which is given,"
+    if isinstance(worked.objective, LossObjective):
+        end, carried = "loss", "the derivative of the loss"
+    return (
+        f"{plural(len(layers), 'layer')}, {shapes(worked)} numbers wide from the inputs to the outputs. "
+        f"{goes} forward through the layers to the {end}{rows}. "
+        f"Then the chain rule carries {carried} back, from the last layer to the first."
     )
-    return text + " Then the chain rule carries the derivative of the loss back, from the last layer to the first."
 
 
 def _layout(worked: Worked) -> str:

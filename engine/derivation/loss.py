@@ -6,7 +6,7 @@ from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.example_losses import example_loss_steps
 from engine.derivation.formulas import Applied, Numbers, Product, Sum, equation, number
 from engine.derivation.judging import LOGITS, Judged, effective_targets, judged, probabilities
-from engine.derivation.notation import about, by, function, hyperparameters, plain_formula
+from engine.derivation.notation import L_OF_OUTPUTS, about, by, function, hyperparameters, plain_formula
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import update_rule
 from engine.objective import LossObjective
@@ -38,7 +38,7 @@ def loss_section(worked: Worked) -> Section:
         gradients = worked.before.evaluation.output_gradients
         text = (
             "There is no loss here. The request gives the derivative by the outputs itself, and what comes back are "
-            "vector-Jacobian products: L stands for the sum of the outputs, each times the number given for it."
+            f"vector-Jacobian products: {L_OF_OUTPUTS}"
         )
         return Section("The loss", (Statement(text, equation("v", Numbers(gradients)), gradients),))
     loss = seen.loss

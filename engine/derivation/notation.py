@@ -8,6 +8,8 @@ from engine.derivation.derivation import Worked
 from engine.rules import About, paragraphs
 
 MOST_WIDTHS = 7
+L_OF_OUTPUTS = "L stands for the sum of the outputs, each times the number given for it."
+"""What takes the place of a loss where the derivative by the outputs is given."""
 
 
 def symbol(letter: str, layer: int, index: str = "") -> str:

@@ -80,7 +80,8 @@ def _first_errors(chain: Chain, n: int) -> list[Statement]:
         text += f" The error{'' if len(errors) == 1 else f's of all {len(errors)} units'}:"
         return [Statement(text, equation(*sides, Numbers(errors[None], short=True)), errors)]
     by_outputs = worked.before.gradients.layers[i].activations[n]
-    text = "At the end stands the derivative by the outputs, which the loss gives."
+    giver = "request" if judged(worked) is None else "loss"
+    text = f"At the end stands the derivative by the outputs, which the {giver} gives."
     formula = equation(by(symbol("a", i, chain.example(n))), Numbers(by_outputs[None], short=True))
     return [Statement(text, formula, by_outputs), *_through_activation(chain, n, i, by_outputs)]
 
