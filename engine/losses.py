@@ -396,8 +396,9 @@ class CosineSimilarity(_OfOutputs):
     about: ClassVar = About(
         "Cosine similarity",
         r"-\frac{y \cdot t}{\lVert y \rVert \lVert t \rVert}",
-        "(cos * y/|y| - t/|t|) / |y|",
-        r"\frac{1}{\lVert y \rVert} \left( \cos \frac{y}{\lVert y \rVert} - \frac{t}{\lVert t \rVert} \right)",
+        "(c y/|y| - t/|t|) / |y|, with c the cosine, sum_j y_j t_j / (|y| |t|)",
+        r"\frac{1}{\lVert y \rVert} \left( c \frac{y}{\lVert y \rVert} - \frac{t}{\lVert t \rVert} \right), "
+        r"\quad c = \frac{y \cdot t}{\lVert y \rVert \lVert t \rVert}",
     )
 
     def _unit(self, x: Array) -> tuple[Array, Array, Array]:

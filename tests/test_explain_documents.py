@@ -37,7 +37,7 @@ MACROS = {
     "frac", "tfrac", "partial", "delta", "begin", "end", "left", "right", "cdot", "cdots", "odot", "top", "times",
     "text", "mathrm", "quad", "sum", "log", "max", "min", "ell", "leftarrow", "eta", "lVert", "rVert", "lambda",
     "alpha", "beta", "gamma", "theta", "sigma", "varphi", "Phi", "tanh", "cosh", "cos", "le", "ge", "ne", "sqrt", "mu",
-    "tau", "epsilon", "Delta", "Big",
+    "tau", "epsilon", "Delta", "Big", "pi",
 }  # fmt: skip
 """What GitHub, GitLab, MathJax and KaTeX all take; \\operatorname is not among it: GitHub refuses it."""
 

@@ -69,13 +69,16 @@ def test_what_each_losss_weight_is_in_the_mean(post: Any) -> None:
             [r"f(z) = \frac{z}{2} (1 + \tanh u)", "(1 - tanh(u)^2) * sqrt(2 / pi) * (1 + 0.134145 * z^2)."],
             [r"\Phi", "phi(z)"],
         ),
+        ("tanh", "cosine_similarity", [[0, 1], [1, 0]], [r"\quad c = \frac{y \cdot t}", "c the cosine"], [r"\cos"]),
         ({"kind": "threshold", "threshold": 0}, "mse", [[0, 1], [1, 0]], ["Here threshold = 0, value = 0."], []),
     ],
 )
 def test_the_formula_is_that_of_the_hyperparameters(
-    post: Any, activation: Any, loss: Any, targets: list[Any], right: list[str], wrong: list[str]
+    client: Any, post: Any, activation: Any, loss: Any, targets: list[Any], right: list[str], wrong: list[str]
 ) -> None:
-    told = words(one_layer(activation, loss, targets), post)
+    request = one_layer(activation, loss, targets)
+    told = words(request, post)
+    check_all_forms(client, post, request)
     assert all(part in told for part in right) and not any(part in told for part in wrong)
 
 
