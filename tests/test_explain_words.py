@@ -124,3 +124,23 @@ def test_given_derivatives_come_from_no_loss(post: Any, focus: Any) -> None:
     told = words({key: value for key, value in request.items() if key not in ("loss", "targets")}, post)
     assert "L stands for the sum of the outputs" in told and "given" in told
     assert "to the loss" not in told and "which the loss gives" not in told
+
+
+def test_softmin_leaves_target_minus_output(post: Any) -> None:
+    told = words(one_layer("softmin", "cross_entropy", [0, 1]), post)
+    assert "target minus output remains" in told and "leave output minus target. After softmin, it is minus" in told
+    told = words(one_layer("softmax", "cross_entropy", [0, 1]), post)
+    assert "output minus target remains" in told and "softmin" not in told
+
+
+def test_products_and_sums_are_spoken_of_where_they_are(client: Any, post: Any) -> None:
+    one = one_layer("tanh", "mse", [[1]])
+    one["network"] = {
+        "layers": [*one["network"]["layers"], {"weights": [[0.5], [1]], "bias": [0], "activation": "tanh"}]
+    }
+    one["inputs"] = one["inputs"][:1]
+    told = words(one, post)
+    assert "first factor of each" not in told and "not along one weight alone" not in told
+    assert "Layer 2 has a single unit" in told
+    told = words(example(client, "batch"), post)
+    assert "first factor of each" in told and "not along one weight alone" in told

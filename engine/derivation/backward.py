@@ -26,7 +26,6 @@ from engine.derivation.slopes import jacobian, slopes, works_by_rows
 from engine.derivation.update import update_steps
 from engine.probability_losses import LossOfProbabilities
 from engine.rules import Array, row_sums
-from engine.wording import plural
 
 
 def backward_section(worked: Worked, i: int, own: list[dict[str, Array]] | None) -> Section:
@@ -70,8 +69,13 @@ def _by_outputs(worked: Worked, i: int) -> list[Statement]:
         units = worked.network.layers[i + 1].weights.shape[1]
         text = (
             f"By what the layer gives. Every unit of layer {i + 2} hears each unit of layer {i + 1}, so the error "
-            f"comes back along all of its weights: a sum over {plural(units, 'unit')}, and not along one weight alone."
+            f"comes back along all of its weights: a sum over {units} units, and not along one weight alone."
         )
+        if units == 1:
+            text = (
+                f"By what the layer gives. Layer {i + 2} has a single unit, so the error comes back to each unit of "
+                f"layer {i + 1} along one weight."
+            )
         rule = f"{delta(i + 1)} \\, {back}"
         formula = equation(by(symbol("a", i)), rule, _passed_back(worked, i + 1), Numbers(gradients))
         return [Statement(text, formula, gradients), _back_to_first_unit(worked, i)]
@@ -150,6 +154,7 @@ def _slope_step(text: str, left: str, by_outputs: Array, slope: Array, by_z: Arr
 
 
 OUTPUT_MINUS_TARGET = "Both derivatives taken together leave output minus target."
+OF_SOFTMIN = " After softmin, it is minus that."
 LOST = (
     "The long way, derivative by derivative, loses digits here: an output is so near 0 or 1 that one factor has become "
     "very large and the other very small. That is why both are taken together."
@@ -182,6 +187,7 @@ def _combined(worked: Worked) -> tuple[str, Formula]:
         text = "Both derivatives taken together; what takes the place of a target is minus the derivative by log y."
     inner: Formula = Difference(outputs, Numbers(0 - g))
     if seen.sign == -1:
+        text += OF_SOFTMIN
         inner = Product((number(np.asarray(-1, p.dtype)), inner))
     return text + name_of_scale(worked), scaled(worked, inner)
 

@@ -87,6 +87,7 @@ def _reduction(worked: Worked, seen: Judged) -> Statement:
     total = Sum(tuple(Product((number(s), number(v))) for s, v in terms))
     if len(terms) == 1 and scales[0] == 1:
         return Statement(text, equation("L", number(data_loss)), data_loss)
+    text += " The first factor of each product is what an example's loss counts in it."
     return Statement(text, equation("L", total, number(data_loss)), data_loss, terms)
 
 
@@ -111,10 +112,10 @@ def _reduction_text(worked: Worked, seen: Judged) -> str:
     elif per_output:
         text = f"The reduction is mean: the sum over all outputs of all examples, over their number {batch * outputs}."
     elif batch == 1:
-        return "With one example, the mean over the batch is its own loss."
+        text = "With one example, the mean over the batch is its own loss."
     else:
         text = f"The loss of the batch is the mean over its {batch} examples."
-    return text + " The first factor of each product is what an example's loss counts in it."
+    return text
 
 
 def _penalty(worked: Worked) -> list[Statement]:
@@ -194,7 +195,8 @@ def _combination(worked: Worked, seen: Judged) -> Statement:
         worked_out = r"y_j \sum_k t_k - t_j" if seen.sign == 1 else r"-\left( y_j \sum_k t_k - t_j \right)"
         slope = r"y_k ([j = k] - y_j)" if seen.sign == 1 else r"\left( -y_k ([j = k] - y_j) \right)"
         longer = rf"\sum_k \left( -\frac{{t_k}}{{y_k}} \right) {slope}"
-        text = start + "loses its denominators. Where the targets of a row add up to 1, output minus target remains."
+        remains = "output minus target" if seen.sign == 1 else "target minus output"
+        text = f"{start}loses its denominators. Where the targets of a row add up to 1, {remains} remains."
         effective = effective_targets(seen)
         if effective is not None and (effective != seen.targets).any():
             text += " Here t is the target after label smoothing, times its class weight."
