@@ -50,8 +50,9 @@ def split(data: Data, fraction: float, stratify: bool, seed: int) -> tuple[Data,
     """Training and validation data, drawn by seed; both keep the order of the examples.
 
     At least one example goes to either side. With `stratify` every class (the largest column of a target) gives its own
-    share, rounded so that together they give the fraction of the whole; but none gives its last example. Raises
-    InvalidTarget where a target then tells no class.
+    share, rounded so that together they give the fraction of the whole; but none gives its last example, and the others
+    do not make up for that by more than their shares rounded up. Raises InvalidTarget where a target then tells no
+    class.
     """
     random = generator(seed, *SPLIT)
     shuffled = random.permutation(len(data))
@@ -70,7 +71,7 @@ def split(data: Data, fraction: float, stratify: bool, seed: int) -> tuple[Data,
 
 def shares(fraction: float, sizes: Array) -> Array:
     """How many of each class: fraction * size rounded down, and one more where most was cut off, until they are the
-    fraction of all, rounded and at least 1. A class of one example gives none."""
+    fraction of all, rounded and at least 1, or every class has given one more that can. None gives its last example."""
     wanted = fraction * sizes
     found = np.minimum(np.floor(wanted), sizes - 1).astype(np.intp)
     missing = max(round(fraction * int(sizes.sum())), 1) - int(found.sum())
