@@ -76,7 +76,10 @@ class LargeUpdates:
 
     code: ClassVar[str] = "large_updates"
     title: ClassVar[str] = "Updates that are large beside the weights"
-    remedy: ClassVar[str] = "Lower the learning rate, or clip the gradients; about 1/1000 of the weights is usual."
+    remedy: ClassVar[str] = (
+        "Lower the learning rate; about 1/1000 of the weights is usual. With sgd, whose step grows with the gradient, "
+        "clipping helps too."
+    )
 
     def find(self, case: Case) -> list[Finding]:
         return [
@@ -105,13 +108,15 @@ class SmallUpdates:
     title: ClassVar[str] = "Updates that are tiny beside the weights"
     remedy: ClassVar[str] = (
         "Raise the learning rate, unless training has arrived; where only the first layers stand still, the gradients "
-        "vanish. Parameters that are frozen stay as they are: take `frozen` from what should learn."
+        "vanish."
     )
 
     def find(self, case: Case) -> list[Finding]:
         if case.optimizer is not None and not case.before.trainable:
             message = "All parameters of the network are frozen: no step changes anything."
-            return [Finding(self.code, "info", None, message, {"trainable": 0}, self.remedy)]
+            return [
+                Finding(self.code, "info", None, message, {"trainable": 0}, "Take `frozen` from what should learn.")
+            ]
         found = []
         for i, ratio in enumerate(case.update_ratios):
             if ratio is None or ratio >= SMALL:
