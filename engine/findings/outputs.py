@@ -154,8 +154,8 @@ class TargetsOutOfRange:
         i, j = (int(k) for k in np.unravel_index(int(distance.argmax()), t.shape))
         kind = case.network.layers[-1].activation.kind
         message = (
-            f"{int(outside.sum())} of {t.size} targets lie outside what {kind} can give ({low:g} to {high:g}), such as "
-            f"{float(t[i, j]):.4g} for output {j} of example {case.rows[i]}."
+            f"{int(outside.sum())} of {t.size} targets {'lies' if outside.sum() == 1 else 'lie'} outside what {kind} "
+            f"can give ({low:g} to {high:g}), such as {float(t[i, j]):.4g} for output {j} of example {case.rows[i]}."
         )
         evidence = {
             "count": int(outside.sum()),

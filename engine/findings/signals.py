@@ -170,9 +170,9 @@ class InputScale:
         if len(large):
             worst = int(sizes.argmax())
             text = (
-                f"{len(large)} of {x.shape[1]} features are larger than {LARGE_INPUT:g} (feature {worst} has a root "
-                f"mean square of {sizes[worst]:.3g}), while initial weights and learning rates are made for inputs of "
-                "size 1."
+                f"{len(large)} of {x.shape[1]} features {'is' if len(large) == 1 else 'are'} larger than "
+                f"{LARGE_INPUT:g} (feature {worst} has a root mean square of {sizes[worst]:.3g}), while initial "
+                "weights and learning rates are made for inputs of size 1."
             )
         elif 0 < whole < SMALL_INPUTS:
             text = (
@@ -194,8 +194,9 @@ class InputScale:
         ratios = np.where(deviation > 0, means / deviation, 0)
         far = np.flatnonzero(ratios > OFF_CENTER)
         worst = int(ratios.argmax())
+        little = "varies little beside its mean" if len(far) == 1 else "vary little beside their mean"
         text = (
-            f"{len(far)} of {x.shape[1]} features vary little beside their mean (feature {worst} has a mean of "
+            f"{len(far)} of {x.shape[1]} features {little} (feature {worst} has a mean of "
             f"magnitude {means[worst]:.3g} and a standard deviation of {deviation[worst]:.3g}): the weights mostly see "
             "what all examples have in common."
         )

@@ -183,3 +183,20 @@ def test_a_trained_network_gives_no_warning(seed: int) -> None:
         network, state = step(network, x, objective, adam, state)[1:3]
     for optimizer in OPTIMIZERS:
         assert warnings(found(network, x, targets, loss, optimizer)) == []
+
+
+def test_one_feature_is_told_in_the_singular() -> None:
+    x = (POINTS - POINTS.mean(axis=0)) / POINTS.std(axis=0)
+    large = found(hidden(activations.Tanh()), x * [20.0, 1.0], VALUES)["input_scale"].message
+    assert "1 of 2 features is larger than 10" in large
+    far = found(hidden(activations.Tanh()), x * [0.02, 1.0] + [1.0, 0.0], VALUES)["input_scale"].message
+    assert "1 of 2 features varies little beside its mean" in far
+
+
+def test_remedies_are_those_of_the_case() -> None:
+    network, state = hidden(activations.Tanh()), {"learning_rate": 10.0}
+    large = found(network, POINTS, VALUES, optimizer=optimizers.Adam(**state))["large_updates"]
+    assert "With sgd" in large.remedy
+    frozen = Network(tuple(replace(layer, frozen=frozenset(layer.parameters)) for layer in network.layers))
+    remedy = found(frozen, POINTS, VALUES, optimizer=optimizers.Sgd())["small_updates"].remedy
+    assert "frozen" in remedy and "learning rate" not in remedy
