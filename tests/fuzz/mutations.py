@@ -77,16 +77,19 @@ def others(value: Any) -> list[Any]:
     return [other for other in STRANGE if json_type(other) is not json_type(value)]
 
 
-def everywhere(request: Any) -> Iterator[Mutation]:
-    """Every strange value and number at every place, of the items of an array only at the first and the last."""
+def everywhere(request: Any, most: int) -> Iterator[Mutation]:
+    """Every strange value and number at every place, of the items of an array only at the first and the last.
+
+    Of these at most so many, spread evenly; the others are not made, since a copy of a request takes a while.
+    """
     last = {path: len(value) - 1 for path, value in places(request) if isinstance(value, list)}
+    ways: list[tuple[str, Path, Any]] = []
     for path, value in places(request):
         if all(part in (0, last[path[:i]]) for i, part in enumerate(path) if isinstance(part, int)):
-            for other in others(value):
-                name = "taken away" if other is None else "another type"
-                yield Mutation(name, path, replaced(request, path, other))
-            for number in NUMBERS if type(value) in (int, float) else ():
-                yield Mutation("another number", path, replaced(request, path, number))
+            ways += [("taken away" if other is None else "another type", path, other) for other in others(value)]
+            ways += [("another number", path, number) for number in NUMBERS if type(value) in (int, float)]
+    for name, path, value in ways[:: -(-len(ways) // most)]:
+        yield Mutation(name, path, replaced(request, path, value))
 
 
 @st.composite
