@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -47,6 +48,13 @@ def read_all(raw: socket.socket) -> bytes:
     while piece := raw.recv(65536):
         data += piece
     return data
+
+
+def wait_for_reset(raw: socket.socket) -> None:
+    """Returns when the server has reset the connection, from which nothing is read."""
+    poll = select.poll()
+    poll.register(raw, 0)  # A reset is told without being asked for.
+    assert poll.poll(10_000), "no reset came"
 
 
 def exchange(server: Server, request: bytes) -> bytes:
@@ -242,7 +250,7 @@ def test_whoever_does_not_read_its_answer_is_let_go(strict: Server) -> None:
     request = {"input_size": 700, "layers": [{"units": 700, "activation": "relu"}]}
     with connect(strict) as raw:
         raw.sendall(post("/v1/initialize", json.dumps(request).encode()))
-        time.sleep(3.5)
+        wait_for_reset(raw)
         with pytest.raises(ConnectionResetError):
             read_all(raw)
 
@@ -258,7 +266,7 @@ def test_neither_is_who_leaves_the_last_bytes_of_it() -> None:
             raw.settimeout(10)
             raw.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
             raw.sendall(b"GET /v1/examples HTTP/1.1\r\nHost: x\r\n\r\n")
-            time.sleep(4)
+            wait_for_reset(raw)
             with pytest.raises(ConnectionResetError):
                 read_all(raw)
     finally:
