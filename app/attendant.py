@@ -160,10 +160,7 @@ def main() -> None:
     join("annex")
     attendant = Attendant(compute_routes(create_app()), socket.socket(fileno=files), answer_file)
     gc.freeze()  # What is there now stays, and need not be looked at after each job.
+    gc.enable()
     logging.config.dictConfig(log_config())
     with log_thread():
         asyncio.run(attendant.attend(socket.socket(fileno=connection)))
-
-
-if __name__ == "__main__":
-    main()

@@ -50,6 +50,7 @@ def serve(host: str, port: int, workers: int) -> None:
         ws="none",
     )
     gc.freeze()  # What is there now stays; looking through it again would stop the event loop for a tenth of a second.
+    gc.enable()
     listener = listen(host, port)
     with shared_directory() as directory:
         if workers == 1:
