@@ -25,6 +25,8 @@ run: $(RUN_READY) ## serve on HOST (127.0.0.1) and PORT (8000)
 
 setup: $(TEST_READY) ## install everything, tests included
 
+# The tests start the service over a hundred times; where Python may not write bytecode, each start compiles it anew.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(TEST_READY) ## run the tests, several files at once
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
