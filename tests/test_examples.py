@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +90,17 @@ def test_xor_is_learned_with_files_in_javascript(server: Server) -> None:
     assert losses[-1] < 0.01 < 0.5 < losses[0]
 
 
-@pytest.mark.parametrize("command", ["python", pytest.param("node", marks=needs_node)])
-def test_clients_of_files_print_the_problem(command: str) -> None:
-    """A server that takes no body of this size."""
-    small = Server(CHAINRULE_MAX_BODY_BYTES="100")
-    try:
-        finished = run([*{"python": FILES, "node": NODE_FILES}[command], small.url])
-    finally:
-        small.stop()
+@pytest.fixture(scope="module")
+def small() -> Iterator[Server]:
+    """A server that takes no body of any size that matters."""
+    running = Server(CHAINRULE_MAX_BODY_BYTES="100")
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("command", [FILES, pytest.param(NODE_FILES, marks=needs_node)], ids=["python", "node"])
+def test_clients_of_files_print_the_problem(small: Server, command: list[str]) -> None:
+    finished = run([*command, small.url])
     assert finished.returncode == 1
     assert "answered 413" in finished.stderr and "at most 100 bytes" in finished.stderr
 
