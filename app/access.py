@@ -5,11 +5,9 @@ units and fills up steadily. A request is let in while anything is left. What it
 read, and is taken off then: a large request may leave a debt, which time must pay before the next one is let in.
 """
 
-import hashlib
-import hmac
 import ipaddress
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 from time import monotonic
@@ -18,8 +16,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import ProblemError, answer_error
+from app.keys import Keys
 from app.observation import PROBES
-from app.settings import settings
 
 WINDOW = 60
 """How many seconds an empty bucket takes to fill up."""
@@ -30,55 +28,6 @@ MOST_BUCKETS = 100_000
 def units(numbers: int, work: int) -> float:
     """The cost of a computation beyond the one unit of every request; a unit is about a millisecond of one core."""
     return numbers / 10_000 + work / 2_000_000
-
-
-class Keys:
-    """API keys by their SHA-256 digests: the keys themselves are nowhere on the server."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        """`lines`: each a digest in hexadecimal, and optionally a name after it; "#" begins a comment.
-
-        Raises ValueError where one is no digest.
-        """
-        self.names: dict[bytes, str] = {}
-        for number, line in enumerate(lines, 1):
-            text, _, name = line.partition("#")[0].strip().partition(" ")
-            if not text:
-                continue
-            try:
-                digest = bytes.fromhex(text)
-            except ValueError:
-                digest = b""
-            if len(digest) != hashlib.sha256().digest_size:
-                raise ValueError(f"entry {number} is not the 64 hexadecimal digits of a SHA-256 digest")
-            self.names[digest] = name.strip() or text[:8]
-
-    def name(self, key: bytes) -> str | None:
-        """The name of a key, or None where there is no such key; all digests are compared, in constant time each."""
-        digest = hashlib.sha256(key).digest()
-        found = None
-        for known, name in self.names.items():
-            if hmac.compare_digest(known, digest):
-                found = name
-        return found
-
-
-def configured_keys() -> Keys:
-    """The keys of CHAINRULE_API_KEYS and of the file CHAINRULE_API_KEYS_FILE together.
-
-    Ends the process where one is no digest, or where one of the two is set and holds no key: a file that has lost its
-    last key must not open the server to everybody.
-    """
-    lines, path = settings().api_keys.split(","), settings().api_keys_file
-    try:
-        if path is not None:
-            lines += path.read_text().splitlines()
-        keys = Keys(lines)
-        if not keys.names and (settings().api_keys or path is not None):
-            raise ValueError("there is none in CHAINRULE_API_KEYS and CHAINRULE_API_KEYS_FILE")
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"The API keys cannot be used: {error}.") from None
-    return keys
 
 
 @dataclass(slots=True)

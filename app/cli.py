@@ -62,6 +62,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     """
     # Until the server hears of signals itself: the system ends no first process of a container without a handler.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+    from app.keys import configured_keys
     from app.settings import settings, unknown_variables, variable
 
     try:
@@ -71,6 +72,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         raise click.ClickException("The environment has settings that are wrong: " + "; ".join(mistakes)) from None
     for name, hint in unknown_variables():
         click.echo(f"The environment has {name}, which is no setting. {hint}".strip(), err=True)
+    configured_keys()
     gc.disable()  # Until the application is there, nothing of it is garbage; looking costs a tenth of the start.
     from app.server import serve
 

@@ -8,10 +8,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from app import VERSION, oracle, page, reference, routes
-from app.access import Access, configured_keys
+from app.access import Access
 from app.application import Application
 from app.compute import ComputeRoute
 from app.errors import ProblemError, answer_error
+from app.keys import configured_keys
 from app.middleware import AnswerHead, ShortWay
 from app.observation import PROBES, Observe
 from app.openapi import DESCRIPTION, TAGS

@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.access import Keys, RateLimit, network_of
+from app.access import RateLimit, network_of
 from app.hosts import is_allowed
+from app.keys import Keys
 from tests.conftest import ROOT, Server
 from tests.test_bad_input import refused
 
