@@ -31,7 +31,7 @@ PROBLEMS = {
         400,
         "The request is not HTTP/1.1",
         "The head of the request, or the framing of its body, breaks RFC 9112: a line that cannot be read, lengths "
-        "that contradict each other, a transfer coding other than chunked, no Host or several.",
+        "that contradict each other, a transfer coding other than chunked, no Host, several, or one that is no host.",
         "Send requests with an HTTP library, and look at what stands between it and this server.",
     ),
     "unauthorized": Problem(

@@ -13,14 +13,14 @@ from http import HTTPStatus
 from random import getrandbits
 from socket import SO_LINGER, SOL_SOCKET
 from types import coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.drain import drain
 from app.errors import MEDIA_TYPE, RETRY_AFTER, problem_json
-from app.hosts import is_allowed
+from app.hosts import MalformedHost, is_allowed
 from app.logs import log_request, logged
 from app.metrics import metrics
 from app.problems import PROBLEMS
@@ -241,10 +241,12 @@ class Protocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version not in VERSIONS:
             self._stop("malformed-http", "This server speaks HTTP/1.1 and 1.0.")
-        if self.hosts != 1 and version == "1.1":
+        if self.hosts != 1 and (self.hosts or version == "1.1"):
             self._stop("malformed-http", f"A request has exactly one Host header, and this one has {self.hosts}.")
-        if self.hosts and not is_allowed(self.host):
-            self._stop("unknown-host", "This server does not answer for the host that the request names.")
+        if self.url[:1] not in b"/*":  # A whole address, whose host counts in place of the header's (RFC 9112, 3.2.2).
+            self._require_host(self.url.partition(b"://")[2].partition(b"/")[0])
+        elif self.hosts:
+            self._require_host(self.host)
         if self.coding != b"chunked" and self.coding.endswith(b"chunked"):
             self._stop("malformed-http", "This server decodes no transfer coding but chunked.")
         if len(self.pipeline) >= MOST_PIPELINED:
@@ -332,7 +334,15 @@ class Protocol(HttpToolsProtocol):
     def _refuse_head(self) -> None:
         self.refuse("headers-too-large", f"This server reads at most {self.most_head} bytes of headers.")
 
-    def _stop(self, name: str, detail: str) -> None:
+    def _require_host(self, host: bytes) -> None:
+        try:
+            allowed = is_allowed(host)
+        except MalformedHost:
+            self._stop("malformed-http", "The host that the request names is no name and no address.")
+        if not allowed:
+            self._stop("unknown-host", "This server does not answer for the host that the request names.")
+
+    def _stop(self, name: str, detail: str) -> NoReturn:
         """Refuses within a callback of the parser, and ends the parsing."""
         self.refuse(name, detail)
         raise _Stop

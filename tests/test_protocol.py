@@ -92,6 +92,9 @@ MALFORMED = {
     "unknown version": b"GET / HTTP/7.3\r\nHost: x\r\n\r\n",
     "no host": b"GET /livez HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    "two hosts in HTTP/1.0": b"GET /livez HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
+    "a host that is none": b"GET /livez HTTP/1.1\r\nHost: x y\r\n\r\n",
+    "an address with no host": b"GET http://x@y/livez HTTP/1.1\r\nHost: x\r\n\r\n",
     "space in header name": GET + b"Bad Name: x\r\n\r\n",
     "NUL in header": GET + b"X: a\0b\r\n\r\n",
     "space before colon": GET + b"X : y\r\n\r\n",
@@ -309,7 +312,7 @@ def test_framing_that_is_right(strict: Server, textbook: dict[str, Any]) -> None
     answer = plain.partition(b"\r\n\r\n")[2]
     in_chunks = exchange(strict, post("/v1/step", chunked, "Transfer-Encoding: chunked", "Connection: close"))
     assert in_chunks.endswith(answer)
-    absolute = post("http://elsewhere.example/v1/step", body, "Connection: close")
+    absolute = post("http://localhost/v1/step", body, "Connection: close")
     assert exchange(strict, absolute).endswith(answer)
     for upgrade in ("h2c", "websocket"):
         upgraded = post("/v1/step", body, "Connection: Upgrade, HTTP2-Settings", f"Upgrade: {upgrade}")
@@ -456,6 +459,15 @@ def test_a_good_client_is_served_among_bad_ones(strict: Server) -> None:
         bad = [pool.submit(exchange, strict, MALFORMED[case]) for case in list(MALFORMED) * 4]
         assert all(httpx.get(f"{strict.url}/livez").status_code == 200 for _ in range(20))
         assert all(problem(answer.result())["status"] == 400 for answer in bad if answer.result())
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [("localhost", "evil.example", 200), ("evil.example", "localhost", 421), ("[::1]:80", "localhost", 200)],
+)
+def test_the_host_of_a_whole_address_counts(strict: Server, target: str, host: str, status: int) -> None:
+    request = f"GET http://{target}/livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    assert exchange(strict, request.encode()).startswith(f"HTTP/1.1 {status} ".encode())
 
 
 @pytest.mark.parametrize("version", ["2.0", "0.9", "1.2"])
