@@ -256,6 +256,8 @@ class Protocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 self._stop("malformed-http", "This server is no proxy.")
             return
+        if version == "1.0":
+            self.expect_100_continue = False  # Its client knows no answer but the last (RFC 9110, 10.1.1).
         super().on_headers_complete()
         self.in_head = False
         self.head_bytes = 0

@@ -409,6 +409,11 @@ def test_continue_is_sent_before_the_body_is_read(strict: Server, textbook: dict
     assert exchange(strict, head).startswith(b"HTTP/1.1 415 ")
 
 
+def test_http_1_0_gets_no_interim_answer(strict: Server, textbook: dict[str, Any]) -> None:
+    asked = post("/v1/step", json.dumps(textbook).encode(), "Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert exchange(strict, asked).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize(
     "path", ["/livez", "/v1/catalog", "/docs", "/openapi.json", "/nothing", "/assets/swagger-ui.css"]
 )
