@@ -286,9 +286,6 @@ class Protocol(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
 
-    def eof_received(self) -> None:
-        """Keeps a half-closed connection: its client may still read the answer."""
-
     def shutdown(self) -> None:
         """Closes an idle connection; one that has not sent a request yet has a little time, a busy one finishes."""
         if self.cycle is not None and not self.cycle.response_complete:
@@ -412,6 +409,9 @@ class Connection(BufferedProtocol):
 
     All of BUFFER in the midst of a body of known length, and else only a MORSEL, so that nobody waits long for it.
     uvloop gives buffers to what is no asyncio.Protocol alone, which uvicorn's is.
+
+    A client that says it sends no more is taken for one that has gone, whose computation ends: a connection that was
+    closed looks the same.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -436,9 +436,6 @@ class Connection(BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.inner.connection_lost(exc)
-
-    def eof_received(self) -> None:
-        self.inner.eof_received()
 
     def pause_writing(self) -> None:
         self.inner.pause_writing()
