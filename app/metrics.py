@@ -64,8 +64,7 @@ PROCESSES = Family(
 )
 FAMILIES = (NUMBERS, WORK, RUNS, EPOCHS, DROPPED, IN_PROGRESS, SLOTS, SLOTS_IN_USE, QUEUE, PROCESSES)
 
-STATUSES = (200, 204, 206, 304, 307, 400, 401, 403, 404, 405, 406, 408, 413, 414, 415, 421, 422, 429, 431, 499,
-            500, 503)  # fmt: skip
+STATUSES = (200, 304, 307, 400, 401, 404, 405, 406, 408, 413, 414, 415, 421, 422, 429, 431, 499, 500, 503)
 """499 is a client that went away before the answer, as in nginx."""
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
            60.0, 300.0)  # fmt: skip

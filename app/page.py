@@ -10,9 +10,9 @@ import fastapi_offline
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 FILES = Path(fastapi_offline.__file__).parent / "static"
-ASSETS = StaticFiles(directory=FILES)
 # ReDoc adds style elements from its script: empty ones, which it then fills rule by rule (the first hash is that of an
 # empty text), and one whose text never changes (its scroll bar's).
 REDOC_STYLES = (
@@ -48,6 +48,17 @@ body > div > p, redoc > p { margin: 2rem; font-family: sans-serif }
 .redoc-wrap :is(label, select) { max-width: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 """
 
+
+class WholeFiles(StaticFiles):
+    """Files without parts of them, as a server may have it (RFC 9110, 14.2): nobody needs a part of a script, and a
+    Range that cannot be had would be refused in plain text."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
+ASSETS = WholeFiles(directory=FILES)
 router = APIRouter(include_in_schema=False)
 
 

@@ -448,6 +448,12 @@ def test_the_page_loads_nothing_from_outside(client: httpx.Client) -> None:
             assert client.get(asset.split('"')[0]).status_code == 200
 
 
+@pytest.mark.parametrize("part", ["bytes=0-9", "bytes=999999999-", "lines=1-2", "bytes"])
+def test_the_files_of_the_page_come_whole(client: httpx.Client, part: str) -> None:
+    response = client.get("/assets/swagger-ui.css", headers={"Range": part})
+    assert response.status_code == 200 and len(response.content) > 100_000
+
+
 def test_openapi(client: httpx.Client) -> None:
     page = client.get("/openapi.json").json()
     operations = {operation["operationId"] for path in page["paths"].values() for operation in path.values()}
