@@ -8,6 +8,7 @@ import orjson
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from app.problems import PROBLEMS
 from engine.errors import EngineError, Where
@@ -24,7 +25,7 @@ LONGEST_PART = 64
 """A pointer's part is cut at this length: a key of a megabyte must not make a megabyte of error."""
 
 EXHAUSTED = "The system has too little memory, or too few processes or open files, for this request now."
-STATUS_NAMES = {404: "not-found", 405: "method-not-allowed", 503: "unavailable"}
+STATUS_NAMES = {404: "not-found", 405: "method-not-allowed"}
 BOUNDS = {"greater_than": ("gt", "> {}"), "greater_than_equal": ("ge", ">= {}"),
           "less_than": ("lt", "< {}"), "less_than_equal": ("le", "<= {}")}  # fmt: skip
 TYPES = {
@@ -130,7 +131,8 @@ def answer_error(request: Request, error: Exception) -> Response:
 
 def _other_path(request: Request) -> str:
     """A hint with the path that was meant: without a slash at the end, in small letters, with /v1, or nearly alike."""
-    paths = [route.path for route in request.app.router.routes if "{" not in route.path]
+    routes = request.app.router.routes
+    paths = [route.path for route in routes if isinstance(route, Route) and "{" not in route.path]
     asked = "/" + "/".join(part for part in request.url.path[:LONGEST_PART].lower().split("/") if part)
     found = [path for path in (asked, f"/v1{asked}") if path in paths and asked != "/"]
     found += get_close_matches(asked, paths, n=1, cutoff=0.8)

@@ -455,7 +455,8 @@ def test_headers(client: httpx.Client, textbook: dict[str, Any]) -> None:
 
 
 def test_paths_and_methods(client: httpx.Client) -> None:
-    assert refused(client.get("/v1/nothing"), 404, "not-found")["detail"] == "No such path."
+    for path in ("/v1/nothing", "/assets", "/assets/nothing"):
+        assert refused(client.get(path), 404, "not-found")["detail"] == "No such path."
     for path in ("/v1/step/", "/step", "/V1//Step", "/v1/steps"):
         assert refused(client.post(path, json={}), 404, "not-found")["detail"].endswith("Did you mean /v1/step?")
     response = client.get("/v1/step")
