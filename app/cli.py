@@ -139,8 +139,8 @@ def readable(content: Any) -> str:
 
 def post(url: str, body: bytes) -> str:
     """The answer, made readable; a problem is printed too, and ends the command with status 1."""
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=HTTP_SECONDS) as answer:
             return readable(orjson.loads(answer.read()))
     except urllib.error.HTTPError as error:

@@ -92,6 +92,13 @@ def test_without_a_service_it_says_so() -> None:
     )
 
 
+@pytest.mark.parametrize("url", ["localhost", "localhost:8000", "http://[", "http://127.0.0.1:port"])
+def test_what_is_no_url_is_told(url: str) -> None:
+    refused = chainrule("example", "xor", "--run", "--url", url)
+    assert refused.returncode == 1 and refused.stderr.startswith(f"Error: No answer from {url}/v1/step: ")
+    assert "--url says where" in refused.stderr
+
+
 def test_a_service_that_does_not_speak_http_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(30)
