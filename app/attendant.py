@@ -20,7 +20,7 @@ from app.bodies import opened
 from app.drain import drain
 from app.errors import answer_error
 from app.gate import gates
-from app.logs import log, log_config, log_thread
+from app.logs import log_config, log_mistake, log_thread
 from app.main import compute_routes, create_app
 from app.memory import memory
 from app.metrics import join
@@ -89,7 +89,7 @@ class Attendant:
         except ClientDisconnect:
             pass
         except Exception as error:
-            log.error("a request failed by a mistake of the server's", request_id=job["request_id"], exc_info=error)
+            log_mistake(job["request_id"], error)
             if self.started:
                 self.writer.close()  # The server ends this process then, and its answer in the middle.
                 return

@@ -190,6 +190,11 @@ def log_config() -> dict[str, Any]:
 log: Any = structlog.get_logger()
 
 
+def log_mistake(request_id: str, error: Exception) -> None:
+    """The line, with its traceback, of an error that no request should bring."""
+    log.error("a request failed by a mistake of the server's", request_id=request_id, exc_info=error)
+
+
 def logged(level: str) -> bool:
     """Whether lines of this level are written."""
     return LEVELS[level] >= least_level()

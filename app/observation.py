@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Mount, Route, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import ProblemError, answer_error
-from app.logs import log, log_request, logged
+from app.logs import log_mistake, log_request, logged
 from app.metrics import FIRST, IN_PROGRESS, MOST_ROUTES, metrics
 from app.tracing import trace_of
 
@@ -88,7 +88,7 @@ class Observe:
                 stopped = ProblemError("unavailable", STOPPED)
                 await answer_error(Request(scope), stopped)(scope, receive, send_counted)
         except Exception as error:
-            log.error("a request failed by a mistake of the server's", request_id=state["request_id"], exc_info=error)
+            log_mistake(state["request_id"], error)
             if status:
                 raise  # the connection is closed in the middle of the answer
             await answer_error(Request(scope), error)(scope, receive, send_counted)

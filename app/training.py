@@ -27,6 +27,7 @@ from app.drain import drain
 from app.errors import answer_error, problem_of
 from app.forms import Reader, Writer, chosen, headers_of, reader
 from app.gate import Gate, gates
+from app.logs import log_mistake
 from app.memory import memory
 from app.metrics import EPOCHS, RUNS, metrics
 from app.settings import settings
@@ -250,6 +251,8 @@ class Stream:
             if isinstance(item, Exception):
                 if first:
                     raise item
+                if not isinstance(item, REFUSALS):
+                    log_mistake(request.state.request_id, item)
                 item = written("problem", problem_of(request, item), self.form)
             first = False
             yield item

@@ -1,15 +1,21 @@
 """Streams, disconnects, deadlines and resumption against a real server process."""
 
+import asyncio
 import contextlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
+from structlog.testing import capture_logs
 
+from app.training import JSON_LINES, Stream
 from benchmarks.memory import family
 from tests.conftest import Server
 from tests.test_bad_input import refused
@@ -86,6 +92,26 @@ def test_a_late_error_is_a_problem_event(client: httpx.Client, post: Any) -> Non
     assert seen[0][0] == "progress"
     name, problem = seen[-1]
     assert name == "problem" and problem["type"] == "/problems/not-probabilities" and problem["status"] == 422
+
+
+def test_a_mistake_of_the_servers_in_a_stream_is_logged() -> None:
+    def broken() -> Iterator[tuple[str, dict[str, Any]]]:
+        yield "progress", {"epoch": 1}
+        raise RuntimeError("overlooked")
+
+    async def stream() -> bytes:
+        run: Any = SimpleNamespace(asked=SimpleNamespace(encoding="json"), events=broken)
+        made = Stream(lambda: run, JSON_LINES, threading.Event())
+        made.work()
+        asking = Request({"type": "http", "state": {"request_id": "6f1d"}})
+        return b"".join([event async for event in made.events(asking)])
+
+    with capture_logs() as lines:
+        _, problem, _ = asyncio.run(stream()).split(b"\n")
+    assert json.loads(problem)["type"] == "/problems/internal-error" and b"overlooked" not in problem
+    assert [(line["log_level"], line["request_id"], str(line["exc_info"])) for line in lines] == [
+        ("error", "6f1d", "overlooked")
+    ]
 
 
 def cpu_seconds(pid: int) -> float:
