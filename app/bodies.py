@@ -103,9 +103,10 @@ class BodyShare:
         self.size += size
 
     def spool(self, body: Body) -> Spool:
-        """The body in a file, which lasts as long as this share."""
+        """The body in a file, which lasts as long as this share; its own memory is given back."""
         self.file = Spool()
         self.file += body
+        release(body)
         return self.file
 
     def close(self) -> None:

@@ -166,6 +166,12 @@ def test_bodies_fill_at_most_the_budget() -> None:
     assert budget.held == 0
 
 
+def test_a_body_that_an_annex_gets_is_in_memory_once() -> None:
+    body = bytearray(b"0" * 1000)
+    with BodyBudget(1000).share() as share:
+        assert len(share.spool(body)) == 1000 and len(body) == 0
+
+
 def test_where_no_thread_can_be_started_the_slot_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
