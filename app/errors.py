@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from app.problems import PROBLEMS
 from engine.errors import EngineError, Where
+from engine.wording import plural
 from schemas.errors import InvalidValue, json_type
 from schemas.fields import known_fields
 from schemas.names import meant, nearest
@@ -184,8 +185,8 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
             return _engine_error(cause, where)
         return _error(where, "invalid_value", f"{cause}.")
     if kind == "missing" and isinstance(where[-1], int):
-        items = f"at least {where[-1] + 1} items"
-        return _error(where[:-1], "out_of_range", "This has the wrong length.", items, where[-1])
+        items = plural(where[-1] + 1, "item")
+        return _error(where[:-1], "out_of_range", "This has the wrong length.", f"at least {items}", where[-1])
     if kind == "missing":
         return _error(where, "missing", f"The field {where[-1]} is missing.", expected=str(where[-1]))
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -206,13 +207,12 @@ def _field_error(entry: Any, body: Any, model: type[BaseModel]) -> dict[str, Any
         received = value if isinstance(value, int | float) and abs(value) < 1e300 else None
         return _error(where, "out_of_range", "This number is outside its range.", form.format(context[key]), received)
     if kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
-        least, most = context.get("min_length"), context.get("max_length")
-        expected = f"at least {least}" if least is not None else f"at most {most}"
-        noun = "characters" if kind.startswith("string") else "items"
+        bound, limit = ("at least", "min_length") if kind.endswith("short") else ("at most", "max_length")
+        expected = f"{bound} {plural(context[limit], 'character' if kind.startswith('string') else 'item')}"
         length = context.get("actual_length")
         if kind == "too_short" and length == 0:
-            return _error(where, "empty_array", "This array is empty.", f"{expected} {noun}", length)
-        return _error(where, "out_of_range", "This has the wrong length.", f"{expected} {noun}", length)
+            return _error(where, "empty_array", "This array is empty.", expected, length)
+        return _error(where, "out_of_range", "This has the wrong length.", expected, length)
     if kind == "finite_number":
         return _error(where, "out_of_range", "This number must be finite.", "a finite number")
     if kind == "int_type" and isinstance(value, float) and abs(value) >= 2**63:

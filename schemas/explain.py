@@ -125,7 +125,7 @@ class ExplainRequest(OptionalStepRequest):
             raise InvalidValue(
                 "wrong_dimensions",
                 ("focus", "index"),
-                f"An index into {asked.parameter} has {array.ndim} places.",
+                f"An index into {asked.parameter} has {plural(array.ndim, 'place')}.",
                 expected=array.ndim,
                 received=len(asked.index),
             )

@@ -13,6 +13,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from engine.errors import Where
 from engine.finite import is_finite
 from engine.rules import Array
+from engine.wording import plural
 from schemas.errors import InvalidValue, json_type
 
 NUMBERS = {int, float}
@@ -122,10 +123,6 @@ def refuse_mixture(items: list[Any]) -> None:
         )
 
 
-def _too_many_or_few(dimensions: int) -> str:
-    return f"This array has {dimensions} dimension{'' if dimensions == 1 else 's'}."
-
-
 def _refuse_item(items: list[Any], where: tuple[int, ...]) -> NoReturn:
     """Raises InvalidValue at the first item that is not a number."""
     j = next(j for j, item in enumerate(items) if type(item) not in NUMBERS)
@@ -170,7 +167,7 @@ def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
         raise InvalidValue(
             "wrong_dimensions",
             ("shape",),
-            _too_many_or_few(len(shape)),
+            f"This array has {plural(len(shape), 'dimension')}.",
             expected=_in_words(dimensions),
             received=shape[:8],
         )
@@ -221,7 +218,7 @@ def _checked(array: Array, dimensions: tuple[int, ...]) -> Array:
         raise InvalidValue(
             "wrong_dimensions",
             (),
-            _too_many_or_few(array.ndim),
+            f"This array has {plural(array.ndim, 'dimension')}.",
             expected=_in_words(dimensions),
             received=list(array.shape),
         )

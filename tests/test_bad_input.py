@@ -67,7 +67,7 @@ CASES = {
     "empty batch": ("/inputs", [], "empty-array", "/inputs", "at least one item", [0]),
     "no columns": ("/inputs", [[]], "empty-array", "/inputs/0", "at least one column", [0]),
     "zero-width layer": (W, [[], [], []], "empty-array", W + "/0", "at least one column", [0]),
-    "no layers": ("/network/layers", [], "empty-array", "/network/layers", "at least 1 items", 0),
+    "no layers": ("/network/layers", [], "empty-array", "/network/layers", "at least 1 item", 0),
     "unknown field": ("/learning_rate", 0.1, "unknown-field", "/learning_rate", None, None),
     "unknown field in layer": ("/network/layers/2/biases", [1], "unknown-field", "/network/layers/2/biases", None, None),
     "misspelled hyperparameter": (
