@@ -4,13 +4,10 @@ import json
 import re
 from typing import Any
 
-import numpy as np
-
 from engine.errors import Where
 from schemas.errors import InvalidValue
-from schemas.limits import PIECE, Body
+from schemas.limits import Body, occurrences
 
-COLON = 0x3A
 ESCAPE = re.compile(rb"\\u003[aA]")
 
 
@@ -21,7 +18,7 @@ def require_distinct_names(body: Body, value: Any) -> None:
     look that costs little. Otherwise colons may stand in texts, as they are or as an escape, and only where those do
     not account for all of them is the body read again.
     """
-    colons = _colons(body)
+    colons = occurrences(body, b":")
     if colons > _names(value) and colons + _escaped(body) > _names(value, texts=True):
         where = _repetition(body)
         if where is not None:
@@ -31,13 +28,6 @@ def require_distinct_names(body: Body, value: Any) -> None:
                 "This name occurs twice in its object, and it is open which of the two values counts.",
                 hint="Leave one of them out.",
             )
-
-
-def _colons(body: Body) -> int:
-    if isinstance(body, bytes) and len(body) < PIECE:
-        return body.count(b":")
-    codes = np.frombuffer(body, np.uint8)
-    return sum(int(np.count_nonzero(codes[start : start + PIECE] == COLON)) for start in range(0, len(codes), PIECE))
 
 
 def _escaped(body: Body) -> int:

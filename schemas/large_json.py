@@ -18,14 +18,14 @@ from simdjson import Object as JsonObject
 from simdjson import Parser
 
 from engine.rules import Array
-from schemas.limits import Body
+from schemas.limits import Body, occurrences
 from schemas.tensors import NUMBERS
 
 LARGE = 2**16
 """Bytes from which a body is read in this way."""
 MATRIX = 2**10
 """Numbers that an array must have to be worth it; smaller ones are lists, as everything else is."""
-PIECE, SAMPLE = 2**18, 2**12
+SAMPLE = 2**12
 MOST_NAMES = 100
 """An object with more of them is orjson's."""
 MOST_PARTS = 2**14
@@ -59,7 +59,7 @@ class _Reading:
         self.lists = self.parts = 0
         self.value = self.plain(Parser().parse(body), matrices=True)
         # simdjson flattens what is nested inside a row without a word.
-        if self.lists != sum(bytes(body[start : start + PIECE]).count(b"[") for start in range(0, len(body), PIECE)):
+        if self.lists != occurrences(body, b"["):
             raise ValueError("there are more arrays than were seen, or brackets in strings")
 
     def plain(self, value: Any, matrices: bool) -> Any:
