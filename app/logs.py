@@ -32,6 +32,8 @@ LAST_SECONDS = 1.0
 """So long a process that ends waits for its last lines."""
 TOGETHER = 2**16
 """So many bytes are written in one piece; into a pipe, as many as it takes whole even where several processes write."""
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LINE = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
 
 class LineWriter:
@@ -197,7 +199,12 @@ def log_mistake(request_id: str, error: Exception) -> None:
 
 def logged(level: str) -> bool:
     """Whether lines of this level are written."""
-    return LEVELS[level] >= least_level()
+    return LEVELS[level] >= _least_level()
+
+
+@cache
+def _least_level() -> int:
+    return LEVELS[settings().log_level]
 
 
 def log_request(level: str, fields: dict[str, Any]) -> None:
@@ -208,12 +215,3 @@ def log_request(level: str, fields: dict[str, Any]) -> None:
         writer().write(orjson.dumps(fields, option=LINE))
     else:
         getattr(log, level)(**fields)
-
-
-LINE = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-
-
-@cache
-def least_level() -> int:
-    return LEVELS[settings().log_level]
