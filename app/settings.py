@@ -14,6 +14,8 @@ from schemas.names import nearest
 PREFIX = "CHAINRULE_"
 OF_OTHERS = (f"{PREFIX}PORT", f"{PREFIX}SERVICE", f"{PREFIX}METRICS")
 """What Kubernetes sets for a service of this name, and what we hand to our own processes."""
+LIMITS = Limits()
+"""The defaults of the limits of one request."""
 
 
 class Settings(BaseSettings):
@@ -33,9 +35,9 @@ class Settings(BaseSettings):
     max_write_seconds: float = Field(30.0, gt=0, description="How long a client may not take any of its answer.")
     max_idle_seconds: float = Field(60.0, gt=0, description="How long a connection is kept between two requests.")
     max_connections: int = Field(1000, ge=1, description="The most connections of a worker.")
-    max_layers: int = Field(1000, ge=1, description="The most layers of a network.")
-    max_numbers: int = Field(2**25, ge=1, description="The most numbers that a request may make the server hold.")
-    max_work: int = Field(2 * 10**11, ge=1, description="The most multiplications of a request, as estimated.")
+    max_layers: int = Field(LIMITS.layers, ge=1, description="The most layers of a network.")
+    max_numbers: int = Field(LIMITS.numbers, ge=1, description="The most numbers that the server holds for a request.")
+    max_work: int = Field(LIMITS.work, ge=1, description="The most multiplications of a request, as estimated.")
     max_seconds: float = Field(300.0, gt=0, description="How long a training run may take.")
     keep_alive_seconds: float = Field(15.0, gt=0, description="How long an event stream may be quiet.")
     max_threads: int = Field(2, ge=1, description="How many large requests are computed at once.")
