@@ -94,28 +94,29 @@ class Observe:
             await answer_error(Request(scope), error)(scope, receive, send_counted)
         finally:
             self.metrics.mine[IN_PROGRESS_CELL] -= 1.0
-            ended = perf_counter()
-            self.metrics.request(row, status or GONE, ended - began, received, sent)
-            level = "error" if status == 500 else "debug" if scope["path"] in PROBES else "info"
-            if logged(level):
-                fields = {
-                    "event": "request",
-                    "request_id": state["request_id"],
-                    "method": scope["method"][:LONGEST],
-                    "route": self.names[row],
-                    "path": scope["path"][:LONGEST],
-                    "status": status or GONE,
-                    "request_bytes": received,
-                    "response_bytes": sent,
-                    "seconds": round(ended - began, 6),
-                    "first_byte_seconds": round(answered - began, 6),
-                    "client": scope["client"][0] if scope["client"] else None,
-                }
-                if "problem" in state:
-                    fields["problem"] = state["problem"]
-                if trace is not None:
-                    fields |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "parent_id": trace.parent_id}
-                log_request(level, fields)
+            if "refused" not in state:  # Else the protocol has answered, counted and logged it.
+                ended = perf_counter()
+                self.metrics.request(row, status or GONE, ended - began, received, sent)
+                level = "error" if status == 500 else "debug" if scope["path"] in PROBES else "info"
+                if logged(level):
+                    fields = {
+                        "event": "request",
+                        "request_id": state["request_id"],
+                        "method": scope["method"][:LONGEST],
+                        "route": self.names[row],
+                        "path": scope["path"][:LONGEST],
+                        "status": status or GONE,
+                        "request_bytes": received,
+                        "response_bytes": sent,
+                        "seconds": round(ended - began, 6),
+                        "first_byte_seconds": round(answered - began, 6),
+                        "client": scope["client"][0] if scope["client"] else None,
+                    }
+                    if "problem" in state:
+                        fields["problem"] = state["problem"]
+                    if trace is not None:
+                        fields |= {"trace_id": trace.trace_id, "span_id": trace.span_id, "parent_id": trace.parent_id}
+                    log_request(level, fields)
 
     def row(self, path: str) -> int:
         """The number of the route that a path belongs to; paths that are none share the last."""

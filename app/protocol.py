@@ -363,6 +363,8 @@ class Protocol(HttpToolsProtocol):
         if not (cycle is not None and cycle.more_body and cycle.response_complete):
             self.transport.write(self._problem(name, detail))
         if answering:
+            self.unstarted = None
+            cycle.scope["state"]["refused"] = True
             cycle.disconnected = True
             cycle.message_event.set()
         self.linger()

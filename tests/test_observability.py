@@ -279,6 +279,19 @@ def test_what_is_no_http_leaves_a_line_too(alone: tuple[Logged, httpx.Client]) -
     assert refused["client"] == "127.0.0.1" and 0 <= refused["seconds"] < 10
 
 
+@pytest.mark.parametrize("pieces", [[b"zz\r\n"], [b"", b"zz\r\n"]], ids=["at once", "while it waits for more"])
+def test_what_is_refused_in_its_body_is_one_request(alone: tuple[Logged, httpx.Client], pieces: list[bytes]) -> None:
+    server, _ = alone
+    head = b"POST /v1/step HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=60) as raw:
+        for piece in (head + pieces[0], *pieces[1:]):
+            raw.sendall(piece)
+            time.sleep(0.3)
+        assert raw.recv(65536).startswith(b"HTTP/1.1 400 ")
+    (line,) = [line for line in server.stopped() if line["event"] == "request"]
+    assert (line["status"], line["problem"], line["route"]) == (400, "malformed-http", "/v1/step")
+
+
 def test_a_body_that_is_too_large_is_counted_where_it_was_sent(shared: tuple[Logged, httpx.Client]) -> None:
     server, client = shared
     head = b"POST /v1/step?x HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n"
