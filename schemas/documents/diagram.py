@@ -9,7 +9,7 @@ import numpy as np
 from engine.clipping import root_mean_square
 from engine.derivation.derivation import Focus, Worked
 from engine.rules import Array
-from schemas.documents.markdown import CONTROL
+from schemas.documents.markdown import printable
 from schemas.documents.writing import exact_number
 
 MOST_UNITS = 6
@@ -41,7 +41,7 @@ def _number(value: Any) -> str:
 def _text(parent: Element, x: float, y: float, text: str, style: str, size: float = 12, value: Any = None) -> None:
     element = SubElement(parent, "text", {"x": _place(x), "y": _place(y), "class": style, "font-size": _place(size)})
     element.set("text-anchor", "middle")
-    element.text = CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    element.text = printable(text)
     if value is not None:
         element.set("data-value", exact_number(value))
 
@@ -58,7 +58,7 @@ def _svg(width: float, height: float, title: str, description: str) -> Element:
     name = SubElement(svg, "title", {"id": "diagram-title"})
     name.text = title
     told = SubElement(svg, "desc", {"id": "diagram-description"})
-    told.text = CONTROL.sub("\N{REPLACEMENT CHARACTER}", description)
+    told.text = description
     return svg
 
 

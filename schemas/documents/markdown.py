@@ -11,9 +11,14 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufffe\uffff
 NOTE = "Numbers are shown to 6 significant digits; the JSON form of this derivation has every digit."
 
 
+def printable(text: str) -> str:
+    """Text with a sign in the place of each character that is none."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def escaped(text: str) -> str:
     """Text that Markdown shows as it is: every character that could mean something is escaped."""
-    return SPECIAL.sub(r"\\\1", CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+    return SPECIAL.sub(r"\\\1", printable(text))
 
 
 def markdown(derivation: Derivation) -> str:

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from engine.derivation.derivation import Derivation, Section, Statement
 from engine.derivation.formulas import Formula
 from schemas.documents.diagram import diagram
-from schemas.documents.markdown import CONTROL
+from schemas.documents.markdown import printable
 from schemas.documents.mathml import MATHML
 from schemas.documents.writing import pieces, write_piece
 
@@ -77,5 +77,5 @@ def _formula(formula: Formula) -> Element:
 
 def _text(parent: Element, tag: str, text: str, style: str | None = None) -> Element:
     element = SubElement(parent, tag, {} if style is None else {"class": style})
-    element.text = CONTROL.sub("\N{REPLACEMENT CHARACTER}", text) if tag != "style" else text
+    element.text = printable(text) if tag != "style" else text
     return element
