@@ -6,7 +6,7 @@ goes through a gate to a worker thread, and what is largest to a process of its 
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from enum import IntEnum
+from enum import Enum
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -47,7 +47,7 @@ T = TypeVar("T")
 REFUSALS = (EngineError, InvalidRequest, ProblemError)
 
 
-class Place(IntEnum):
+class Place(Enum):
     """Where a request is answered."""
 
     LOOP = 0
