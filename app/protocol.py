@@ -244,7 +244,11 @@ class Protocol(HttpToolsProtocol):
         if self.hosts != 1 and (self.hosts or version == "1.1"):
             self._stop("malformed-http", f"A request has exactly one Host header, and this one has {self.hosts}.")
         if self.url[:1] not in b"/*":  # A whole address, whose host counts in place of the header's (RFC 9112, 3.2.2).
-            self._require_host(self.url.partition(b"://")[2].partition(b"/")[0])
+            _, absolute, rest = self.url.partition(b"://")
+            host, path, _ = rest.partition(b"/")
+            self._require_host(host)
+            if absolute and not path:
+                self.url += b"/"
         elif self.hosts:
             self._require_host(self.host)
         if self.coding != b"chunked" and self.coding.endswith(b"chunked"):

@@ -468,10 +468,10 @@ def test_a_good_client_is_served_among_bad_ones(strict: Server) -> None:
 
 @pytest.mark.parametrize(
     ("target", "host", "status"),
-    [("localhost", "evil.example", 200), ("evil.example", "localhost", 421), ("[::1]:80", "localhost", 200)],
+    [("x/livez", "evil.example", 200), ("evil.example/livez", "x", 421), ("[::1]:80/livez", "x", 200), ("x", "x", 307)],
 )
 def test_the_host_of_a_whole_address_counts(strict: Server, target: str, host: str, status: int) -> None:
-    request = f"GET http://{target}/livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    request = f"GET http://{target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     assert exchange(strict, request.encode()).startswith(f"HTTP/1.1 {status} ".encode())
 
 
