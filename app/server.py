@@ -78,9 +78,9 @@ def work(config: uvicorn.Config, listener: socket, parent: int | None, counts: P
 class Server(uvicorn.Server):
     """uvicorn's server with an end in steps, which also comes when its `parent` has gone.
 
-    It is told to stop: /readyz answers 503, every answer closes its connection, and new connections are still taken for
-    `drain_seconds`, so that whoever balances the load can look elsewhere. Then nobody new is let in, and what has been
-    accepted is finished, for at most `shutdown_seconds`.
+    It is told to stop: /readyz answers 503, a request that comes from now on closes its connection with its answer, and
+    new connections are still taken for `drain_seconds`, so that whoever balances the load can look elsewhere. Then
+    nobody new is let in, and what has been accepted is finished, for at most `shutdown_seconds`.
     """
 
     def __init__(self, config: uvicorn.Config, parent: int | None = None) -> None:
