@@ -65,9 +65,9 @@ def _reason(body: Body, error: orjson.JSONDecodeError) -> str:
     """Why a body is not JSON, and where; of bytes that are no UTF-8 orjson does not say where they are."""
     if bytes(body[4:9]) == b"\0\0\0\0{":  # the length of a header, in eight bytes, and the header
         return f"it looks like a safetensors file, which is sent with Content-Type: {SAFETENSORS.decode()}."
-    if error.pos == 0:
+    if not error.doc:
         try:
-            bytes(body).decode()
+            str(body, "utf-8")
         except UnicodeDecodeError as wrong:
             return f"byte {wrong.start + 1} is not valid UTF-8, in which JSON is written."
     what = error.msg if error.doc else "it is empty"
