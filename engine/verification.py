@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from engine.claims import Claim, Comparison, compare
-from engine.mistakes.computation import Case, Key, right, run
+from engine.mistakes.computation import Case, Key, right
 from engine.mistakes.fitted import singles
 from engine.mistakes.numerics import Float32InPlaceOfFloat64, WrongFromHere, in_dtype
+from engine.mistakes.run import run
 from engine.mistakes.search import UPDATE, Diagnosis, Search, branch, differs, layer_of
 from engine.mistakes.walk import Walk
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.claims import Claim
 from engine.mistakes.clipping import clippings
-from engine.mistakes.computation import Key, run
+from engine.mistakes.computation import Key
 from engine.mistakes.data import preprocessings
 from engine.mistakes.decay import DECAYING, Decay, Decaying, WeightDecayNotAskedFor, strength
 from engine.mistakes.dropout import scales
@@ -100,7 +100,7 @@ def _made(search: Search, mistake: Any, key: Key) -> Array | None:
     if not search.afford():
         return None
     try:
-        pairs = run(mistake.alter(search.base, search.case), search.case, shared=search.shared)
+        pairs = search.run(mistake.alter(search.base, search.case))
         return next((np.asarray(numbers) for k, numbers in pairs if k == key), None)
     except FAILURES:
         return None

@@ -1,6 +1,6 @@
 """Finding the mistakes that give the claimed numbers: each one's numbers are computed and compared with all claims."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -12,7 +12,8 @@ from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, Seldom, variants
 from engine.mistakes.activation import SOFTMAXES
-from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, exchanged, right, run, shared_numbers
+from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, right
+from engine.mistakes.run import exchanged, run, shared_numbers
 from engine.rules import Array
 
 WORK = 4 * 10**9
@@ -144,6 +145,10 @@ class Search:
             self.altered[mistakes[0]] = c
         return c
 
+    def run(self, computation: Computation) -> Iterator[tuple[Key, Any]]:
+        """Its numbers for this case, but for a forward pass that is the right one."""
+        return run(computation, self.case, shared=self.shared)
+
     def attempt(self, mistakes: Sequence[Any]) -> Diagnosis | None:
         """The diagnosis of these mistakes together, where they explain the first wrong numbers of a branch of the
         computation and contradict no right one."""
@@ -165,7 +170,7 @@ class Search:
         left = {key for key in self.first.values() if any(reaches(stage, key) for stage in stages)}
         given: set[int] = set()
         if left and self.afford():
-            for key, numbers in run(computation, self.case, shared=self.shared):
+            for key, numbers in self.run(computation):
                 if key in left:
                     left.remove(key)
                     if self.claims[key].is_made(numbers, self.truth[key]):
@@ -190,7 +195,7 @@ class Search:
     def _diagnosis(self, mistakes: Sequence[Any], computation: Computation, failed: set[int]) -> Diagnosis | None:
         explained: list[Key] = []
         residual = 0.0
-        for key, numbers in run(computation, self.case, shared=self.shared):
+        for key, numbers in self.run(computation):
             if self._contradicts(key, numbers):
                 return None
             if key in self.wrong_keys and branch(key) not in failed:
@@ -253,7 +258,7 @@ class Search:
         computation = self.computation((mistake,))
         changes, explains, branches = set(), set(), set()
         try:
-            for key, numbers in run(computation, self.case, shared=self.shared):
+            for key, numbers in self.run(computation):
                 if key in self.wrong_keys:
                     if differs(numbers, self.truth[key]):
                         branches.add(branch(key))

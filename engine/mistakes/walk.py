@@ -14,9 +14,10 @@ import numpy as np
 
 from engine.claims import SMALLEST, Claim
 from engine.mistakes import Alteration, Seldom, Slip
-from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, layer_keys, run, shared_numbers
+from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, layer_keys
 from engine.mistakes.factor import ConstantFactor
 from engine.mistakes.fitted import fitting_factor
+from engine.mistakes.run import run, shared_numbers
 from engine.mistakes.search import (
     CHANCE,
     CHANCE_SHARE,

@@ -11,7 +11,8 @@ from engine.claims import Claim
 from engine.clipping import ClipByNorm, ClipByValue
 from engine.layers import Dense
 from engine.mistakes import Mistake
-from engine.mistakes.computation import LOSS, Case, Key, right, run
+from engine.mistakes.computation import LOSS, Case, Key, right
+from engine.mistakes.run import run
 from engine.mistakes.search import Diagnosis
 from engine.network import Network
 from engine.objective import LossObjective

@@ -15,10 +15,11 @@ from engine.claims import Claim
 from engine.layers import Dense
 from engine.mistakes import Alteration, FiniteDifferences, Mistake, Seldom, Slip, variants
 from engine.mistakes.backward import LayerOrderReversed, SignFlipped
-from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Case, Key, layer_keys, right, run
+from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Case, Key, layer_keys, right
 from engine.mistakes.numerics import in_dtype
 from engine.mistakes.other_loss import EpsilonInLogarithm
 from engine.mistakes.parameters import BiasGradientOneForAll
+from engine.mistakes.run import run
 from engine.mistakes.slips import DigitWrong
 from engine.mistakes.update import NotUpdated
 from engine.network import Network

@@ -11,8 +11,9 @@ from engine.activations import Identity, Softmax, Tanh
 from engine.adam_optimizers import Adam
 from engine.layers import Dense
 from engine.losses import Mse
-from engine.mistakes.computation import INPUT_GRADIENTS, Case, Key, layer_keys, right, run
+from engine.mistakes.computation import INPUT_GRADIENTS, Case, Key, layer_keys, right
 from engine.mistakes.factor import digits_of
+from engine.mistakes.run import run
 from engine.mistakes.walk import choice
 from engine.network import Network
 from engine.objective import LossObjective

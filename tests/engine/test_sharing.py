@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from engine.mistakes import variants
-from engine.mistakes.computation import Case, Key, right, run, shared_numbers
+from engine.mistakes.computation import Case, Key, right
+from engine.mistakes.run import run, shared_numbers
 from engine.mistakes.search import FAILURES
 from tests.engine.random_steps import random_case
 
