@@ -172,6 +172,11 @@ class SmoothL1(_OfOutputs):
         "d / beta, held between -1 and 1",
         r"\max(-1, \min(1, d / \beta))",
     )
+    of_distance: ClassVar = About(about.title, r"|y - t|", "sign(y - t)", r"\operatorname{sign}(y - t)")
+
+    @property
+    def chosen(self) -> About:
+        return self.about if self.beta else self.of_distance
 
     def values(self, y: Array, t: Array) -> Array:
         d = np.abs(y - t)
@@ -208,9 +213,8 @@ class LogCosh(_OfOutputs):
 
 @dataclass(frozen=True, slots=True)
 class Poisson(_OfOutputs):
-    """exp(y) - t y with log_input (y is the logarithm of the rate), else y - t log(y + eps). Elementwise.
-
-    With full, Stirling's approximation t log(t) - t + log(2 pi t) / 2 is added where t > 1.
+    """exp(y) - t y with log_input (y is the logarithm of the rate), else y - t log(y + eps). Elementwise. With full,
+    Stirling's approximation t log(t) - t + log(2 pi t) / 2 is added where t > 1.
 
     Source: torch.nn.PoissonNLLLoss.
     """
@@ -224,10 +228,12 @@ class Poisson(_OfOutputs):
     of_rates: ClassVar = About(
         about.title, r"y - t \log(y + \epsilon)", "1 - t / (y + eps)", r"1 - \frac{t}{y + \epsilon}"
     )
+    stirling: ClassVar[str] = r"[t > 1] \left( t \log t - t + \tfrac12 \log(2 \pi t) \right)"
 
     @property
     def chosen(self) -> About:
-        return self.about if self.log_input else self.of_rates
+        found = self.about if self.log_input else self.of_rates
+        return found._replace(latex=f"{found.latex} + {self.stirling}") if self.full else found
 
     def values(self, y: Array, t: Array) -> Array:
         losses = np.exp(y) - t * y if self.log_input else y - t * np.log(y + self.eps)

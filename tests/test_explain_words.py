@@ -56,6 +56,24 @@ def test_what_each_losss_weight_is_in_the_mean(post: Any) -> None:
             ["exp(y) - t.", "e^y"],
         ),
         (
+            "identity",
+            {"kind": "poisson", "full": True},
+            [[3, 0], [1, 2]],
+            [
+                r"\ell = e^y - t y + [t > 1] \left( t \log t - t",
+                "where t > 1. Here log_input = true, full = true",
+                "e^y - t",
+            ],
+            [],
+        ),
+        (
+            "identity",
+            {"kind": "smooth_l1", "beta": 0},
+            [[0, 1], [1, 0]],
+            [r"\ell = |y - t|", ": sign(y - t)."],
+            [r"\beta"],
+        ),
+        (
             "log_softmax",
             {"kind": "kl_divergence", "log_target": True},
             [[-0.5, -0.9], [-0.7, -0.7]],
