@@ -389,9 +389,8 @@ class MultiMargin(Weighted, _OfOutputs):
 
 @dataclass(frozen=True, slots=True)
 class CosineSimilarity(_OfOutputs):
-    """-sum_j y_j t_j / (|y| |t|) over a row: minus the cosine of the angle, from -1 (same direction) to 1. Row-wise.
-
-    A squared length counts as at least eps.
+    """-sum_j y_j t_j / (|y| |t|) over a row: minus the cosine of the angle, from -1 (same direction) to 1. Row-wise. A
+    squared length counts as at least eps.
 
     Source: keras.losses.CosineSimilarity.
     """
@@ -402,7 +401,7 @@ class CosineSimilarity(_OfOutputs):
     about: ClassVar = About(
         "Cosine similarity",
         r"-\frac{y \cdot t}{\lVert y \rVert \lVert t \rVert}",
-        "(c y/|y| - t/|t|) / |y|, with c the cosine, sum_j y_j t_j / (|y| |t|)",
+        "(c y/|y| - t/|t|) / |y|, with c the cosine, sum_j y_j t_j / (|y| |t|), and 0 in place of c where |y|^2 <= eps",
         r"\frac{1}{\lVert y \rVert} \left( c \frac{y}{\lVert y \rVert} - \frac{t}{\lVert t \rVert} \right), "
         r"\quad c = \frac{y \cdot t}{\lVert y \rVert \lVert t \rVert}",
     )

@@ -142,8 +142,8 @@ class BinaryCrossEntropy(_OfProbabilities):
     about: ClassVar = About(
         "Binary cross-entropy",
         r"-w \left( t \log y + (1 - t) \log(1 - y) \right)",
-        "(y - t) / (y (1 - y)) by a probability; sigmoid(z) - t by a logit",
-        r"\frac{y - t}{y (1 - y)}",
+        "w (y - t) / (y (1 - y)) by a probability; w (sigmoid(z) - t) by a logit",
+        r"w \frac{y - t}{y (1 - y)}",
     )
 
     def row_weights(self, t: Array) -> Array | None:

@@ -87,7 +87,20 @@ def test_what_each_losss_weight_is_in_the_mean(post: Any) -> None:
             [r"f(z) = \frac{z}{2} (1 + \tanh u)", "(1 - tanh(u)^2) * sqrt(2 / pi) * (1 + 0.134145 * z^2)."],
             [r"\Phi", "phi(z)"],
         ),
-        ("tanh", "cosine_similarity", [[0, 1], [1, 0]], [r"\quad c = \frac{y \cdot t}", "c the cosine"], [r"\cos"]),
+        (
+            "tanh",
+            "cosine_similarity",
+            [[0, 1], [1, 0]],
+            [r"\quad c = \frac{y \cdot t}", "c the cosine", "counts as at least eps"],
+            [r"\cos"],
+        ),
+        (
+            "sigmoid",
+            {"kind": "binary_cross_entropy", "class_weights": [1, 2]},
+            [[0, 1], [1, 0]],
+            [": w (y - t) / (y (1 - y)) by a probability", r"= w \frac{y - t}{y (1 - y)}"],
+            [": (y - t)"],
+        ),
         ({"kind": "threshold", "threshold": 0}, "mse", [[0, 1], [1, 0]], ["Here threshold = 0, value = 0."], []),
     ],
 )
