@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.test_explain_documents import check_all_forms, example
@@ -140,6 +141,28 @@ def test_a_chain_of_smoothed_targets_is_not_output_minus_target(post: Any) -> No
     request = one_layer("softmax", loss, [0, 1], sample_weights=[1, 0], focus=focus)
     assert "output minus target" not in words(request, post)
     assert "output minus target" in words(request | {"loss": "cross_entropy"}, post)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "moved"),
+    [
+        ("sigmoid", {"kind": "binary_cross_entropy", "class_weights": [2, 1]}, [[0.9, 0.1], [0.1, 0.9]]),
+        ("identity", {"kind": "binary_cross_entropy", "from_logits": True}, [[0.9, 0.1], [0.1, 0.9]]),
+        ("softmin", {"kind": "focal", "class_weights": [1, 3]}, [[0.9, 0.1], [0.1, 0.9]]),
+        ("identity", {"kind": "focal", "from_logits": True, "class_weights": [1, 3]}, [[0.9, 0.1], [0.1, 0.9]]),
+    ],
+)
+def test_smoothed_targets_are_told(client: Any, post: Any, activation: Any, loss: dict[str, Any], moved: Any) -> None:
+    """And where the losses are told all together, they are those of these targets."""
+    request = one_layer(activation, loss | {"label_smoothing": 0.2}, [[1, 0], [0, 1]])
+    check_all_forms(client, post, request)
+    steps = steps_of(post("/v1/explain", request))
+    [told] = [step for step in steps if "after label smoothing:" in step["text"]]
+    assert np.allclose(told["value"], moved, rtol=1e-15)
+    for step in steps:
+        if step["text"].startswith("The loss of each"):
+            assert r"0.9 & 0.1 \\ 0.1 & 0.9" in step["latex"]
+    assert "after label smoothing:" not in words(request | {"loss": loss}, post)
 
 
 def test_paths_from_a_bias_start_with_the_first_derivative(client: Any, post: Any) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from engine.derivation.derivation import Statement, Worked
 from engine.derivation.formulas import Applied, Difference, Formula, Numbers, Product, Squared, Sum, equation, number
-from engine.derivation.judging import Judged, agree, effective_targets, probabilities
+from engine.derivation.judging import Judged, agree, effective_targets, probabilities, without_smoothing
 from engine.losses import HalfSquaredError, Mse
 from engine.probability_losses import BinaryCrossEntropy
 from engine.rules import Array, column
@@ -24,7 +24,7 @@ def example_loss_steps(worked: Worked, seen: Judged) -> list[Statement]:
         steps = [line for line in lines if line is not None]
         if len(steps) == len(lines):
             return steps
-    return [_all_together(worked, seen)]
+    return [_all_together(worked, without_smoothing(seen))]
 
 
 def _line(worked: Worked, seen: Judged, place: tuple[int, ...]) -> Statement | None:

@@ -1,6 +1,7 @@
 """What a loss sees of an example, and what each example counts in it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from engine.derivation.derivation import Worked
 from engine.derivation.formulas import Formula, Numbers, Product, elementwise, number
 from engine.losses import Loss
 from engine.objective import LossObjective, combination
-from engine.probability_losses import CrossEntropy, LossOfProbabilities
+from engine.probability_losses import BinaryCrossEntropy, CrossEntropy, Focal, LossOfProbabilities, smoothed
 from engine.reduction import prepare_targets
 from engine.row_activations import log_softmax, softmax
 from engine.rules import Array, column
@@ -76,6 +77,17 @@ def effective_targets(seen: Judged) -> Array | None:
     if not isinstance(loss, CrossEntropy):
         return None
     return -loss.logit_gradient(seen.targets, np.zeros_like(seen.targets), seen.targets)
+
+
+def without_smoothing(seen: Judged) -> Judged:
+    """The same numbers from targets that label smoothing has moved already, the t of the loss's formula."""
+    loss = seen.loss
+    if not isinstance(loss, CrossEntropy | BinaryCrossEntropy | Focal) or not loss.label_smoothing:
+        return seen
+    classes = 2 if isinstance(loss, BinaryCrossEntropy) else seen.targets.shape[1]
+    targets = smoothed(seen.targets, loss.label_smoothing, classes)
+    plain = replace(loss, label_smoothing=0.0)
+    return seen._replace(loss=plain, targets=targets, combined=seen.combined and plain.on_logits())
 
 
 def scaled(worked: Worked, formula: Formula) -> Formula:

@@ -5,7 +5,7 @@ import numpy as np
 from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.example_losses import example_loss_steps
 from engine.derivation.formulas import Applied, Numbers, Product, Sum, equation, number
-from engine.derivation.judging import LOGITS, Judged, effective_targets, judged, probabilities
+from engine.derivation.judging import LOGITS, Judged, effective_targets, judged, probabilities, without_smoothing
 from engine.derivation.notation import L_OF_OUTPUTS, about, by, function, hyperparameters, plain_formula
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import update_rule
@@ -68,6 +68,9 @@ def loss_section(worked: Worked) -> Section:
     if effective is not None and (effective != seen.targets).any():
         text = "What takes the place of the targets after label smoothing and class weights:"
         steps.append(Statement(text, equation("w t", Numbers(effective)), effective))
+    elif effective is None and (moved := without_smoothing(seen).targets) is not seen.targets:
+        text = "What takes the place of the targets after label smoothing:"
+        steps.append(Statement(text, equation("t", Numbers(moved)), moved))
     steps += example_loss_steps(worked, seen)
     steps.append(_reduction(worked, seen))
     if worked.regularization is not None:
