@@ -127,6 +127,20 @@ def test_the_derivative_by_logits_is_not_that_by_a_probability(
     check_all_forms(client, post, request)
 
 
+@pytest.mark.parametrize("activation", ["softmax", "softmin"])
+@pytest.mark.parametrize("log_target", [False, True])
+def test_the_y_of_a_divergence_after_softmax_is_no_output(
+    client: Any, post: Any, activation: str, log_target: bool
+) -> None:
+    targets = [[-1.6, -0.2], [-0.7, -0.7]] if log_target else [[0.2, 0.8], [0.5, 0.5]]
+    request = one_layer(activation, {"kind": "kl_divergence", "log_target": log_target}, targets)
+    told = words(request, post)
+    assert "with y the logarithms of the outputs and" in told and r"g_j - a_j \sum_k g_k" in told and "y_j" not in told
+    assert ("leave output minus target." in told) is not log_target
+    check_all_forms(client, post, request)
+    assert "with y the outputs and" in words(one_layer("log_softmax", request["loss"], targets), post)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "letter"), [("adam", "m' = m / (1 - beta1^t)"), ("radam", "rho_t ="), ("nadam", "M_t =")]
 )

@@ -183,8 +183,11 @@ def _combined(worked: Worked) -> tuple[str, Formula]:
     if not (totals == 1).all():
         outputs = elementwise(Numbers(p), Numbers(totals))
         text = "Both derivatives taken together leave each output times the sum of its row's targets, minus the target."
-    if seen.loss.kind not in ("cross_entropy", "kl_divergence"):
-        text = "Both derivatives taken together; what takes the place of a target is minus the derivative by log y."
+    if seen.loss.kind not in ("cross_entropy", "kl_divergence") or getattr(seen.loss, "log_target", False):
+        text = (
+            "Both derivatives taken together; what takes the place of a target is minus the derivative by the "
+            "logarithm of the output."
+        )
     inner: Formula = Difference(outputs, Numbers(0 - g))
     if seen.sign == -1:
         text += OF_SOFTMIN

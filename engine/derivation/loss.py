@@ -45,8 +45,9 @@ def loss_section(worked: Worked) -> Section:
     outputs = worked.before.trace[-1].activations
     p = probabilities(loss, outputs)
     made = "logarithms of probabilities" if loss.kind == "kl_divergence" else "probabilities"
+    plain = "logarithms of the outputs" if loss.kind == "kl_divergence" and seen.combined is not None else "outputs"
     told = (
-        f"The loss is {loss.kind}, with y the {'outputs' if p is None else made} and t the targets: "
+        f"The loss is {loss.kind}, with y the {plain if p is None else made} and t the targets: "
         f"{plain_formula(loss)}{hyperparameters(loss)}"
     )
     steps = [Statement(told, equation(r"\ell", about(loss).latex))]
@@ -192,7 +193,8 @@ def _combination(worked: Worked, seen: Judged) -> Statement:
             text += " Here t is the target after label smoothing."
         longer = r"w \frac{y - t}{y (1 - y)} \, y (1 - y)"
         return Statement(text, equation(r"\frac{\partial \ell}{\partial z}", longer, "w (y - t)"))
-    general = r"\sum_k \frac{\partial \ell}{\partial y_k} \frac{\partial y_k}{\partial z_j}"
+    y = "a" if loss == "kl_divergence" else "y"  # whose y are logarithms of the outputs
+    general = rf"\sum_k \frac{{\partial \ell}}{{\partial {y}_k}} \frac{{\partial {y}_k}}{{\partial z_j}}"
     left = r"\frac{\partial \ell}{\partial z_j}"
     if loss == "cross_entropy":
         worked_out = r"y_j \sum_k t_k - t_j" if seen.sign == 1 else r"-\left( y_j \sum_k t_k - t_j \right)"
@@ -204,7 +206,9 @@ def _combination(worked: Worked, seen: Judged) -> Statement:
         if effective is not None and (effective != seen.targets).any():
             text += " Here t is the target after label smoothing, times its class weight."
         return Statement(text, equation(left, longer, worked_out))
-    difference = r"g_j - y_j \sum_k g_k" if seen.sign == 1 else r"-\left( g_j - y_j \sum_k g_k \right)"
-    by_logs = rf"{difference}, \quad g_k = \frac{{\partial \ell}}{{\partial \log y_k}}"
+    difference = rf"g_j - {y}_j \sum_k g_k"
+    if seen.sign == -1:
+        difference = rf"-\left( {difference} \right)"
+    by_logs = rf"{difference}, \quad g_k = \frac{{\partial \ell}}{{\partial \log {y}_k}}"
     text = start + "can be written with the derivative by the logarithm of each output, which never divides by it."
     return Statement(text, equation(left, general, by_logs))
