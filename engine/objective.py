@@ -86,9 +86,11 @@ class LossObjective(NamedTuple):
         if loss.reduction == "sum":
             return scales if self.sample_weights is None else self.sample_weights
         targets = prepare_targets(loss, self.targets, outputs.shape, outputs.dtype)
-        divisors = loss.row_weights(targets)
+        # Alone, a label counts its class weight in the mean, beside rows of probabilities too.
+        labels = ((targets == 0) | (targets == 1)).all(axis=1) & (targets.sum(axis=1) == 1)
+        divisors = loss.row_weights(targets[labels])
         if divisors is not None:
-            scales = np.divide(1, divisors, out=np.zeros_like(scales), where=divisors > 0)
+            scales[labels] = np.divide(1, divisors, out=np.zeros_like(divisors), where=divisors > 0)
         elementwise = loss.values(outputs[:1], targets[:1]).ndim == 2
         return scales / outputs.shape[1] if elementwise and loss.reduction == "mean" else scales
 

@@ -222,12 +222,15 @@ def test_reductions(post: Any, textbook: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("reduction", ["mean", "batch_mean", "sum"])
-@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+@pytest.mark.parametrize("first", [[0, 1, 0], [0.2, 0.3, 0.5]])
+@pytest.mark.parametrize(
+    "loss", [{"kind": "cross_entropy"}, {"kind": "cross_entropy", "class_weights": [2, 1, 4]}, {"kind": "mse"}]
+)
 def test_per_example_gradients_are_those_of_each_example_alone(
-    post: Any, textbook: dict[str, Any], loss: str, reduction: str
+    post: Any, textbook: dict[str, Any], loss: dict[str, Any], reduction: str, first: list[float]
 ) -> None:
-    request = {"network": textbook["network"], "loss": {"kind": loss, "reduction": reduction}}
-    targets = np.eye(3)[BATCH["targets"]].tolist()
+    request = {"network": textbook["network"], "loss": loss | {"reduction": reduction}}
+    targets = [first, *np.eye(3)[BATCH["targets"][1:]].tolist()]
     weights = [2.0, 0.5, 1.0]
     whole = post(
         "/v1/backward",
