@@ -46,6 +46,14 @@ def test_what_each_losss_weight_is_in_the_mean(post: Any) -> None:
     assert "over the sum of the weights times the 2 outputs." in told
 
 
+@pytest.mark.parametrize("weights", [None, [1, 2], [0, 2], [0, 0]])
+def test_a_sum_of_losses_has_the_sum_of_the_gradients(client: Any, post: Any, weights: Any) -> None:
+    """The weights are in the examples' own gradients."""
+    request = one_layer("tanh", {"kind": "mse", "reduction": "sum"}, [[0, 1], [1, 0]], sample_weights=weights)
+    assert "Each example has its own gradient; the batch has their sum. " in words(request, post)
+    check_all_forms(client, post, request)
+
+
 @pytest.mark.parametrize(
     ("activation", "loss", "targets", "right", "wrong"),
     [

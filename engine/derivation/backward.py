@@ -270,9 +270,11 @@ def _penalty_terms(worked: Worked, i: int) -> list[Formula]:
 
 
 def shares(worked: Worked) -> Array:
-    """What each example's own gradient counts in that of the batch `[batch]`."""
+    """What each example's own gradient counts in that of the batch `[batch]`: 1 in a sum, where its weight is in it."""
     scales = worked.before.evaluation.scales
     own = worked.objective.own_scales(worked.before.trace[-1].activations)
+    if (scales == own).all():
+        return np.ones_like(scales)
     return np.divide(scales, own, out=np.zeros_like(scales), where=own != 0)
 
 
