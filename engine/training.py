@@ -267,8 +267,7 @@ class _Epoch:
             for layer, gradients in zip(network.layers, layers, strict=True):
                 penalty += plan.regularization.penalty(layer.weights)
                 gradients.parameters["weights"] += plan.regularization.gradient(layer.weights)
-        vectors = workspace.gradients
-        gradient_norm = norm(vectors)
+        vectors, gradient_norm = workspace.gradients, norm(workspace.measured)
         if plan.clipping is not None:
             vectors = plan.clipping.clip(vectors, gradient_norm)
         workspace.update(self.optimizer, vectors)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.blocks import BLOCK
+from engine.clipping import FEW
 from engine.descent import State
 from engine.finite import is_finite
 from engine.network import LayerGradients, Network
@@ -68,22 +69,24 @@ class Room(NamedTuple):
 class Workspace:
     """A network and its optimizer's state during a training run; `network` always holds the current parameters.
 
-    `gradients` are the vectors that backpropagation into `room` fills with the gradients of all trainable parameters.
+    `gradients` are the vectors that backpropagation into `room` fills with the gradients of all trainable parameters;
+    `measured` are the same numbers, grouped so that their norm has the bits of a step's.
     """
 
     def __init__(self, network: Network, state: NetworkState, batch: int) -> None:
         """`batch` is how many rows a batch has at most."""
         self.frozen_states = state
+        places = [
+            (i, name) for i, layer in enumerate(network.layers) for name in layer.parameters if name not in layer.frozen
+        ]
         grouped: dict[tuple[tuple[str, Any], ...], list[Place]] = {}
-        for i, layer in enumerate(network.layers):
-            for name in layer.parameters:
-                if name not in layer.frozen:
-                    numbers = tuple((k, v) for k, v in state[i][name].items() if not isinstance(v, np.ndarray))
-                    grouped.setdefault(numbers, []).append((i, name))
+        for i, name in places:
+            numbers = tuple((k, v) for k, v in state[i][name].items() if not isinstance(v, np.ndarray))
+            grouped.setdefault(numbers, []).append((i, name))
         parameters = network.parameters
         self.groups = [
-            Group(places, [parameters[i][name] for i, name in places], [state[i][name] for i, name in places])
-            for places in grouped.values()
+            Group(alike, [parameters[i][name] for i, name in alike], [state[i][name] for i, name in alike])
+            for alike in grouped.values()
         ]
         self.gradients = [group.gradients for group in self.groups]
         by_place = {place: view for group in self.groups for place, view in group.views(group.gradients).items()}
@@ -91,6 +94,8 @@ class Workspace:
             {name: by_place[i, name] if (i, name) in by_place else np.empty_like(p) for name, p in layer.items()}
             for i, layer in enumerate(parameters)
         ]
+        few = sum(vector.size for vector in self.gradients) <= FEW
+        self.measured = self.gradients if few else [by_place[place] for place in places]
         self.network = self._on_vectors(network)
         widths = [layer.weights.shape[1] for layer in network.layers]
         dtype = network.layers[0].weights.dtype

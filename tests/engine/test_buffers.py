@@ -11,7 +11,7 @@ import pytest
 from engine import activations, optimizers
 from engine.activations import Gelu, Identity, Mish, Sigmoid, Softmax, Tanh
 from engine.blocks import BLOCK, by_rows
-from engine.clipping import ClipByValue
+from engine.clipping import ClipByNorm, ClipByValue, Clipping
 from engine.data import Data
 from engine.layers import Dense
 from engine.losses import Loss, Mse
@@ -96,16 +96,19 @@ def assert_same(actual: Any, expected: Any) -> None:
         (Adam(weight_decay=0.1, amsgrad=True), Identity(), Mse(reduction="batch_mean")),
     ],
 )
-@pytest.mark.parametrize("units", [5, 350])
+@pytest.mark.parametrize(
+    ("units", "clipping"),
+    [(5, ClipByValue(max_value=0.001)), (20, ClipByNorm(max_norm=0.01)), (350, ClipByNorm(max_norm=0.01))],
+)
 def test_a_run_makes_the_bits_of_pure_steps(
-    optimizer: Optimizer, last: Any, loss: Loss, dtype: str, units: int
+    optimizer: Optimizer, last: Any, loss: Loss, dtype: str, units: int, clipping: Clipping
 ) -> None:
     """On small layers and on those of more than a block, with a smaller last batch, a frozen bias, a penalty and
     clipping."""
     start = network([30, units, units, units, 7], [Tanh(), PassThrough(), Mish(), last], dtype)
     assert BATCH * 350 * np.dtype(dtype).itemsize > BLOCK > BATCH * 30 * 8
     data = examples(2 * BATCH + 13, start)
-    penalty, clipping = Regularization(l1=0.001, l2=0.01), ClipByValue(max_value=0.001)
+    penalty = Regularization(l1=0.001, l2=0.01)
     plan = Plan(loss, optimizer, 2, BATCH, shuffle=False, regularization=penalty, clipping=clipping)
     trained = outcome(start, data, plan).checkpoint
     pure, state = start, init_state(optimizer, start)
