@@ -247,7 +247,7 @@ def _resolve(loc: Where, body: Any) -> tuple[Where, Any]:
     fresh = True
     for part in loc:
         tag = value.get("kind") if isinstance(value, dict) else value
-        if fresh and where and isinstance(part, str) and tag == part:
+        if fresh and where and isinstance(tag, str) and tag == part:
             fresh = False
             continue
         fresh = True

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, PlainValidator, StrictStr, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import Field, PlainValidator, StrictStr, TypeAdapter, WithJsonSchema
 
 from engine.claims import Claim
 from engine.errors import ShapeMismatch
@@ -140,7 +140,7 @@ def _is_own(field: str, claimed: Any, own: Any) -> bool:
         if field == "activation":
             return bool(ACTIVATION.validate_python(claimed) == own)
         return bool(set(claimed) == set(own) if field == "frozen" else claimed == own)
-    except (ValidationError, TypeError):
+    except (TypeError, ValueError):  # also of an array, of which each number may equal a name or not
         return False
 
 

@@ -84,12 +84,13 @@ def state_to_engine(
     if value is None:
         return fresh
     here = ("optimizer_state",)
-    if value.get("kind") != optimizer.kind:
+    kind = value.get("kind")
+    if type(kind) is not str or kind != optimizer.kind:
         raise InvalidState(
             (*here, "kind"),
             "This state belongs to another optimizer.",
             expected=optimizer.kind,
-            received=json_type(value.get("kind")),
+            received=json_type(kind),
             hint="Post back the optimizer_state of the last answer, or null to start afresh.",
         )
     layers = value.get("layers")

@@ -308,6 +308,8 @@ WRONG: dict[str, tuple[dict[str, tuple[str, list[int], bytes]], str, str]] = {
     "a tensor where JSON belongs": ({"network.layers.3.name": matrix([1])}, "validation-error", "/network/layers/3/weights"),
     "an object where a tensor belongs": ({"inputs.x": matrix([1])}, "wrong-type", "/inputs"),
     "an array where a tensor belongs": ({"inputs.0": matrix([1, 2, 3])}, "not-a-number", "/inputs/0"),
+    "an array where a kind belongs": ({"network.layers.3.kind": matrix([1, 2])}, "validation-error", "/network/layers/3/kind"),
+    "an array for a state's kind": ({"optimizer_state.kind": matrix([1, 2])}, "invalid-state", "/optimizer_state/kind"),
     "a state that is none": ({"optimizer_state": matrix([1])}, "wrong-type", "/optimizer_state"),
 }  # fmt: skip
 
@@ -324,6 +326,14 @@ def test_a_file_that_is_no_request_is_refused_with_pointer(
     rest["optimizer"] = {"kind": "sgd"}
     problem = refused(send(client, "/v1/step", file(tensors, rest)), 422, name)
     assert problem["errors"][0]["pointer"] == pointer
+
+
+def test_an_array_where_a_claim_has_a_name(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    fields = ("kind", "activation", "name", "frozen")
+    rest = {**textbook, "optimizer": "sgd", "claimed": {"network": {"layers": [{}, {}, {}]}}}
+    tensors = {f"claimed.network.layers.1.{field}": matrix([1, 2]) for field in fields}
+    answer = send(client, "/v1/verify", file(tensors, rest), "application/json").json()
+    assert answer["not_compared"] == [f"/network/layers/1/{field}" for field in fields]
 
 
 @pytest.mark.parametrize("rest", [[], 3, None, "text"])
