@@ -18,9 +18,12 @@ class Drain:
     def ends_runs(self) -> bool:
         """Whether training runs must end, so that their last event arrives before the server has gone.
 
-        That is when two thirds of the time are over; shorter ones end as if nothing had happened.
+        That is when `drain_seconds` and two thirds of `shutdown_seconds` are over; shorter ones end as if nothing had
+        happened.
         """
-        return self.began is not None and monotonic() > self.began + settings().shutdown_seconds * 2 / 3
+        if self.began is None:
+            return False
+        return monotonic() > self.began + settings().drain_seconds + settings().shutdown_seconds * 2 / 3
 
 
 drain = Drain()

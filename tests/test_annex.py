@@ -219,6 +219,18 @@ def test_a_run_that_comes_while_the_server_drains_ends_in_time(
         server.stop()
 
 
+def test_a_run_that_comes_late_in_a_long_drain_has_its_time(post: Any) -> None:
+    server = Server(CHAINRULE_DRAIN_SECONDS="4", CHAINRULE_SHUTDOWN_SECONDS="1")
+    try:
+        with httpx.Client(base_url=server.url, timeout=30, headers=HEADERS) as client:
+            server.process.terminate()
+            time.sleep(1.5)
+            answer = client.post("/v1/train", json=request(post, epochs=3))
+        assert answer.json()["stopped_because"] == "epochs"
+    finally:
+        server.stop()
+
+
 def test_a_server_short_of_files_says_so_and_goes_on(
     own_server: Server, own_client: httpx.Client, textbook: dict[str, Any]
 ) -> None:
