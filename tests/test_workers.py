@@ -37,7 +37,11 @@ def supervise(work: str, patience: float, seconds: float, drained: float = 0.0) 
         print("ended", flush=True)
     """
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         process.wait(seconds)
@@ -60,3 +64,8 @@ def test_an_orphan_of_a_dead_worker_is_nobodys_loss() -> None:
     orphan = "os.fork() or (time.sleep(0.3), os._exit(0)); time.sleep(0.1); os._exit(1)"
     status, printed = supervise(orphan, patience=60.0, seconds=3.0)
     assert status == 0 and printed[-1] == "ended" and printed.count("started") > 2
+
+
+def test_why_a_worker_has_failed_is_told() -> None:
+    status, printed = supervise("raise OSError('no more files')", patience=60.0, seconds=2.0)
+    assert status == 0 and "OSError:" in printed and printed[-1] == "ended"
