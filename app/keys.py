@@ -46,12 +46,13 @@ def configured_keys() -> Keys:
     Ends the process where one is no digest, or where one of the two is set and holds no key: a file that has lost its
     last key must not open the server to everybody.
     """
-    lines, path = settings().api_keys.split(","), settings().api_keys_file
+    listed, path = settings().api_keys, settings().api_keys_file
+    lines = listed.split(",") if listed else []
     try:
         if path is not None:
             lines += path.read_text().splitlines()
         keys = Keys(lines)
-        if not keys.names and (settings().api_keys or path is not None):
+        if not keys.names and (listed or path is not None):
             raise ValueError("there is none in CHAINRULE_API_KEYS and CHAINRULE_API_KEYS_FILE")
     except (OSError, ValueError) as error:
         raise SystemExit(f"The API keys cannot be used: {error}.") from None

@@ -135,6 +135,19 @@ def test_keys_that_are_no_digests_are_refused(lines: list[str]) -> None:
     assert ended.returncode == 1 and "64 hexadecimal digits" in ended.stderr and "Traceback" not in ended.stderr
 
 
+def test_a_line_of_the_file_that_is_no_digest_is_told_by_its_number(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# the keys\nno digest\n")
+    ended = subprocess.run(
+        [sys.executable, "-c", "from app.keys import configured_keys; configured_keys()"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "CHAINRULE_API_KEYS_FILE": "keys"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert ended.returncode == 1 and "entry 2 is not" in ended.stderr
+
+
 @pytest.mark.parametrize("settings", [{"CHAINRULE_API_KEYS_FILE": "keys"}, {"CHAINRULE_API_KEYS": " , "}])
 def test_a_server_that_was_given_no_key_at_all_does_not_start(settings: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# nobody any more\n")
