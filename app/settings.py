@@ -12,8 +12,9 @@ from schemas.limits import Limits
 from schemas.names import nearest
 
 PREFIX = "CHAINRULE_"
-OF_OTHERS = (f"{PREFIX}PORT", f"{PREFIX}SERVICE", f"{PREFIX}METRICS")
-"""What Kubernetes sets for a service of this name, and what we hand to our own processes."""
+OF_OTHERS = (f"{PREFIX}PORT_", f"{PREFIX}SERVICE_", f"{PREFIX}METRICS_")
+"""What Kubernetes sets for a service of this name, and what we hand to our own processes. CHAINRULE_PORT is also
+Kubernetes's, where it is a URL."""
 LIMITS = Limits()
 """The defaults of the limits of one request."""
 
@@ -76,8 +77,10 @@ def variable(field: str) -> str:
 def unknown_variables() -> list[tuple[str, str]]:
     """The variables that have the prefix and are no setting, each with a hint."""
     known = [variable(str(field.validation_alias or name)) for name, field in Settings.model_fields.items()]
-    return [
-        (name, nearest(name, known) or "")
-        for name in sorted(os.environ)
-        if name.startswith(PREFIX) and name not in known and not name.startswith(OF_OTHERS)
-    ]
+    found = []
+    for name, value in sorted(os.environ.items()):
+        of_others = name.startswith(OF_OTHERS) or (name == f"{PREFIX}PORT" and "://" in value)
+        if name.startswith(PREFIX) and name not in known and not of_others:
+            bare = name.removeprefix(PREFIX)
+            found.append((name, nearest(bare if bare in known else name, known) or ""))
+    return found

@@ -186,3 +186,6 @@ def test_a_setting_that_is_none_is_told() -> None:
     told = chainrule("serve", CHAINRULE_MAX_BODY_BYTE="5", CHAINRULE_PORT="tcp://10.0.0.1", HOST="no.address.invalid")
     assert "CHAINRULE_MAX_BODY_BYTE, which is no setting. Did you mean 'CHAINRULE_MAX_BODY_BYTES'?" in told.stderr
     assert "CHAINRULE_PORT" not in told.stderr
+    told = chainrule("serve", CHAINRULE_PORT="9000", CHAINRULE_HOST="0.0.0.0", HOST="no.address.invalid")
+    for name in ("PORT", "HOST"):
+        assert f"CHAINRULE_{name}, which is no setting. Did you mean '{name}'?" in told.stderr
