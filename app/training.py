@@ -108,14 +108,11 @@ class Run:
             if isinstance(event, Outcome):
                 if untold is not None:
                     yield "progress", untold
-                answer = {
-                    **asked.wire_checkpoint(event.checkpoint),
-                    "stopped_because": event.reason,
-                    "history": None if history is None else history.written(),
-                }
+                last = asked.wire_checkpoint(event.checkpoint)
                 if event.reason == "deadline":
-                    yield "checkpoint", asked.wire_checkpoint(event.checkpoint)
-                yield "result", only(answer, asked.include)
+                    yield "checkpoint", last
+                rows = None if history is None else history.written()
+                yield "result", only({**last, "stopped_because": event.reason, "history": rows}, asked.include)
             elif isinstance(event, Checkpoint):
                 yield "checkpoint", asked.wire_checkpoint(event)
             else:
