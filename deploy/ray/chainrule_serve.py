@@ -16,7 +16,7 @@ from app.main import create_app
     ray_actor_options={"num_cpus": 1},
     max_ongoing_requests=32,
     autoscaling_config={"min_replicas": 1, "max_replicas": 8, "target_ongoing_requests": 4, "downscale_delay_s": 300},
-    # A training run that is told to stop ends with what it has reached.
+    # What a replica still computes when it is to stop; nothing tells a longer training run, which is lost.
     graceful_shutdown_timeout_s=30,
 )
 @serve.ingress(create_app)
