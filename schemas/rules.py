@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Annotated, Any, get_args
 
+import numpy as np
 from pydantic import Field, GetJsonSchemaHandler, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
@@ -35,7 +36,7 @@ def _as_object(value: Any) -> Any:
     if type(value["kind"]) is not str:
         value["kind"] = ""  # Pydantic would write it out in its error, however deep it is nested.
     for key, items in value.items():
-        if type(items) is dict and not TENSOR.isdisjoint(items):
+        if type(items) is np.ndarray or (type(items) is dict and not TENSOR.isdisjoint(items)):
             try:
                 value[key] = decode(items, (1,)).tolist()
             except InvalidValue as error:

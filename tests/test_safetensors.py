@@ -310,6 +310,7 @@ WRONG: dict[str, tuple[dict[str, tuple[str, list[int], bytes]], str, str]] = {
     "an array where a tensor belongs": ({"inputs.0": matrix([1, 2, 3])}, "not-a-number", "/inputs/0"),
     "an array where a kind belongs": ({"network.layers.3.kind": matrix([1, 2])}, "validation-error", "/network/layers/3/kind"),
     "an array for a state's kind": ({"optimizer_state.kind": matrix([1, 2])}, "invalid-state", "/optimizer_state/kind"),
+    "a matrix where a rule has a list": ({"optimizer.betas": matrix([0.9], [0.99])}, "wrong-dimensions", "/optimizer/betas"),
     "a state that is none": ({"optimizer_state": matrix([1])}, "wrong-type", "/optimizer_state"),
 }  # fmt: skip
 
