@@ -1,11 +1,15 @@
 """The settings, from the environment; everything about mathematics belongs in the request."""
 
 import os
+import re
+from collections.abc import Callable
 from functools import cache, cached_property
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.limits import Limits
@@ -15,6 +19,8 @@ PREFIX = "CHAINRULE_"
 OF_OTHERS = (f"{PREFIX}PORT_", f"{PREFIX}SERVICE_", f"{PREFIX}METRICS_")
 """What Kubernetes sets for a service of this name, and what we hand to our own processes. CHAINRULE_PORT is also
 Kubernetes's, where it is a URL."""
+HOST = re.compile(r"\*|[\w.-]+", re.ASCII)
+ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\sA-Z]+")
 LIMITS = Limits()
 """The defaults of the limits of one request."""
 
@@ -59,9 +65,40 @@ class Settings(BaseSettings):
         "info", description="The least level that is written; requests are info, of probes debug, answered 500 error."
     )
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, value: str) -> str:
+        return _entries(value, HOST.fullmatch, "the name of a host, without scheme and port")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        return _entries(value, ORIGIN.fullmatch, "an origin as browsers send it, such as https://course.example.org")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        return value if value == "*" else _entries(value, _is_address, "an address, or a network such as 10.0.0.0/8")
+
     @cached_property
     def limits(self) -> Limits:
         return Limits(layers=self.max_layers, numbers=self.max_numbers, work=self.max_work)
+
+
+def _entries(value: str, fits: Callable[[str], object], expected: str) -> str:
+    """A list separated by commas, as it is; an entry that nothing could ever equal is an error, not a silent no."""
+    for entry in filter(None, map(str.strip, value.split(","))):
+        if not fits(entry):
+            raise PydanticCustomError("entry", "'{entry}' is not {expected}", {"entry": entry, "expected": expected})
+    return value
+
+
+def _is_address(entry: str) -> bool:
+    try:
+        ip_network(entry) if "/" in entry else ip_address(entry)
+    except ValueError:
+        return False
+    return True
 
 
 @cache

@@ -130,6 +130,16 @@ def test_a_problem_is_printed(server: Server) -> None:
         ([], {"HOST": ""}, "HOST: "),
         ([], {"CHAINRULE_LOG_LEVEL": "loud"}, "CHAINRULE_LOG_LEVEL: "),
         ([], {"CHAINRULE_MAX_SECONDS": "inf"}, "CHAINRULE_MAX_SECONDS: "),
+        (
+            [],
+            {"CHAINRULE_CORS_ORIGINS": "https://a.example, course.example"},
+            "CHAINRULE_CORS_ORIGINS: 'course.example'",
+        ),
+        ([], {"CHAINRULE_CORS_ORIGINS": "https://a.example/"}, "CHAINRULE_CORS_ORIGINS: 'https://a.example/'"),
+        ([], {"CHAINRULE_ALLOWED_HOSTS": "https://a.example"}, "CHAINRULE_ALLOWED_HOSTS: 'https://a.example'"),
+        ([], {"CHAINRULE_ALLOWED_HOSTS": "a.example:8000"}, "CHAINRULE_ALLOWED_HOSTS: 'a.example:8000'"),
+        ([], {"CHAINRULE_TRUSTED_PROXIES": "proxy.example"}, "CHAINRULE_TRUSTED_PROXIES: 'proxy.example'"),
+        ([], {"CHAINRULE_TRUSTED_PROXIES": "10.0.0.1/8"}, "CHAINRULE_TRUSTED_PROXIES: '10.0.0.1/8'"),
     ],
 )
 def test_serve_refuses_what_is_wrong(arguments: list[str], environment: dict[str, str], said: str) -> None:
