@@ -191,3 +191,22 @@ def test_the_page_on_deployment_says_what_the_overlays_are() -> None:
         assert table["largest body"][k] == f"{int(values['CHAINRULE_MAX_BODY_BYTES']) // 2**20} MiB"
         assert table["memory asked for, at most"][k] == ", ".join(memory)
         assert bool(table["ingress"][k]) == ("Ingress" in objects)
+
+
+@needs_builder
+def test_the_overlay_of_your_own_on_the_page_on_deployment(tmp_path: Path) -> None:
+    shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)
+    mine = tmp_path / "overlays/mine"
+    mine.mkdir()
+    text = (ROOT / "docs/deploy.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    (mine / "kustomization.yaml").write_text(text)
+    objects = built(str(mine))
+    assert set(objects) == KINDS | {"Ingress", "Secret"}
+    container, data = pod(objects)["spec"]["containers"][0], objects["ConfigMap"]["data"]
+    assert container["image"] == f"registry.example.org/chainrule:{VERSION}"
+    assert container["envFrom"][1]["secretRef"]["name"] == objects["Secret"]["metadata"]["name"]
+    known = {f"CHAINRULE_{name.upper()}" for name in Settings.model_fields}
+    assert {*data, *objects["Secret"]["data"]} <= known and data["CHAINRULE_WORKERS"] == "2"
+    Settings(trusted_proxies=data["CHAINRULE_TRUSTED_PROXIES"], rate_limit=data["CHAINRULE_RATE_LIMIT"])
+    ingress = objects["Ingress"]["spec"]
+    assert [ingress["rules"][0]["host"]] == ingress["tls"][0]["hosts"] == ["lab.example.org"]
