@@ -215,7 +215,10 @@ def _put(tree: dict[str, Any], path: Path, value: Any) -> None:
                 _refuse(here, f"A tensor's name has '{part}' where an array has a number.")
             key = int(part)
             if key > len(place):
-                _refuse(here, f"This array has {len(place)} items, and a tensor's name leads to another one beyond.")
+                gap = (
+                    "leads to one beyond. Those before it without tensors go into the JSON (a layer of claims as null)."
+                )
+                _refuse(here, f"This array has {len(place)} items, and a tensor's name {gap}")
             missing = key == len(place)
         elif type(place) is dict:
             missing = part not in place

@@ -337,6 +337,16 @@ def test_an_array_where_a_claim_has_a_name(client: httpx.Client, textbook: dict[
     assert answer["not_compared"] == [f"/network/layers/1/{field}" for field in fields]
 
 
+def test_claims_of_a_later_layer_alone(client: httpx.Client, textbook: dict[str, Any], post: Any) -> None:
+    """The layers before it stand in the JSON as null, which the refusal says where they do not."""
+    claim = {"claimed.layers.2.gradients.bias": np.array(post("/v1/step", textbook)["layers"][2]["gradients"]["bias"])}
+    told, alone = ({"json": json.dumps(textbook | more)} for more in ({"claimed": {"layers": [None, None]}}, {}))
+    problem = refused(send(client, "/v1/verify", save(claim, alone)), 422, "conflict")
+    assert problem["errors"][0]["pointer"] == "/claimed/layers/2" and "as null" in problem["detail"]
+    answer = send(client, "/v1/verify", save(claim, told), "application/json").json()
+    assert answer["verdict"] == "match" and answer["comparisons"][0]["pointer"] == "/layers/2/gradients/bias"
+
+
 @pytest.mark.parametrize("rest", [[], 3, None, "text"])
 def test_metadata_that_is_no_object(client: httpx.Client, rest: Any) -> None:
     problem = refused(send(client, "/v1/step", file({"inputs": INPUTS}, rest)), 422, "wrong-type")
