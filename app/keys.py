@@ -43,8 +43,8 @@ class Keys:
 def configured_keys() -> Keys:
     """The keys of CHAINRULE_API_KEYS and of the file CHAINRULE_API_KEYS_FILE together.
 
-    Ends the process where one is no digest, or where one of the two is set and holds no key: a file that has lost its
-    last key must not open the server to everybody.
+    Ends the process where one is no digest, or where one of the two is set and holds no key, be it empty: a file that
+    has lost its last key, or a secret that did not arrive, must not open the server to everybody.
     """
     listed, path = settings().api_keys, settings().api_keys_file
     lines = listed.split(",") if listed else []
@@ -52,7 +52,7 @@ def configured_keys() -> Keys:
         if path is not None:
             lines += path.read_text().splitlines()
         keys = Keys(lines)
-        if not keys.names and (listed or path is not None):
+        if not keys.names and {"api_keys", "api_keys_file"} & settings().model_fields_set:
             raise ValueError("there is none in CHAINRULE_API_KEYS and CHAINRULE_API_KEYS_FILE")
     except (OSError, ValueError) as error:
         raise SystemExit(f"The API keys cannot be used: {error}.") from None

@@ -148,7 +148,9 @@ def test_a_line_of_the_file_that_is_no_digest_is_told_by_its_number(tmp_path: Pa
     assert ended.returncode == 1 and "entry 2 is not" in ended.stderr
 
 
-@pytest.mark.parametrize("settings", [{"CHAINRULE_API_KEYS_FILE": "keys"}, {"CHAINRULE_API_KEYS": " , "}])
+@pytest.mark.parametrize(
+    "settings", [{"CHAINRULE_API_KEYS_FILE": "keys"}, {"CHAINRULE_API_KEYS": " , "}, {"CHAINRULE_API_KEYS": ""}]
+)
 def test_a_server_that_was_given_no_key_at_all_does_not_start(settings: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# nobody any more\n")
     ended = subprocess.run(
