@@ -91,7 +91,8 @@ def verify(
 ) -> dict[str, Any]:
     """Checks numbers that somebody else computed, and names the mistakes that give exactly these numbers.
 
-    `claimed` is any part of an answer of `POST /v1/step`: what your own code gives, an exercise sheet, a paper.
+    `claimed` is any part of an answer of `POST /v1/step`: what your own code gives, an exercise sheet, a paper. An
+    array is claimed as a whole, and `layers` has an entry for each layer, null where nothing is claimed.
 
     - `comparisons` tells of each array whether it is right. Numbers that were rounded match in the digits that were
       printed, and `rounding` says so; an array of another shape is told what it looks like (the transpose, a batch
