@@ -20,7 +20,7 @@ OF_OTHERS = (f"{PREFIX}PORT_", f"{PREFIX}SERVICE_", f"{PREFIX}METRICS_")
 """What Kubernetes sets for a service of this name, and what we hand to our own processes. CHAINRULE_PORT is also
 Kubernetes's, where it is a URL."""
 HOST = re.compile(r"\*|[\w.-]+", re.ASCII)
-ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\sA-Z]+")
+ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s*A-Z]+")
 LIMITS = Limits()
 """The defaults of the limits of one request."""
 

@@ -136,6 +136,7 @@ def test_a_problem_is_printed(server: Server) -> None:
             "CHAINRULE_CORS_ORIGINS: 'course.example'",
         ),
         ([], {"CHAINRULE_CORS_ORIGINS": "https://a.example/"}, "CHAINRULE_CORS_ORIGINS: 'https://a.example/'"),
+        ([], {"CHAINRULE_CORS_ORIGINS": "https://*.example"}, "CHAINRULE_CORS_ORIGINS: 'https://*.example'"),
         ([], {"CHAINRULE_ALLOWED_HOSTS": "https://a.example"}, "CHAINRULE_ALLOWED_HOSTS: 'https://a.example'"),
         ([], {"CHAINRULE_ALLOWED_HOSTS": "a.example:8000"}, "CHAINRULE_ALLOWED_HOSTS: 'a.example:8000'"),
         ([], {"CHAINRULE_TRUSTED_PROXIES": "proxy.example"}, "CHAINRULE_TRUSTED_PROXIES: 'proxy.example'"),
