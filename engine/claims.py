@@ -35,7 +35,8 @@ class Claim:
 
     `single` says that it was computed in float32; `zeros_to`, to how many decimals the claims around it are printed,
     which an array of nothing but zeros does not tell; `scale`, how large the right numbers are, of which rounding
-    errors are a share even where terms cancel to nothing.
+    errors are a share even where terms cancel to nothing; `transposed`, that it was written as `[units, inputs]`: a
+    matrix was turned, and what has other dimensions was left as it came.
     """
 
     key: Key
@@ -43,6 +44,7 @@ class Claim:
     single: bool = False
     zeros_to: int | None = None
     scale: float = 0.0
+    transposed: bool = False
 
     @cached_property
     def magnitude(self) -> float:
@@ -309,8 +311,10 @@ def _rounded(
 
 
 def shape_message(claim: Claim, right: Array) -> str:
-    """What a claim of another shape may be, and whether its numbers would be right."""
+    """What a claim of another shape may be, and whether its numbers would be right, in the layout it was written in."""
     claimed, name = claim.values, str(claim.key[-1])
+    if claim.transposed:
+        claimed, right = claimed.T if claimed.ndim == 2 else claimed, right.T
     got, want = list(claimed.shape), list(right.shape)
 
     def told(form: str, numbers: Array, fits: Array) -> str:

@@ -1,7 +1,7 @@
 """Claimed numbers of a step checked against the engine's own, and the mistakes that explain those that are wrong."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,7 @@ def verify(case: Case, claims: Iterable[Claim], relative: float = RELATIVE, abso
     single = single or any(claim.is_single for claim in claims)
     truth = dict(run(right(case), case))
     scales = {key: float(np.abs(numbers).max(initial=0)) for key, numbers in truth.items()}
-    by_key = {c.key: Claim(c.key, c.values, single, zeros_to, scales.get(c.key, 0.0)) for c in claims}
+    by_key = {c.key: replace(c, single=single, zeros_to=zeros_to, scale=scales.get(c.key, 0.0)) for c in claims}
     comparisons = _compare(case, by_key, truth, relative, absolute, float32)
     wrong = [c.key for c in comparisons if not c.matches and c.key in truth]
     if not wrong:

@@ -106,7 +106,7 @@ class ClaimedLayer(Model):
     gradients: ClaimedGradients | None = Field(None, description="Any of the layer's gradients.")
     per_example_gradients: Any = Field(None, description=NOT_COMPARED)
 
-    def arrays(self, i: int, layout: Layout) -> Iterator[tuple[Key, Array | None]]:
+    def arrays(self, i: int) -> Iterator[tuple[Key, Array | None]]:
         """What is claimed of layer i, by the keys of the engine."""
         keys = layer_keys(i)
         yield keys.preactivations, self.preactivations
@@ -114,7 +114,7 @@ class ClaimedLayer(Model):
         if self.gradients is not None:
             yield keys.by_activations, self.gradients.activations
             yield keys.by_preactivations, self.gradients.preactivations
-            yield keys.by["weights"], _engine_form(self.gradients.weights, layout)
+            yield keys.by["weights"], self.gradients.weights
             yield keys.by["bias"], self.gradients.bias
 
 
@@ -189,13 +189,20 @@ class Claims(Model):
     def to_engine(self, layout: Layout, depth: int) -> list[Claim]:
         """The claims by the keys of the engine, weights in its layout; raises ShapeMismatch where the count of layers
         is not `depth`."""
-        return [
-            Claim(key, array.astype(np.float64, copy=False), array.dtype == np.float32)
-            for key, array in self._arrays(layout, depth)
-            if array is not None
-        ]
+        stepped = layout
+        if self.network is not None and self.network.weights_layout is not None:
+            stepped = LAYOUTS[self.network.weights_layout]
+        claims = []
+        for key, array in self._arrays(depth):
+            if array is not None:
+                single, turned = array.dtype == np.float32, False
+                if key[-1] == "weights":
+                    written = stepped if key[0] == "network" else layout
+                    array, turned = written.engine_form(array), written.transposed
+                claims.append(Claim(key, array.astype(np.float64, copy=False), single, transposed=turned))
+        return claims
 
-    def _arrays(self, layout: Layout, depth: int) -> Iterator[tuple[Key, Array | None]]:
+    def _arrays(self, depth: int) -> Iterator[tuple[Key, Array | None]]:
         yield OUTPUTS, self.outputs
         yield LOSS, self.loss
         yield EXAMPLE_LOSSES, self.example_losses
@@ -207,14 +214,12 @@ class Claims(Model):
             _require_depth(self.layers, depth, ("claimed", "layers"))
             for i, layer in enumerate(self.layers):
                 if layer is not None:
-                    yield from layer.arrays(i, layout)
+                    yield from layer.arrays(i)
         if self.network is not None:
             _require_depth(self.network.layers, depth, ("claimed", "network", "layers"))
-            if self.network.weights_layout is not None:
-                layout = LAYOUTS[self.network.weights_layout]
             for i, parameters in enumerate(self.network.layers):
                 if parameters is not None:
-                    yield layer_keys(i).new["weights"], _engine_form(parameters.weights, layout)
+                    yield layer_keys(i).new["weights"], parameters.weights
                     yield layer_keys(i).new["bias"], parameters.bias
 
 
@@ -228,7 +233,3 @@ def _require_depth(layers: list[Any], depth: int, where: tuple[str, ...]) -> Non
             received=[len(layers)],
             hint="Write null for a layer of which nothing is claimed.",
         )
-
-
-def _engine_form(array: Array | None, layout: Layout) -> Array | None:
-    return None if array is None else layout.engine_form(array)

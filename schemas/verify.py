@@ -19,7 +19,6 @@ from schemas.certificate import CertificateModel, certificate_of
 from schemas.claims import Claims
 from schemas.errors import InvalidValue
 from schemas.mistake_words import CHOICES, WHERE, WHERE_ELSE
-from schemas.network import LAYOUTS, Layout
 from schemas.optimizer_state import state_to_engine
 from schemas.remedies import REMEDIES
 from schemas.requests import OptionalStepRequest
@@ -170,11 +169,8 @@ class VerifyRequest(OptionalStepRequest):
         case, claimed = self._case(), self.claimed or Claims()
         claims = claimed.to_engine(self.layout, case.depth)
         found = verify(case, claims, self.relative_tolerance, self.absolute_tolerance)
-        stepped = self.layout
-        if claimed.network is not None and claimed.network.weights_layout is not None:
-            stepped = LAYOUTS[claimed.network.weights_layout]
         return {
-            **verification_to_wire(found, {claim.key: claim for claim in claims}, self.layout, stepped),
+            **verification_to_wire(found, {claim.key: claim for claim in claims}),
             "not_compared": claimed.not_compared(self.network),
             "certificate": certificate_of(self, self.regularization),
         }
@@ -191,11 +187,9 @@ class VerifyRequest(OptionalStepRequest):
         return Case(network, inputs, objective, *rules, None if self.optimizer_state is None else state)
 
 
-def verification_to_wire(
-    found: Verification, claims: dict[Key, Claim], layout: Layout, stepped: Layout
-) -> dict[str, Any]:
-    """`layout` is that of the request's weights and gradients, `stepped` that of the claimed network."""
-    wire = _Wire(found, claims, layout, stepped)
+def verification_to_wire(found: Verification, claims: dict[Key, Claim]) -> dict[str, Any]:
+    """The fields of VerifyAnswer that say what was found."""
+    wire = _Wire(found, claims)
     return {
         "verdict": "match" if found.matches else "mismatch",
         "comparisons": [wire.comparison(c) for c in found.comparisons],
@@ -209,13 +203,13 @@ def verification_to_wire(
 class _Wire:
     """Pointers, indices and shapes in the layouts of the claims, and sentences."""
 
-    def __init__(self, found: Verification, claims: dict[Key, Claim], layout: Layout, stepped: Layout) -> None:
-        self.found, self.claims, self.layout, self.stepped = found, claims, layout, stepped
+    def __init__(self, found: Verification, claims: dict[Key, Claim]) -> None:
+        self.found, self.claims = found, claims
 
     def turned(self, key: Key, places: tuple[int, ...]) -> list[int]:
         """An index into an array, or its shape, as the claim writes it."""
-        layout = self.stepped if key[0] == "network" else self.layout
-        return layout.swap(places) if key[-1] == "weights" and len(places) == 2 else list(places)
+        turned = len(places) == 2 and self.claims[key].transposed
+        return list(reversed(places) if turned else places)
 
     def pointer(self, key: Key, index: tuple[int, ...] = ()) -> str:
         return "".join(f"/{part}" for part in (*key, *self.turned(key, index)))

@@ -179,6 +179,31 @@ def test_a_claim_of_the_wrong_shape_is_a_mismatch_that_helps(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("layout", ["inputs_by_units", "units_by_inputs"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: [w], "a pair of brackets around it. The numbers themselves agree."),
+        (lambda w: np.ravel(w).tolist(), "{} was expected, not [6]. The numbers themselves agree."),
+        (lambda w: [w, np.zeros_like(w).tolist()], "sum (or mean) over the batch. The numbers themselves agree."),
+        (lambda w: [[1, 2]], "An array of shape {} was expected here, and this one has shape [1, 2]."),
+    ],
+)
+def test_weights_of_a_wrong_shape_are_told_in_their_layout(post: Any, layout: str, change: Any, message: str) -> None:
+    turn = np.transpose if layout == "units_by_inputs" else np.array
+    layer = {"weights": turn([[0.1, -0.4], [0.7, 0.3], [-0.2, 0.6]]).tolist(), "bias": None, "activation": "tanh"}
+    request = {
+        "network": {"layers": [layer], "weights_layout": layout},
+        "inputs": [[1.0, 2.0, -1.0], [0.5, -0.3, 0.8]],
+        "output_gradients": [[0.5, 0.1], [-0.2, 0.9]],
+    }
+    right = post("/v1/backward", request)["layers"][0]["gradients"]["weights"]
+    claimed = {"layers": [{"gradients": {"weights": change(right)}}]}
+    (comparison,) = post("/v1/verify", {**request, "claimed": claimed})["comparisons"]
+    assert comparison["message"].endswith(message.format(list(np.shape(right))))
+    assert comparison["expected_shape"] == list(np.shape(right))
+
+
 def test_a_bias_gradient_that_is_not_summed(post: Any) -> None:
     request = {
         "network": {"layers": [{"weights": [[0.5, -1], [0.2, 0.4]], "bias": [0.1, 0], "activation": "sigmoid"}]},
