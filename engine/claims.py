@@ -321,6 +321,11 @@ def shape_message(claim: Claim, right: Array) -> str:
         agree = "The numbers themselves agree." if _close(numbers, fits) else "The numbers differ too."
         return f"{form} {agree}"
 
+    def of_examples(form: str) -> str:
+        whole = "mean" if _close(claimed.mean(axis=0), right) else "sum"
+        numbers = claimed.mean(axis=0) if whole == "mean" else claimed.sum(axis=0)
+        return told(f"These are {len(claimed)} {form} their {whole} over the batch.", numbers, right)
+
     if claimed.ndim == 2 and claimed.T.shape == right.shape:
         return told("This is the transpose: rows and columns are exchanged.", claimed.T, right)
     if right.ndim == 0:
@@ -331,16 +336,13 @@ def shape_message(claim: Claim, right: Array) -> str:
         if claimed.shape[1:] == right.shape:
             if len(claimed) == 1:
                 return told("A bias is a vector, [b1, b2, ...], and this is a matrix of one row.", claimed[0], right)
-            summed = claimed.sum(axis=0)
-            form = f"These are {len(claimed)} rows, and the gradient of a bias is their sum over the batch."
-            return told(form, summed, right)
+            return of_examples("rows, and the gradient of a bias is")
         if claimed.shape == (*right.shape, 1):
             return told("A bias is a vector, [b1, b2, ...], and this is a matrix of one column.", claimed[:, 0], right)
     if claimed.ndim == right.ndim + 1 and claimed.shape[1:] == right.shape:
         if len(claimed) == 1:
             return told("This array has one dimension too many: a pair of brackets around it.", claimed[0], right)
-        form = f"These are {len(claimed)} examples' own arrays, and this one is their sum (or mean) over the batch."
-        return told(form, claimed.sum(axis=0), right)
+        return of_examples("examples' own arrays, and this one is")
     if claimed.ndim + 1 == right.ndim and (1, *claimed.shape) == right.shape:
         return told("The batch axis is missing: a single example is [[...]], a batch of one.", claimed[None], right)
     if claimed.size == right.size:

@@ -185,7 +185,7 @@ def test_a_claim_of_the_wrong_shape_is_a_mismatch_that_helps(
     [
         (lambda w: [w], "a pair of brackets around it. The numbers themselves agree."),
         (lambda w: np.ravel(w).tolist(), "{} was expected, not [6]. The numbers themselves agree."),
-        (lambda w: [w, np.zeros_like(w).tolist()], "sum (or mean) over the batch. The numbers themselves agree."),
+        (lambda w: [w, np.zeros_like(w).tolist()], "sum over the batch. The numbers themselves agree."),
         (lambda w: [[1, 2]], "An array of shape {} was expected here, and this one has shape [1, 2]."),
     ],
 )
@@ -202,6 +202,19 @@ def test_weights_of_a_wrong_shape_are_told_in_their_layout(post: Any, layout: st
     (comparison,) = post("/v1/verify", {**request, "claimed": claimed})["comparisons"]
     assert comparison["message"].endswith(message.format(list(np.shape(right))))
     assert comparison["expected_shape"] == list(np.shape(right))
+
+
+def test_examples_own_gradients_are_told_from_their_mean(post: Any) -> None:
+    request = {
+        "network": {"layers": [{"weights": [[0.5, -1], [0.2, 0.4]], "bias": [0.1, 0], "activation": "tanh"}]},
+        "inputs": [[1, 2], [3, -1], [0.5, 0.1]],
+        "targets": [[0, 1], [1, 0], [1, 1]],
+        "loss": "mse",
+    }
+    own = post("/v1/backward", {**request, "per_example": True})["layers"][0]["per_example_gradients"]
+    for comparison in post("/v1/verify", {**request, "claimed": {"layers": [{"gradients": own}]}})["comparisons"]:
+        assert "These are 3 " in comparison["message"]
+        assert comparison["message"].endswith("their mean over the batch. The numbers themselves agree.")
 
 
 def test_a_bias_gradient_that_is_not_summed(post: Any) -> None:
