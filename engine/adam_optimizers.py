@@ -14,6 +14,7 @@ from engine.descent import (
     DECAY,
     DECOUPLED,
     EPS,
+    FRACTIONS,
     MAXIMIZE,
     State,
     descended,
@@ -37,7 +38,7 @@ class Adam:
 
     kind: Literal["adam"] = "adam"
     learning_rate: float = rate(1e-3)
-    betas: tuple[float, float] = hyper((0.9, 0.999), description=BETAS)
+    betas: tuple[float, float] = hyper((0.9, 0.999), FRACTIONS, description=BETAS)
     eps: float = hyper(1e-8, ge=0.0, description=EPS)
     weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
     amsgrad: bool = hyper(False, description="Never let the step size grow again.")
@@ -84,7 +85,7 @@ class AdamW:
 
     kind: Literal["adamw"] = "adamw"
     learning_rate: float = rate(1e-3)
-    betas: tuple[float, float] = hyper((0.9, 0.999), description=BETAS)
+    betas: tuple[float, float] = hyper((0.9, 0.999), FRACTIONS, description=BETAS)
     eps: float = hyper(1e-8, ge=0.0, description=EPS)
     weight_decay: float = hyper(1e-2, ge=0.0, description=DECOUPLED)
     amsgrad: bool = hyper(False, description="Never let the step size grow again.")
@@ -114,7 +115,7 @@ class Adamax:
 
     kind: Literal["adamax"] = "adamax"
     learning_rate: float = rate(2e-3)
-    betas: tuple[float, float] = hyper((0.9, 0.999), description=BETAS)
+    betas: tuple[float, float] = hyper((0.9, 0.999), FRACTIONS, description=BETAS)
     eps: float = hyper(1e-8, ge=0.0, description=EPS)
     weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
     maximize: bool = hyper(False, description=MAXIMIZE)
@@ -155,7 +156,7 @@ class NAdam:
 
     kind: Literal["nadam"] = "nadam"
     learning_rate: float = rate(2e-3)
-    betas: tuple[float, float] = hyper((0.9, 0.999), description=BETAS)
+    betas: tuple[float, float] = hyper((0.9, 0.999), FRACTIONS, description=BETAS)
     eps: float = hyper(1e-8, ge=0.0, description=EPS)
     weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
     momentum_decay: float = hyper(4e-3, ge=0.0, description="How fast the momentum approaches beta1.")
@@ -202,7 +203,7 @@ class RAdam:
 
     kind: Literal["radam"] = "radam"
     learning_rate: float = rate(1e-3)
-    betas: tuple[float, float] = hyper((0.9, 0.999), description=BETAS)
+    betas: tuple[float, float] = hyper((0.9, 0.999), FRACTIONS, description=BETAS)
     eps: float = hyper(1e-8, ge=0.0, description=EPS)
     weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
     decoupled_weight_decay: bool = hyper(False, description="Decay weights as AdamW does.")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import require
-from engine.rules import Array, hyper
+from engine.rules import Array, Items, hyper
 
 State = dict[str, Any]
 RATE = "How far a step goes."
@@ -13,6 +13,7 @@ DECAY = "Decays weights by this much: added to the gradient as weight_decay * w.
 DECOUPLED = "Decays weights directly, by learning_rate * weight_decay * w, beside the gradient's step."
 MAXIMIZE = "Ascend instead of descending."
 BETAS = "`[2]`, each >= 0, < 1: what is kept of the running averages of the gradient and of its square."
+FRACTIONS: Items = ({"minimum": 0, "exclusiveMaximum": 1}, {"minimum": 0, "exclusiveMaximum": 1})
 EPS = "Added to a denominator, so that it is never 0."
 
 

@@ -55,7 +55,7 @@ class NegativeLogLikelihood(Weighted):
 
     kind: Literal["negative_log_likelihood"] = "negative_log_likelihood"
     reduction: Reduction = hyper("mean", description=REDUCTION)
-    class_weights: ClassWeights = hyper(None, description=WEIGHTS)
+    class_weights: ClassWeights = hyper(None, ({"minimum": 0},), description=WEIGHTS)
     takes_labels: ClassVar[bool] = True
     about: ClassVar = About("Negative log-likelihood", r"-\sum_c w_c t_c y_c", "-w_c t_c", r"-w_c t_c")
 
@@ -351,7 +351,7 @@ class MultiMargin(Weighted, _OfOutputs):
     # Not hyper, whose bounds of a number Pydantic takes for no literal.
     p: Literal[1, 2] = field(default=1, metadata={"description": "The power of each margin: 1, or 2."})
     margin: float = hyper(1.0, description="How far the label's output must be above the others.")
-    class_weights: ClassWeights = hyper(None, description=WEIGHTS)
+    class_weights: ClassWeights = hyper(None, ({"minimum": 0},), description=WEIGHTS)
     takes_labels: ClassVar[bool] = True
     about: ClassVar = About(
         "Multi-class margin loss",

@@ -17,17 +17,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from engine.adam_optimizers import Adam, Adamax, AdamW, NAdam, RAdam
-from engine.descent import (
-    DECAY,
-    DECOUPLED,
-    EPS,
-    MAXIMIZE,
-    State,
-    descended,
-    rate,
-    require_fractions,
-    zeros,
-)
+from engine.descent import DECAY, DECOUPLED, EPS, FRACTIONS, MAXIMIZE, State, descended, rate, require_fractions, zeros
 from engine.errors import require
 from engine.rules import About, Array, filled, hyper
 
@@ -178,8 +168,14 @@ class Rprop:
 
     kind: Literal["rprop"] = "rprop"
     learning_rate: float = rate(1e-2)
-    etas: tuple[float, float] = hyper((0.5, 1.2), description="`[2]`: factors of a size, below and above 1.")
-    step_sizes: tuple[float, float] = hyper((1e-6, 50.0), description="`[2]`: the least and the largest size.")
+    etas: tuple[float, float] = hyper(
+        (0.5, 1.2),
+        ({"exclusiveMinimum": 0, "exclusiveMaximum": 1}, {"exclusiveMinimum": 1}),
+        description="`[2]`: factors of a size, below and above 1.",
+    )
+    step_sizes: tuple[float, float] = hyper(
+        (1e-6, 50.0), ({"minimum": 0}, {"minimum": 0}), description="`[2]`: the least and the largest size."
+    )
     maximize: bool = hyper(False, description=MAXIMIZE)
     about: ClassVar = About("Rprop", r"w \leftarrow w - \operatorname{sign}(g) \, \Delta")
 
@@ -251,7 +247,9 @@ class Lion:
 
     kind: Literal["lion"] = "lion"
     learning_rate: float = rate(1e-4)
-    betas: tuple[float, float] = hyper((0.9, 0.99), description="`[2]`: the average's part in a step, and kept.")
+    betas: tuple[float, float] = hyper(
+        (0.9, 0.99), FRACTIONS, description="`[2]`: the average's part in a step, and kept."
+    )
     weight_decay: float = hyper(0.0, ge=0.0, description=DECOUPLED)
     maximize: bool = hyper(False, description=MAXIMIZE)
     about: ClassVar = About(

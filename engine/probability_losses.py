@@ -89,7 +89,7 @@ class CrossEntropy(_OfProbabilities):
     reduction: Reduction = hyper("mean", description=REDUCTION)
     from_logits: bool = hyper(False, description=FROM_LOGITS)
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description=SMOOTHING)
-    class_weights: ClassWeights = hyper(None, description=WEIGHTS)
+    class_weights: ClassWeights = hyper(None, ({"minimum": 0},), description=WEIGHTS)
     takes_labels: ClassVar[bool] = True
     combines_with: ClassVar[Mapping[str, int]] = SOFTMAX
     about: ClassVar = About(
@@ -136,7 +136,9 @@ class BinaryCrossEntropy(_OfProbabilities):
     reduction: Reduction = hyper("mean", description=REDUCTION)
     from_logits: bool = hyper(False, description=FROM_LOGITS)
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description="Moves each target this share of the way to 1/2.")
-    class_weights: ClassWeights = hyper(None, description="`[outputs]`: one weight >= 0 for each, or null.")
+    class_weights: ClassWeights = hyper(
+        None, ({"minimum": 0},), description="`[outputs]`: one weight >= 0 for each, or null."
+    )
     takes_labels: ClassVar[bool] = False
     combines_with: ClassVar[Mapping[str, int]] = {"sigmoid": 1}
     about: ClassVar = About(
@@ -186,7 +188,7 @@ class Focal(_OfProbabilities):
     gamma: float = hyper(2.0, ge=0.0, description="How strongly well-classified examples are discounted.")
     from_logits: bool = hyper(False, description=FROM_LOGITS)
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description=SMOOTHING)
-    class_weights: ClassWeights = hyper(None, description=WEIGHTS)
+    class_weights: ClassWeights = hyper(None, ({"minimum": 0},), description=WEIGHTS)
     takes_labels: ClassVar[bool] = True
     combines_with: ClassVar[Mapping[str, int]] = SOFTMAX
     about: ClassVar = About(

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,17 +14,32 @@ Array = NDArray[Any]
 """A float64 or float32 array; every rule answers in the dtype it was given."""
 
 
-def hyper(default: Any, **bounds: Any) -> Any:
+Items = tuple[dict[str, float], ...]
+"""The bounds of a tuple's numbers, each its own or one for all, in JSON Schema's words."""
+
+
+def hyper(default: Any, items: Items = (), **bounds: Any) -> Any:
     """A hyperparameter: a dataclass field with a default and bounds (gt, ge, lt, le, description).
 
     The bounds are metadata, which Pydantic reads from standard-library dataclasses; a value that does not come through
-    Pydantic is not checked. `strict` keeps "0.5" and true from passing as numbers.
+    Pydantic is not checked. `strict` keeps "0.5" and true from passing as numbers. `items` are those of a tuple's
+    numbers, for the catalog to list; the rule itself checks them.
     """
+    if items:
+        bounds = {"json_schema_extra": partial(_bound_items, items), **bounds}
     if type(default) in (float, int):
         bounds = {"strict": True, "allow_inf_nan": False, **bounds}
     elif type(default) is bool:
         bounds = {"strict": True, **bounds}
     return dataclasses.field(default=default, metadata=bounds)
+
+
+def _bound_items(items: Items, schema: dict[str, Any]) -> None:
+    """Writes bounds into the JSON schema of an array (or null): one for each of its items, or one for all."""
+    for array in (schema, *schema.get("anyOf", ())):
+        numbers = array.get("prefixItems") or ([array["items"]] if "items" in array else [])
+        for number, bound in zip(numbers, items, strict=False):
+            number.update(bound)
 
 
 class About(NamedTuple):

@@ -63,6 +63,14 @@ def test_every_rule_is_documented(rule: Any) -> None:
         assert entry["derivative"]["text"] and entry["derivative"]["latex"]
 
 
+@pytest.mark.parametrize("rule", [rule for union in UNIONS for rule in members(union)])
+def test_the_schema_of_an_array_has_the_bounds_of_its_numbers(rule: Any) -> None:
+    for name, schema in describe(rule)["parameters"]["properties"].items():
+        for array in [array for array in (schema, *schema.get("anyOf", [])) if array.get("type") == "array"]:
+            for number in array.get("prefixItems") or [array["items"]]:
+                assert {"minimum", "exclusiveMinimum"} & number.keys(), f"{name} has numbers without a bound"
+
+
 def slope_error(value: Any, gradient: Array, x: Array) -> float:
     """How far a gradient is from central differences of `value` along random directions, relative to its size."""
     worst = 0.0
