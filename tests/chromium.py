@@ -29,18 +29,23 @@ PATIENCE = 20.0
 
 
 @contextmanager
-def chromium(program: str, profile: Path, width: int, height: int) -> "Iterator[Page]":
-    """A page of a new browser, which ends with the block."""
+def chromium(program: str, profile: Path) -> Iterator[str]:
+    """The address of a new browser, which ends with the block."""
     command = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as browser:
         try:
             assert browser.stderr is not None
             lines = (re.search(r"DevTools listening on (ws://\S+)", line) for line in browser.stderr)
-            address = next(line[1] for line in lines if line)
-            with connect(address, max_size=None, proxy=None) as socket:
-                yield Page(socket, width, height)
+            yield next(line[1] for line in lines if line)
         finally:
             browser.terminate()
+
+
+@contextmanager
+def page_of(browser: str, width: int, height: int) -> "Iterator[Page]":
+    """A page of a browser, by its address; it shares no cache and no cookies with another page."""
+    with connect(browser, max_size=None, proxy=None) as socket:
+        yield Page(socket, width, height)
 
 
 class Page:
@@ -51,7 +56,8 @@ class Page:
         self.session, self.calls = "", 0
         self.requests: list[str] = []
         self.complaints: list[str] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        context = self.call("Target.createBrowserContext", disposeOnDetach=True)["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Network", "Runtime", "Log", "Page"):
             self.call(f"{domain}.enable")

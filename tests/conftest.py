@@ -1,7 +1,8 @@
-"""A real server on a free port for the whole test session, and a client for it."""
+"""A real server on a free port for the whole test session, and a client for it; a browser, too."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,18 @@ def post(client: httpx.Client) -> Any:
         return response.json()
 
     return send
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a browser, whose every page is as in a new one."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("Chromium is not installed (Debian's package: chromium)")
+    from tests.chromium import chromium
+
+    with chromium(program, tmp_path_factory.mktemp("profile")) as address:
+        yield address
 
 
 @pytest.fixture

@@ -1,29 +1,24 @@
 """The OpenAPI pages in a real browser that reaches nothing but this machine."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
 
-from tests.chromium import Page, chromium
+from tests.chromium import Page, page_of
 from tests.conftest import Server
 
-CHROMIUM = shutil.which("chromium")
 STEP = "#operations-networks-step"
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian's package: chromium)")
 
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
-def page(request: Any, tmp_path: Path) -> Iterator[Page]:
-    assert CHROMIUM is not None
-    with chromium(CHROMIUM, tmp_path, *request.param) as opened:
+def page(request: Any, browser: str) -> Iterator[Page]:
+    with page_of(browser, *request.param) as opened:
         yield opened
 
 
@@ -89,9 +84,8 @@ def at_a_path(server: Server, prefix: str) -> Iterator[str]:
             proxy.shutdown()
 
 
-def test_pages_work_at_a_path_behind_a_proxy(tmp_path: Path, server: Server) -> None:
-    assert CHROMIUM is not None
-    with at_a_path(server, "/course/chainrule") as url, chromium(CHROMIUM, tmp_path, 1280, 900) as page:
+def test_pages_work_at_a_path_behind_a_proxy(browser: str, server: Server) -> None:
+    with at_a_path(server, "/course/chainrule") as url, page_of(browser, 1280, 900) as page:
         page.open(f"{url}/")
         execute_step(page)
         assert answered(page, "status") == "200"
@@ -109,10 +103,11 @@ def test_redoc_renders_every_operation(page: Page, server: Server) -> None:
     require_all_well(page, server)
 
 
-def test_what_goes_wrong_is_seen(page: Page, server: Server) -> None:
-    page.open(f"{server.url}/docs")
-    page.wait_for("!!document.querySelector('.opblock')")
-    page.value("fetch('http://elsewhere.test/').catch(() => {}), fetch('/missing'), console.error('no'), 1")
-    page.wait_for("new Promise(done => setTimeout(done, 500, true))")
-    text = "\n".join(page.complaints)
+def test_what_goes_wrong_is_seen(browser: str, server: Server) -> None:
+    with page_of(browser, 1280, 900) as page:
+        page.open(f"{server.url}/docs")
+        page.wait_for("!!document.querySelector('.opblock')")
+        page.value("fetch('http://elsewhere.test/').catch(() => {}), fetch('/missing'), console.error('no'), 1")
+        page.wait_for("new Promise(done => setTimeout(done, 500, true))")
+        text = "\n".join(page.complaints)
     assert "elsewhere.test" in text and "404" in text and "console: " in text

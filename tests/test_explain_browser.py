@@ -1,16 +1,13 @@
 """The pages of POST /v1/explain in a real browser: they fit a telephone, and their formulas and drawing are drawn."""
 
-import shutil
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.chromium import chromium
+from tests.chromium import page_of
 from tests.test_explain_documents import document, example
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian's package: chromium)")
 HOSTILE = ("<img src='http://elsewhere.test/x' onerror='document.title=1'>", "W" * 64, "\u202eright to left")
 DRAWN = "[...document.querySelectorAll('math')].every(m => m.getBoundingClientRect().height > 5)"
 ALIGNED = """[...document.querySelectorAll('mtr')].every(row => new Set([...row.children].map(
@@ -21,8 +18,7 @@ STRETCHED = """[...document.querySelectorAll('mtable')].every(table => {
 
 
 @pytest.mark.parametrize("size", [(1280, 900), (390, 844)], ids=["desktop", "phone"])
-def test_pages_fit_and_are_drawn(client: httpx.Client, tmp_path: Path, size: tuple[int, int]) -> None:
-    assert CHROMIUM is not None
+def test_pages_fit_and_are_drawn(client: httpx.Client, browser: str, tmp_path: Path, size: tuple[int, int]) -> None:
     requests = {
         name: {key: value for key, value in example(client, name).items() if key != "include"}
         for name in ("textbook", "batch", "vanishing_gradients", "explain_weight")
@@ -30,7 +26,7 @@ def test_pages_fit_and_are_drawn(client: httpx.Client, tmp_path: Path, size: tup
     requests["hostile"] = example(client, "textbook")
     for layer, name in zip(requests["hostile"]["network"]["layers"], HOSTILE, strict=True):
         layer["name"] = name
-    with chromium(CHROMIUM, tmp_path, *size) as page:
+    with page_of(browser, *size) as page:
         for name, request in requests.items():
             file = tmp_path / f"{name}.html"
             file.write_text(document(client, request, "text/html"))
