@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fuzz.conftest import searching
+from tests.fuzz.conftest import SLOW, searching
 from tests.fuzz.mutations import NUMBERS, Mutation, replaced
 from tests.fuzz.test_mutations import post
 
@@ -81,6 +81,6 @@ def test_every_hyperparameter(client: httpx.Client, family: str) -> None:
         response = client.post(endpoint, json=request)
         assert response.status_code == 200, (endpoint, response.text)
         mutations = [mutation for rule in rules for mutation in spoilt(request, path, rule)]
-        for mutation in mutations[:: searching(60, 1)]:
+        for mutation in mutations[:: searching(180 if endpoint == SLOW else 60, 1)]:
             post(client, endpoint, mutation)
     assert asked
