@@ -83,6 +83,7 @@ class Search:
         self.wrong_keys = set(wrong)
         self.altered: dict[Any, Computation] = {}
         self.variants: dict[tuple[int, ...], list[Alteration]] = {}
+        self.rivals: dict[Key, int] = {}
         self.first = {branch(key): key for key in reversed(wrong)}
 
     def evidence(self, keys: Iterable[Key], follows: Mapping[Key, Any] | None = None) -> Array:
@@ -109,11 +110,16 @@ class Search:
             b is not None and np.array_equal(self.claims[key].values, b) for key, b in zip(keys, before, strict=True)
         ):
             return True
-        tried = sum(
-            any(reaches(stage, keys[0]) for stage in exchanged(self.computation((m,)), self.base))
-            for m in self.candidates
-        )
-        return bool(self.evidence(keys, follows).sum() >= np.log10(max(tried, 1) / CHANCE_SHARE))
+        return bool(self.evidence(keys, follows).sum() >= np.log10(max(self.tried(keys[0]), 1) / CHANCE_SHARE))
+
+    def tried(self, key: Key) -> int:
+        """How many of the candidates can alter a number."""
+        if key not in self.rivals:
+            self.rivals[key] = sum(
+                any(reaches(stage, key) for stage in exchanged(self.computation((m,)), self.base))
+                for m in self.candidates
+            )
+        return self.rivals[key]
 
     def independent(self, key: Key, digits: Array) -> Array:
         """Of the evidence of an array that of the numbers which do not follow from the others: softmax's errors add up
