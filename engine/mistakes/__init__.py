@@ -296,14 +296,19 @@ def _options(rule: type) -> tuple[bool, list[dict[str, Any]]]:
 def variants(case: Case, layers: Iterable[int]) -> Iterator[Alteration]:
     """Every mistake that can be made in this case: those in all layers, then those in one of `layers` alone; and the
     same of those that are seldom made."""
-    single, seldom, places = case.depth > 1, get_args(Seldom), (None, *layers)
+    seldom, places = get_args(Seldom), (None, *layers)
     frequent = [rule for rule in get_args(Alteration) if rule not in seldom]
     for rules, layer in product((frequent, seldom), places):
         for rule in rules:
-            layered, combinations = _options(rule)
-            if layer is not None and not (layered and single):
-                continue
-            for options in combinations:
-                mistake = rule(**options) if layer is None else rule(layer=layer, **options)
-                if mistake.applies(case):
-                    yield mistake
+            yield from variants_of(rule, case, layer)
+
+
+def variants_of(rule: Any, case: Case, layer: int | None) -> Iterator[Alteration]:
+    """The ways in which one of the mistakes can be made in this case: in all layers, or in one alone."""
+    layered, combinations = _options(rule)
+    if layer is not None and not (layered and case.depth > 1):
+        return
+    for options in combinations:
+        mistake = rule(**options) if layer is None else rule(layer=layer, **options)
+        if mistake.applies(case):
+            yield mistake

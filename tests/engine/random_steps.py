@@ -20,8 +20,9 @@ from engine.probability_losses import LossOfProbabilities
 from engine.regularization import Regularization
 from engine.step import step
 from engine.verification import verify
+from tests.fuzz.conftest import searching
 
-PLANTED = 8
+PLANTED = searching(5, 8)
 """So many times a mistake is planted, and its options until each of them was."""
 ACTIVATIONS = {rule().kind: rule for rule in get_args(activations.Activation)}
 LOSSES = {rule().kind: rule for rule in get_args(losses.Loss)}

@@ -13,7 +13,7 @@ from engine import mistakes as registry
 from engine.activations import Identity, Softmax, Tanh
 from engine.claims import Claim
 from engine.layers import Dense
-from engine.mistakes import Alteration, FiniteDifferences, Mistake, Seldom, Slip, variants
+from engine.mistakes import Alteration, FiniteDifferences, Mistake, Seldom, Slip, variants, variants_of
 from engine.mistakes.backward import LayerOrderReversed, SignFlipped
 from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Case, Key, layer_keys, right
 from engine.mistakes.numerics import in_dtype
@@ -117,7 +117,7 @@ def test_a_planted_mistake_comes_first(rule: Any) -> None:
     left = {m for m in possible_options() if type(m) is rule}
     for k in range(8000):
         case = odd_case(random) if k % 2 else random_case(random)
-        options = [m for m in variants(case, range(case.depth)) if type(m) is rule]
+        options = [m for layer in (None, *range(case.depth)) for m in variants_of(rule, case, layer)]
         if found >= PLANTED // 2 and left:  # those options that have not been planted yet
             options = [m for m in options if everywhere(m) in left]
         if not options:
