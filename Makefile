@@ -39,8 +39,9 @@ types: $(TEST_READY) ## check the types
 
 check: lint types test ## lint, types and tests
 
+MISTAKES := mistakes no_chance not_asked_for factor
 fuzz: $(TEST_READY) ## search long for requests that break something, and for mistakes that are not found
-	$(BIN)/python -m pytest tests/fuzz tests/engine/test_mistakes.py tests/engine/test_not_asked_for.py tests/engine/test_factor.py --hypothesis-profile=long
+	$(BIN)/python -m pytest tests/fuzz $(MISTAKES:%=tests/engine/test_%.py) --hypothesis-profile=long
 
 faults: $(TEST_READY) ## kill, stop and reset servers under load, twenty times
 	FAULT_ROUNDS=20 $(BIN)/python -m pytest tests/test_faults.py

@@ -21,6 +21,7 @@ from engine.optimizers import Sgd
 from engine.probability_losses import CrossEntropy
 from engine.verification import Verification, verify
 from tests.engine.random_steps import by_parameter, claims_of, numbers_of, random_case
+from tests.fuzz.conftest import searching
 
 FORMS = ["%.3f", "%.4f", "%.5f", "%.6f", "%.3g", "%.4g", "%.6g", "%.3e"]
 
@@ -32,7 +33,7 @@ def as_printed(numbers: dict[Key, Any], form: str) -> dict[Key, Any]:
 @pytest.mark.parametrize("rate", [1e-5, 1e-4, 1e-3, 1e-2])
 def test_a_step_too_small_to_be_printed_is_no_mistake(rate: float) -> None:
     random, seen = np.random.default_rng(5), 0
-    while seen < 15:
+    while seen < searching(10, 15):
         case = replace(random_case(random), optimizer=Sgd(learning_rate=rate), optimizer_state=None)
         numbers = numbers_of(case)
         if numbers is None:
@@ -130,7 +131,7 @@ def test_what_nearly_follows_from_claimed_numbers_gets_no_name() -> None:
     """An error far off, and the gradients that follow from it off by their last digits: in view of these few digits a
     mistake that hardly changes anything would fit by chance."""
     random, seen = np.random.default_rng(11), 0
-    while seen < 12:
+    while seen < searching(8, 12):
         case = replace(random_case(random), regularization=None, clipping=None)
         numbers = numbers_of(case)
         if numbers is None or case.optimizer is None:
@@ -173,7 +174,7 @@ def test_a_factor_that_takes_many_digits_to_write_says_less(factor: float, digit
 
 def test_one_number_alone_is_off_by_no_factor() -> None:
     random = np.random.default_rng(4)
-    for _ in range(10):
+    for _ in range(searching(6, 10)):
         layers = (Dense(random.normal(size=(3, 1)), random.normal(size=1), Tanh()),)
         case = Case(Network(layers), random.normal(size=(4, 3)), LossObjective(Mse(), random.normal(size=(4, 1))))
         numbers, key = numbers_of(case), layer_keys(0).by["bias"]
@@ -216,7 +217,7 @@ def test_the_second_error_of_two_classes_is_no_evidence_of_a_factor() -> None:
 @pytest.mark.parametrize("form", ["%.2f", "%.2g"])
 def test_right_numbers_of_two_digits_have_no_wrong_digit(form: str) -> None:
     random, seen = np.random.default_rng(6), 0
-    while seen < 8:
+    while seen < searching(5, 8):
         case = random_case(random)
         numbers = numbers_of(case)
         if numbers is None:
@@ -231,7 +232,7 @@ def test_a_step_that_is_a_little_off_is_no_matter_of_typing(form: str) -> None:
     """Each number of the step is off by up to 3 %, of which few digits show little: in one array it may be a typing
     error; in several, or beside an array that nothing explains, it is none."""
     random, seen, wrong = np.random.default_rng(8), 0, 0
-    while seen < 12:
+    while seen < searching(8, 12):
         rate = float(random.choice([0.001, 0.01, 0.1]))
         case = replace(random_case(random), optimizer=Sgd(learning_rate=rate), optimizer_state=None, clipping=None)
         numbers = numbers_of(case)

@@ -24,6 +24,7 @@ from tests.engine.random_steps import (
     parts,
     random_case,
 )
+from tests.fuzz.conftest import searching
 
 
 @pytest.mark.parametrize("of", ["weights", "parameters"])
@@ -125,7 +126,7 @@ def example(batch: int) -> Case:
 def test_inputs_of_another_scale_are_not_taken_for_standardized_ones() -> None:
     """Each feature times a factor of its own, and another number added to it."""
     random, seen = np.random.default_rng(37), 0
-    while seen < 6:
+    while seen < searching(4, 6):
         case = random_case(random)
         features = case.inputs.shape[1]
         inputs = random.uniform(0.5, 2, features) * case.inputs + random.normal(size=features)
