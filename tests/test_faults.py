@@ -243,7 +243,7 @@ def test_resets_at_every_byte_leak_nothing(textbook: dict[str, Any], post: Any) 
                 raw.sendall(sent[:stop])
                 reset(raw)
         for sent in (small, large, stream):
-            for stop in range(1, 3000, 29):
+            for stop in range(1, 3000, 97 if sent is stream else 29):  # each run may start an annex
                 raw = socket.create_connection(("127.0.0.1", port))
                 raw.sendall(sent)
                 raw.recv(stop)

@@ -199,7 +199,7 @@ def test_digits_against_pytorch(post: Any, kind: str) -> None:
         "targets": labels.tolist(),
         "loss": "cross_entropy",
         "optimizer": kind,
-        "epochs": 5,
+        "epochs": 2,
         "batch_size": 64,
         "seed": 2,
     }
@@ -212,7 +212,7 @@ def test_digits_against_pytorch(post: Any, kind: str) -> None:
             module.bias.copy_(torch.tensor(layer["bias"], dtype=torch.float64))
     optimizer = getattr(torch.optim, names.get(kind, kind.capitalize()))(model.parameters())
     tx, ty = torch.tensor(x), torch.tensor(labels)
-    for epoch in range(5):
+    for epoch in range(2):
         rows = torch.tensor(order(2, epoch, len(x)))
         for chosen in rows.split(64):
             optimizer.zero_grad()
