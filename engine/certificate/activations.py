@@ -66,8 +66,12 @@ def softplus(z: Array) -> Array:
 
 
 def log_softmax(z: Array) -> Array:
-    shifted = z - z.real.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    """z - z_m - log(1 + sum over the others of exp(z - z_m)), with z_m the largest: near 0 it keeps its digits too."""
+    index = z.real.argmax(axis=-1)[..., np.newaxis]
+    shifted = z - np.take_along_axis(z, index, axis=-1)
+    powers = np.exp(shifted)
+    np.put_along_axis(powers, index, 0, axis=-1)
+    return shifted - log1p(powers.sum(axis=-1, keepdims=True))
 
 
 def softmax(z: Array) -> Array:
@@ -155,7 +159,8 @@ def _of_rows(function: Function) -> Callable[[Any], Pieces]:
 def _gelu(rule: Any) -> Pieces:
     if rule.approximate == "none":
         return Pieces((lambda z: 0.5 * z * erfc(z * -math.sqrt(0.5)),))
-    return Pieces((lambda z: 0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))),))
+    # (1 + tanh(u)) / 2 loses its digits in the lower tail; as sigmoid(2 u) it does not.
+    return Pieces((lambda z: z * sigmoid(math.sqrt(8 / math.pi) * (z + 0.044715 * z**3)),))
 
 
 def _elu(rule: Any) -> Pieces:

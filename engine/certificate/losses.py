@@ -183,10 +183,9 @@ def _log_probabilities(loss: Any, at: Last) -> Array:
 
 
 def _binary(loss: Any, at: Last, base: Last, t: Array) -> Array:
-    if loss.from_logits:
-        return softplus(at.y) - t * at.y
-    if at.activation == "sigmoid":
-        return softplus(at.z) - t * at.z
+    if loss.from_logits or at.activation == "sigmoid":
+        z = at.y if loss.from_logits else at.z
+        return t * softplus(-z) + (1 - t) * softplus(z)
     held = base.y * (1 - base.y) <= 1e-12
     y = np.where(held, 0.5, at.y)
     ends = np.where(base.y < 0.5, 100 * t, 100 * (1 - t))

@@ -3,7 +3,7 @@
 Each judges `claimed`, the gradient of f as one vector `[coordinates]`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -116,8 +116,12 @@ def term_sizes(f: Surroundings, gradients: Gradients) -> Array:
     if isinstance(f.objective, VectorObjective):
         largest = np.abs(f.objective.output_gradients)
     else:
-        class_weights = getattr(f.objective.loss, "class_weights", None) or (1.0,)
+        loss: Any = f.objective.loss
+        class_weights = getattr(loss, "class_weights", None) or (1.0,)
         largest = np.maximum(1, np.maximum(np.abs(f.last.y), np.abs(f.targets))) * max(*class_weights, 1.0)
+        if loss.kind == "cosine_similarity":  # whose terms are divided by the length of the outputs
+            squares = np.square(f.last.y).sum(axis=1, keepdims=True)
+            largest = np.maximum(largest, 1 / np.sqrt(np.maximum(squares, loss.eps)))
         largest = largest * f.scales[:, np.newaxis]
     at_outputs = np.maximum(largest, np.abs(gradients.layers[-1].preactivations))
     marks = [np.zeros(z.shape) for _, z, _ in f.trace[:-2]] + [np.minimum(at_outputs.astype(np.float64) ** 2, LARGEST)]

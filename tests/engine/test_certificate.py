@@ -17,7 +17,7 @@ from engine.certificate.activations import FORMS, erfc, pieces
 from engine.certificate.surroundings import IMAGINARY, surroundings
 from engine.errors import EngineError
 from engine.layers import Dense
-from engine.network import Gradients, LayerGradients, Network
+from engine.network import Gradients, LayerGradients, Network, forward
 from engine.objective import LossObjective, Objective, VectorObjective
 from engine.regularization import Regularization
 from engine.rules import Array
@@ -111,6 +111,44 @@ def test_no_false_mismatch_far_out(last: Any) -> None:
         except EngineError:
             continue
         assert certify(network, x, objective, result.gradients, penalty).verdict != "mismatch"
+
+
+@pytest.mark.parametrize("scale", [5.0, 10.0, 20.0])
+@pytest.mark.parametrize(
+    ("last", "loss"),
+    [
+        (activations.Identity(), losses.CrossEntropy(from_logits=True)),
+        (activations.Softmax(), losses.CrossEntropy()),
+        (activations.Softmin(), losses.CrossEntropy()),
+        (activations.Identity(), losses.BinaryCrossEntropy(from_logits=True)),
+        (activations.Sigmoid(), losses.BinaryCrossEntropy()),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_answers_that_are_right_and_certain_are_no_mismatch(last: Any, loss: Any, scale: float) -> None:
+    """Losses of 1e-10, as of a trained network: what is left of a logarithm near 0 must have its digits."""
+    for seed in range(15):
+        random = np.random.default_rng(seed)
+        hidden = Dense(random.normal(size=(3, 4)), random.normal(size=4), activations.Tanh())
+        top = Dense(scale * random.normal(size=(4, 3)), scale * random.normal(size=3), last)
+        network, x = Network((hidden, top)), random.normal(size=(1, 3))
+        y = forward(network, x)[-1].activations
+        t = np.eye(3)[y.argmax(axis=1)]
+        if loss.kind == "binary_cross_entropy":
+            t = (y > (0 if loss.from_logits else 0.5)).astype(float)
+        objective = LossObjective(loss, t)
+        gradients = differentiate(network, x, objective).gradients
+        assert certify(network, x, objective, gradients).verdict == "match"
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1e-3, 1e-4])
+def test_the_rounding_of_a_cosine_is_relative_to_the_length(scale: float) -> None:
+    """Of a single output the cosine is 1 or -1, its derivative 0, and the terms of that are as large as 1 / |y|."""
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        network = Network((Dense(scale * random.normal(size=(3, 1)), None, activations.Identity()),))
+        x, objective = random.normal(size=(4, 3)), LossObjective(losses.CosineSimilarity(), random.normal(size=(4, 1)))
+        assert certify(network, x, objective, differentiate(network, x, objective).gradients).verdict == "match"
 
 
 def test_numbers_too_large_to_judge() -> None:
@@ -349,6 +387,13 @@ def test_second_forms_far_out(rule: Any) -> None:
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(form.evaluate(z, form.which(z)), rule().forward(z), rtol=1e-12, atol=1e-15)
         assert np.isfinite(form.evaluate(z + 1j * IMAGINARY, form.which(z))).all()
+
+
+def test_gelu_by_tanh_keeps_the_digits_of_its_lower_tail() -> None:
+    rule, z = activations.Gelu(approximate="tanh"), np.array([[-9.0, -7.0, -5.0, -3.0, 0.5, 40.0]])
+    form = pieces(rule)
+    assert form is not None
+    np.testing.assert_allclose(form.evaluate(z, form.which(z)), rule.forward(z), rtol=1e-12)
 
 
 FORBIDDEN = {
