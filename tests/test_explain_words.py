@@ -162,7 +162,10 @@ def test_a_chain_of_smoothed_targets_is_not_output_minus_target(post: Any) -> No
     focus = {"layer": 0, "parameter": "bias", "index": [0]}
     request = one_layer("softmax", loss, [0, 1], sample_weights=[1, 0], focus=focus)
     assert "output minus target" not in words(request, post)
-    assert "output minus target" in words(request | {"loss": "cross_entropy"}, post)
+    plain = words(request | {"loss": "cross_entropy"}, post)
+    assert "output minus target." in plain and "smoothing" not in plain
+    moved = words(request | {"loss": {"kind": "cross_entropy", "label_smoothing": 0.1}}, post)
+    assert "output minus target. Label smoothing has moved the target." in moved
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from engine.derivation.formulas import (
     matrix_product,
     number,
 )
-from engine.derivation.judging import judged
+from engine.derivation.judging import judged, without_smoothing
 from engine.derivation.notation import by, delta, layer_name, symbol
 from engine.derivation.slopes import jacobian_column, works_by_rows
 from engine.rules import Array
@@ -73,6 +73,7 @@ def _first_errors(chain: Chain, n: int) -> list[Statement]:
             t = -seen.combined.logit_gradient(seen.targets, np.zeros_like(seen.targets), seen.targets)[n]
             if (y - t == own[n]).all():
                 text += " The error of a unit is output minus target."
+                text += "" if without_smoothing(seen) is seen else " Label smoothing has moved the target."
                 inner = Difference(Numbers(y[None], short=True), Numbers(t[None], short=True))
                 sides.append(inner if scale == 1 else Product((number(scale), inner)))
                 if scale != 1:
