@@ -280,6 +280,10 @@ def taylor(f: Surroundings, claimed: Array, nearby: Array, sizes: Array, directi
     order = float(np.polyfit(np.log2(steps[chosen]), np.log2(remainders[chosen]), 1)[0])
     if abs(order - smallest[1]) > SETTLED:
         order = float(smallest[1])
+    # The rounding of the slopes falls as the steps do: of a wrong slope's remainder it would hide all or nothing.
+    hidden = remainders[chosen[-1] + 1 :][:1] > CLEAR * rounding_of_values
+    if order < LEAST_ORDER and hidden.any():
+        return Taylor(True, None, *shown)
     return Taylor(order >= LEAST_ORDER, order, *shown)
 
 

@@ -141,6 +141,17 @@ def test_answers_that_are_right_and_certain_are_no_mismatch(last: Any, loss: Any
         assert certify(network, x, objective, gradients).verdict == "match"
 
 
+@pytest.mark.parametrize(("seed", "gamma"), [(296, 5.0), (1774, 2.0), (3274, 2.0), (4617, 0.0)])
+def test_a_loss_that_flattens_out_has_no_order_of_its_own(seed: int, gamma: float) -> None:
+    """Along long steps such a loss goes to 0, and what is left of the remainder is the slope times the step."""
+    random = np.random.default_rng(seed)
+    hidden = Dense(random.normal(size=(3, 4)), random.normal(size=4), activations.Tanh())
+    top = Dense(20 * random.normal(size=(4, 3)), 20 * random.normal(size=3), activations.Softmax())
+    network, x = Network((hidden, top)), random.normal(size=(1, 3))
+    objective = LossObjective(losses.Focal(gamma=gamma), forward(network, x)[-1].activations.argmax(axis=1))
+    assert certify(network, x, objective, differentiate(network, x, objective).gradients).verdict == "match"
+
+
 @pytest.mark.parametrize("scale", [1e-2, 1e-3, 1e-4])
 def test_the_rounding_of_a_cosine_is_relative_to_the_length(scale: float) -> None:
     """Of a single output the cosine is 1 or -1, its derivative 0, and the terms of that are as large as 1 / |y|."""
