@@ -38,7 +38,7 @@ from app.memory import memory
 from app.metrics import metrics
 from app.settings import settings
 from engine.errors import EngineError
-from schemas import large_json
+from schemas import large_json, safetensors
 from schemas.answers import hand_over
 from schemas.answers import write as write_json
 from schemas.limits import Body, Limits, values
@@ -164,7 +164,7 @@ class ComputeRoute(APIRoute):
     def large_answer(self, body: Body, read: Reader, write: Writer, cost: float, scope: Scope) -> bytes | None:
         """The answer, or None where it is not to be computed in a thread of this process."""
         annexed = "annex" in scope
-        if not annexed and read is not read_safetensors and values(body) > THREAD_VALUES:
+        if not annexed and values(safetensors.header_text(body) if read is read_safetensors else body) > THREAD_VALUES:
             return None
         asked, load = self.decode(body, read, cost, last=annexed)
         if annexed:

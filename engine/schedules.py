@@ -111,7 +111,10 @@ class MultiStep(_Schedule):
     kind: Literal["multi_step"] = "multi_step"
     unit: Unit = hyper("epoch", description=UNIT)
     milestones: tuple[int, ...] = hyper(
-        (30, 80), ({"minimum": 0},), description="`[n]`: the indices where the rate changes, in order."
+        (30, 80),
+        ({"minimum": 0},),
+        fail_fast=True,
+        description="`[n]`: the indices where the rate changes, in order.",
     )
     gamma: float = hyper(0.1, gt=0.0, description=GAMMA)
     about: ClassVar = About("Step decay at milestones", r"\eta_0 \gamma^{|\{m : m \le i\}|}")

@@ -22,6 +22,7 @@ from engine.mistakes.computation import (
 from engine.rules import Array
 from engine.wording import plural
 from schemas.errors import InvalidValue, json_type
+from schemas.limits import WithinLimits
 from schemas.model import Model
 from schemas.network import LAYOUTS, LayerModel, Layout, NetworkModel, WeightsLayout
 from schemas.rules import Activation
@@ -147,7 +148,9 @@ def _is_own(field: str, claimed: Any, own: Any) -> bool:
 class ClaimedNetwork(Model):
     """The parameters after a step."""
 
-    layers: list[ClaimedParameters | None] = Field(description="One for each layer; null for one not claimed.")
+    layers: Annotated[list[ClaimedParameters | None], WithinLimits] = Field(
+        description="One for each layer; null for one not claimed."
+    )
     weights_layout: WeightsLayout | None = Field(None, description="Default: that of the request's network.")
 
 
@@ -157,7 +160,7 @@ class Claims(Model):
     loss: Claimed | None = Field(None, description="The reduced loss, one number, with the penalty where there is one.")
     example_losses: Claimed | None = Field(None, description="`[batch]`: each example's own loss.")
     outputs: Claimed | None = Field(None, description="`[batch, outputs]`: the last layer's activations.")
-    layers: list[ClaimedLayer | None] | None = Field(
+    layers: Annotated[list[ClaimedLayer | None] | None, WithinLimits] = Field(
         None, description="One for each layer; null for one of which nothing is claimed."
     )
     input_gradients: Claimed | None = Field(

@@ -32,7 +32,9 @@ class LayerModel(Model):
     )
     name: Name | None = Field(None, description="Answers call the layer by it; layers.<index> without one.")
     frozen: tuple[Literal["weights", "bias"], ...] = Field(
-        (), description="The names of parameters that an update leaves as they are; their gradients are still answered."
+        (),
+        fail_fast=True,
+        description="The names of parameters that an update leaves as they are; their gradients are still answered.",
     )
 
 

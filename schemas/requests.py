@@ -55,6 +55,7 @@ class ForwardRequest(Model):
     encoding: Encoding = Field("json", description="How the answer writes arrays: nested lists, or base64.")
     include: list[StrictStr] | None = Field(
         None,
+        fail_fast=True,
         description="Names of fields of the answer, or of its layers, that are wanted; the others are left out.",
     )
 

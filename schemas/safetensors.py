@@ -60,6 +60,11 @@ def read(body: Body) -> Any:
     return tree
 
 
+def header_text(body: Body) -> Body:
+    """The text of the header, and the eight bytes before it; no more of them than are read."""
+    return body[: 8 + min(int.from_bytes(body[:8], "little"), LONGEST_HEADER)]
+
+
 def _header(body: Body) -> tuple[dict[str, Any], int]:
     """The header, and where the data begin."""
     length = int.from_bytes(body[:8], "little")

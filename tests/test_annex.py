@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from safetensors.numpy import save
 from starlette.types import ASGIApp
 
 from app.annex import HEAD, SIGNALS, Annex, job_of
@@ -24,8 +25,9 @@ from app.bodies import file_in_memory
 from app.compute import BASE64, BINARY, LOOP_BYTES, TEXT, THREAD_BYTES, Place, place
 from app.drain import drain
 from app.errors import InvalidRequest
-from app.forms import read_json
+from app.forms import read_json, read_safetensors
 from app.main import compute_routes, create_app
+from schemas import safetensors
 from schemas.answers import write
 from schemas.diagnose import DiagnoseRequest
 from schemas.explain import ExplainRequest
@@ -93,7 +95,7 @@ def test_many_layers_are_no_work_of_the_event_loop(depth: int, where: Place) -> 
     assert step.decode(json.dumps(asked | {"optimizer": "sgd"}).encode(), read_json)[1].place is where
 
 
-@pytest.mark.parametrize(("part", "most"), [(b"[],", 149_000), (b"1,", 524_000)])
+@pytest.mark.parametrize(("part", "most"), [(b"[],", 149_000), (b"1,", 524_000), (b'{"a":1},', 32_700)])
 def test_many_small_values_are_no_work_of_a_thread(part: bytes, most: int) -> None:
     """700,000 empty arrays in two megabytes kept the event loop from the interpreter for seconds."""
     step = compute_routes(create_app())["/v1/step"].__self__  # type: ignore[attr-defined]
@@ -102,6 +104,13 @@ def test_many_small_values_are_no_work_of_a_thread(part: bytes, most: int) -> No
     assert step.large_answer(many, read_json, write, TEXT, {}) is None
     with pytest.raises(InvalidRequest):
         step.large_answer(few, read_json, write, TEXT, {})
+
+
+def test_many_names_in_a_files_header_are_no_work_of_a_thread() -> None:
+    step = compute_routes(create_app())["/v1/step"].__self__  # type: ignore[attr-defined]
+    rest = json.dumps({f"name {i}": 1 for i in range(50_000)})
+    content = save({"inputs": np.zeros((1, 3))}, metadata={"json": rest})
+    assert step.large_answer(content, read_safetensors, safetensors.write, BINARY, {}) is None
 
 
 def test_base64_stays_in_a_thread_for_longer(own_server: Server, own_client: httpx.Client) -> None:
