@@ -32,7 +32,7 @@ LAST_SECONDS = 1.0
 """So long a process that ends waits for its last lines."""
 TOGETHER = 2**16
 """So many bytes are written in one piece; into a pipe, as many as it takes whole even where several processes write."""
-LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+LEVELS = ("debug", "info", "warning", "error")
 LINE = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
 
@@ -197,14 +197,10 @@ def log_mistake(request_id: str, error: Exception) -> None:
     log.error("a request failed by a mistake of the server's", request_id=request_id, exc_info=error)
 
 
+@cache
 def logged(level: str) -> bool:
     """Whether lines of this level are written."""
-    return LEVELS[level] >= _least_level()
-
-
-@cache
-def _least_level() -> int:
-    return LEVELS[settings().log_level]
+    return LEVELS.index(level) >= LEVELS.index(settings().log_level)
 
 
 def log_request(level: str, fields: dict[str, Any]) -> None:
