@@ -6,10 +6,9 @@ from pydantic import BaseModel, Field
 
 from engine.certificate import Certificate, certify
 from engine.errors import Where
-from engine.regularization import Regularization
 from engine.step import differentiate
 from schemas.network import Layout
-from schemas.requests import BackwardRequest
+from schemas.requests import OptionalStepRequest
 
 MOST_KINKS = 20
 
@@ -97,13 +96,13 @@ class CertificateModel(BaseModel):
     kink_count: int = Field(description="How many there are in all.")
 
 
-def certificate_of(request: BackwardRequest, regularization: Regularization | None = None) -> dict[str, Any]:
+def certificate_of(request: OptionalStepRequest) -> dict[str, Any]:
     """The certificate of the engine's gradient of a request, in float64 whatever the request's dtype: in float32,
     rounding would hide what a certificate looks for."""
     request = request.model_copy(update={"dtype": "float64"})
     network, inputs, objective = request.engine_network(), request.engine_inputs(), request.objective()
-    result = differentiate(network, inputs, objective, regularization)
-    certificate = certify(network, inputs, objective, result.gradients, regularization)
+    result = differentiate(network, inputs, objective, request.regularization)
+    certificate = certify(network, inputs, objective, result.gradients, request.regularization)
     return certificate_to_wire(certificate, request.layout)
 
 

@@ -172,7 +172,7 @@ class VerifyRequest(OptionalStepRequest):
         return {
             **verification_to_wire(found, {claim.key: claim for claim in claims}),
             "not_compared": claimed.not_compared(self.network),
-            "certificate": certificate_of(self, self.regularization),
+            "certificate": certificate_of(self),
         }
 
     def _case(self) -> Case:

@@ -25,7 +25,7 @@ from engine.step import differentiate
 from schemas.answers import write
 from schemas.certificate import MOST_KINKS, CertificateModel, certificate_of, certificate_to_wire
 from schemas.network import Layout
-from schemas.requests import BackwardRequest
+from schemas.requests import OptionalStepRequest
 from schemas.rules import kind_of
 
 ACTIVATIONS, LOSSES = get_args(activations.Activation), get_args(losses.Loss)
@@ -476,7 +476,7 @@ def test_on_the_wire(layout: str, dtype: str) -> None:
             {**layer, "weights": np.transpose(layer["weights"]).tolist()} for layer in REQUEST["network"]["layers"]
         ]
         request["network"] = {"layers": layers, "weights_layout": layout}
-    answer = certificate_of(BackwardRequest.model_validate(request))
+    answer = certificate_of(OptionalStepRequest.model_validate(request))
     CertificateModel.model_validate(answer)
     assert answer["verdict"] == "match" and answer["complex_step"]["max_relative_error"] < 1e-12
     # The first row gives both relu units exactly 0: their biases and that row's inputs are left out.
@@ -485,7 +485,7 @@ def test_on_the_wire(layout: str, dtype: str) -> None:
         "/layers/0/preactivations/0/1",
     ]
     assert answer["coordinates"] == {"total": 13, "left_out": 4}
-    again = certificate_of(BackwardRequest.model_validate(request))
+    again = certificate_of(OptionalStepRequest.model_validate(request))
     assert write(answer) == write(again) and b"null" not in write({**answer, "reason": ""})
 
 
