@@ -109,7 +109,7 @@ class Observe:
                         "request_bytes": received,
                         "response_bytes": sent,
                         "seconds": round(ended - began, 6),
-                        "first_byte_seconds": round(answered - began, 6),
+                        "first_byte_seconds": round(answered - began, 6) if status else None,
                         "client": scope["client"][0] if scope["client"] else None,
                     }
                     if "problem" in state:

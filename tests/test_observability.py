@@ -271,6 +271,16 @@ def raw_answer(server: Logged, request: bytes) -> bytes:
         return line.recv(4096)
 
 
+def test_a_client_that_goes_before_its_answer_had_no_first_byte(alone: tuple[Logged, httpx.Client]) -> None:
+    server, _ = alone
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as raw:
+        raw.sendall(b"POST /v1/step HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+        time.sleep(0.3)
+    time.sleep(0.3)
+    (line,) = [line for line in server.stopped() if line["event"] == "request"]
+    assert (line["status"], line["first_byte_seconds"]) == (499, None)
+
+
 def test_what_is_no_http_leaves_a_line_too(alone: tuple[Logged, httpx.Client]) -> None:
     server, _ = alone
     assert raw_answer(server, b"NONSENSE\r\n\r\n").startswith(b"HTTP/1.1 400 ")
