@@ -37,22 +37,31 @@ class Workers:
     def run(self) -> None:
         # Signals are blocked and waited for: none is lost, and none interrupts a fork.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        for _ in range(self.count):
-            self.start()
-        while self.started:
+        while self.started or self.told is None:
+            self.start_missing()
             received = signal.sigtimedwait(SIGNALS, self.patience())
             if received is not None and received.si_signo != signal.SIGCHLD:
                 self.told = self.told or time.monotonic()
                 self.tell(signal.SIGTERM)
-            self.replace_dead()
+            self.bury_dead()
             if self.told is not None and self.ending and self.patience() == 0:
                 self.ending.pop(0)[1]()
 
     def patience(self) -> float:
-        """How long to wait for signals before the next step of the ending."""
-        if self.told is None or not self.ending:
+        """How long to wait for signals before the next step of the ending, or before another try to start a worker."""
+        if self.told is None:
+            return LONGEST_WAIT if len(self.started) == self.count else REST_SECONDS
+        if not self.ending:
             return LONGEST_WAIT
         return min(max(0.0, self.told + self.ending[0][0] - time.monotonic()), LONGEST_WAIT)
+
+    def start_missing(self) -> None:
+        """Starts the workers that are not there, as far as the system has room for them."""
+        try:
+            while self.told is None and len(self.started) < self.count:
+                self.start()
+        except OSError as error:
+            sys.stderr.write(f"A worker cannot be started now: {error.strerror}.\n")
 
     def start(self) -> None:
         pid = os.fork()
@@ -74,14 +83,12 @@ class Workers:
         for pid in self.started:
             os.kill(pid, number)
 
-    def replace_dead(self) -> None:
+    def bury_dead(self) -> None:
         while self.started:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
             began = self.started.pop(pid, None)
             # The first process of a container also inherits the children of workers that died.
-            if began is not None and self.told is None:
-                if time.monotonic() - began < REST_SECONDS:
-                    time.sleep(REST_SECONDS)
-                self.start()
+            if began is not None and self.told is None and time.monotonic() - began < REST_SECONDS:
+                time.sleep(REST_SECONDS)

@@ -13,8 +13,10 @@ from tests.conftest import ROOT
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def supervise(work: str, patience: float, seconds: float, drained: float = 0.0) -> tuple[int, list[str]]:
-    """The status and the printed lines of a supervisor of one worker, which is told to stop after some seconds.
+def supervise(
+    work: str, patience: float, seconds: float, drained: float = 0.0, before: str = ""
+) -> tuple[int, list[str]]:
+    """The status and the printed words of a supervisor of one worker, which is told to stop after some seconds.
 
     It waits for signals no longer than `patience`, and inherits orphans as the first process of a container does.
     """
@@ -33,6 +35,7 @@ def supervise(work: str, patience: float, seconds: float, drained: float = 0.0) 
             time.sleep(60)
 
         getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)({PR_SET_CHILD_SUBREAPER}, 1, 0, 0, 0)
+        {before}
         Supervisor(1, work, {drained}, lambda: None, {drained + 5.0}).run()
         print("ended", flush=True)
     """
@@ -69,3 +72,9 @@ def test_an_orphan_of_a_dead_worker_is_nobodys_loss() -> None:
 def test_why_a_worker_has_failed_is_told() -> None:
     status, printed = supervise("raise OSError('no more files')", patience=60.0, seconds=2.0)
     assert status == 0 and "OSError:" in printed and printed[-1] == "ended"
+
+
+def test_a_worker_is_started_as_soon_as_the_system_has_room_for_it() -> None:
+    fails_every_second_time = "forks = [os.fork, lambda: os.close(-1)] * 99; os.fork = lambda: forks.pop(0)()"
+    status, printed = supervise("os._exit(1)", patience=60.0, seconds=5.0, before=fails_every_second_time)
+    assert status == 0 and printed[-1] == "ended" and printed.count("started") > 2
