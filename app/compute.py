@@ -37,7 +37,7 @@ from app.gate import Gate, gates
 from app.memory import memory
 from app.metrics import metrics
 from app.settings import settings
-from engine.errors import EngineError
+from engine.errors import EngineError, NonFinite
 from schemas import large_json, safetensors
 from schemas.answers import hand_over
 from schemas.answers import write as write_json
@@ -211,7 +211,14 @@ class ComputeRoute(APIRoute):
             raise InvalidRequest(error, data, self.model) from None
 
     def content(self, asked: Any, write: Writer) -> Any:
-        """What `write` is to write."""
+        """What `write` is to write; raises NonFinite with the place of a number in the request's layout."""
+        try:
+            return self.computed(asked, write)
+        except NonFinite as error:
+            asked.layout.turn(error)
+            raise
+
+    def computed(self, asked: Any, write: Writer) -> Any:
         return self.endpoint(asked)
 
     def answer(self, asked: Any, write: Writer) -> bytes:

@@ -39,7 +39,7 @@ class ExplainRoute(ComputeRoute):
         # What an annex answers passes through here in the server too.
         await super().handle_post(scope, receive, send if "annex" in scope else send_guarded)
 
-    def content(self, asked: ExplainRequest, write: Writer) -> Any:
+    def computed(self, asked: ExplainRequest, write: Writer) -> Any:
         return self.endpoint(asked) if write is self.answer_forms[JSON] else asked.explained()
 
 

@@ -31,6 +31,7 @@ from app.logs import log_mistake
 from app.memory import memory
 from app.metrics import EPOCHS, RUNS, metrics
 from app.settings import settings
+from engine.errors import NonFinite
 from engine.measures import Row
 from engine.training import Checkpoint, Event, Outcome, train
 from schemas.answers import only, write
@@ -94,7 +95,17 @@ class Run:
         return self.gone.is_set() or now > self.deadline or drain.ends_runs()
 
     def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Name and content of each event; the last one is the result."""
+        """Name and content of each event; the last one is the result.
+
+        Raises NonFinite with the place of a number in the request's layout.
+        """
+        try:
+            yield from self.computed()
+        except NonFinite as error:
+            self.asked.layout.turn(error)
+            raise
+
+    def computed(self) -> Iterator[tuple[str, dict[str, Any]]]:
         asked = self.asked
         network = asked.engine_network()
         data, validation = asked.split_data(network)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, StrictStr
 
-from engine.errors import ShapeMismatch
+from engine.errors import EngineError, ShapeMismatch
 from engine.layers import Dense, Layer
 from engine.network import Network
 from engine.rules import Array
@@ -55,7 +55,7 @@ class NetworkModel(Model):
         layers: list[Dense] = []
         for i, layer in enumerate(self.layers):
             where = ("network", "layers", i)
-            weights = as_dtype(layout.engine_form(layer.weights), dtype, (*where, "weights"))
+            weights = layout.engine_form(as_dtype(layer.weights, dtype, (*where, "weights")))
             inputs, units = weights.shape
             if input_size is not None and inputs != input_size:
                 self._refuse_inputs(i, inputs, units, input_size)
@@ -115,6 +115,17 @@ class Layout:
         if self.transposed and array.ndim >= 2:
             return np.ascontiguousarray(np.swapaxes(array, -1, -2))
         return array
+
+    def turn(self, error: EngineError) -> None:
+        """Where an error of the engine names a weight by its index, names it by that on the wire."""
+        if not self.transposed or "weights" not in error.where:
+            return
+        after = error.where[error.where.index("weights") + 1 :]
+        index = [part for part in after if isinstance(part, int)]
+        if len(index) >= 2:
+            turned = [*index[:-2], index[-1], index[-2]]
+            error.where = (*error.where[: -len(index)], *turned)
+            error.detail = error.detail.replace(str(index), str(turned))
 
 
 LAYOUTS: dict[str, Layout] = {

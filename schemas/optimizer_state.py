@@ -136,18 +136,19 @@ def _parameter_state(value: Any, fresh: dict[str, Any], where: Where, layout: La
         at = (*where, key)
         if isinstance(example, np.ndarray):
             try:
-                array = layout.engine_form(decode(value[key], (example.ndim,)))
+                array = decode(value[key], (example.ndim,))
             except InvalidValue as error:
                 error.where = (*at, *error.where)
                 raise
-            if array.shape != example.shape:
+            wanted = layout.swap(example.shape) if example.ndim == 2 else list(example.shape)
+            if list(array.shape) != wanted:
                 raise ShapeMismatch(
                     at,
                     "This part of the optimizer state does not have the shape of its parameter.",
-                    expected=list(layout.wire_form(example).shape),
-                    received=list(layout.wire_form(array).shape),
+                    expected=wanted,
+                    received=list(array.shape),
                 )
-            state[key] = as_dtype(array, example.dtype.name, at)
+            state[key] = layout.engine_form(as_dtype(array, example.dtype.name, at))
         else:
             number = value[key]
             if type(number) is not int and (type(example) is int or type(number) is not float):

@@ -312,3 +312,82 @@ def test_a_schedule_sets_the_rate_of_the_first_step_too(post: Any, kind: str) ->
     plain = post("/v1/train", asked | {"optimizer": {"kind": kind, "learning_rate": 0.125}})
     assert scheduled["history"] == plain["history"]
     assert scheduled["network"] == plain["network"]
+
+
+MATRIX = np.zeros((2, 3))
+OVERFLOWS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "gradients": (
+        "backward",
+        {"inputs": [[0, 1e200]], "output_gradients": [[0, 0, 1e200]]},
+        "/layers/0/gradients/weights",
+    ),
+    "own gradients": (
+        "backward",
+        {
+            "inputs": [[0, 1e154], [0, 0]],
+            "targets": [[0, 0, 1.2e154], [0, 0, 0]],
+            "loss": {"kind": "mse", "reduction": "batch_mean"},
+            "per_example": True,
+        },
+        "/layers/0/per_example_gradients/weights/0",
+    ),
+    "update": (
+        "step",
+        {
+            "inputs": [[0, 1e10]],
+            "output_gradients": [[0, 0, 1]],
+            "optimizer": {"kind": "sgd", "learning_rate": 1e300},
+        },
+        "/network/layers/0/weights",
+    ),
+    "state": (
+        "step",
+        {"inputs": [[0, 1e200]], "output_gradients": [[0, 0, 1]], "optimizer": "adam"},
+        "/optimizer_state/layers/0/weights/exp_avg_sq",
+    ),
+    "training": (
+        "train",
+        {
+            "inputs": [[0, 1e154]],
+            "targets": [[0, 0, 1.2e154]],
+            "loss": {"kind": "mse", "reduction": "sum"},
+            "optimizer": "sgd",
+            "epochs": 1,
+        },
+        "/layers/0/gradients/weights",
+    ),
+    "float32": (
+        "forward",
+        {"inputs": [[0, 0]], "dtype": "float32"},
+        "/network/layers/0/weights",
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", ["inputs_by_units", "units_by_inputs"])
+@pytest.mark.parametrize(("path", "asked", "pointer"), OVERFLOWS.values(), ids=OVERFLOWS)
+def test_a_weight_that_overflows_is_pointed_at_in_the_requests_layout(
+    client: httpx.Client, layout: str, path: str, asked: dict[str, Any], pointer: str
+) -> None:
+    weights = MATRIX.copy()
+    weights[1, 2] = 1e39 if path == "forward" else 0
+    turned = layout == "units_by_inputs"
+    layer = {"weights": (weights.T if turned else weights).tolist(), "bias": None, "activation": "identity"}
+    request = {"network": {"layers": [layer], "weights_layout": layout}, **asked}
+    problem = client.post(f"/v1/{path}", json=request).json()
+    (error,) = problem["errors"]
+    assert error["pointer"] == pointer + ("/2/1" if turned else "/1/2")
+    assert path == "forward" or ("2, 1]" if turned else "1, 2]") in error["detail"]
+
+
+def test_a_state_too_large_for_float32_is_pointed_at_in_its_layout(client: httpx.Client) -> None:
+    layer = {"weights": MATRIX.T.tolist(), "bias": None, "activation": "identity"}
+    network = {"layers": [layer], "weights_layout": "units_by_inputs"}
+    request = {"network": network, "inputs": [[0, 0]], "output_gradients": [[0, 0, 0]], "dtype": "float32"}
+    buffer = MATRIX.T.copy()
+    buffer[2, 1] = 1e39
+    state = {"kind": "sgd", "layers": [{"weights": {"step": 1, "momentum_buffer": buffer.tolist()}}]}
+    optimizer = {"kind": "sgd", "momentum": 0.9}
+    response = client.post("/v1/step", json={**request, "optimizer": optimizer, "optimizer_state": state})
+    (error,) = refused(response, 422, "out-of-range")["errors"]
+    assert error["pointer"] == "/optimizer_state/layers/0/weights/momentum_buffer/2/1"
