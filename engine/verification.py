@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.claims import Claim, Comparison, compare
-from engine.mistakes.computation import Case, Key, right
+from engine.mistakes.computation import EXAMPLE_LOSSES, Case, Key, right
 from engine.mistakes.fitted import singles
 from engine.mistakes.numerics import Float32InPlaceOfFloat64, WrongFromHere, in_dtype
 from engine.mistakes.run import run
@@ -100,12 +100,10 @@ def _compare(
         comparisons.append(found)
         if found.matches:
             given[key] = claims[key].values
-    absent = [
-        Comparison(key, False, 0.0, 0.0, None, None, None, f"There is no {str(key[-1]).replace('_', ' ')} here.")
-        for key in claims
-        if key not in truth
-    ]
-    return comparisons + absent
+    for key in [key for key in claims if key not in truth]:
+        what = "are no example losses" if key == EXAMPLE_LOSSES else f"is no {key[-1]}"
+        comparisons.append(Comparison(key, False, 0.0, 0.0, None, None, None, f"There {what} here."))
+    return comparisons
 
 
 def _stands_still(case: Case, claim: Claim, claims: dict[Key, Claim], right: Any) -> bool:

@@ -134,7 +134,7 @@ class ExplainRequest(OptionalStepRequest):
                 raise InvalidValue(
                     "out_of_range",
                     ("focus", "index", axis),
-                    f"The {asked.parameter} of layer {asked.layer} have the shape {list(array.shape)}.",
+                    f"Layer {asked.layer} has {asked.parameter} of the shape {list(array.shape)}.",
                     expected=f"0 to {size - 1}",
                     received=place,
                 )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 from pydantic import ConfigDict, Field, StrictInt, StrictStr, WithJsonSchema
@@ -15,8 +15,10 @@ from engine.step import NetworkState, init_state
 from schemas.errors import InvalidValue, json_type
 from schemas.model import Model
 from schemas.network import DType, Layout, NetworkModel, network_to_wire
+from schemas.rules import kind_of
 from schemas.tensors import as_dtype, decode
 
+KINDS = [kind_of(rule) for rule in get_args(Optimizer)]
 UNCHANGED = "Post back the optimizer_state of the last answer as it was."
 
 
@@ -90,7 +92,7 @@ def state_to_engine(
             (*here, "kind"),
             "This state belongs to another optimizer.",
             expected=optimizer.kind,
-            received=json_type(kind),
+            received=kind if type(kind) is str and kind in KINDS else json_type(kind),
             hint="Post back the optimizer_state of the last answer, or null to start afresh.",
         )
     layers = value.get("layers")

@@ -67,6 +67,17 @@ def test_a_broken_state_of_early_stopping_is_pointed_at(
     assert response.json()["errors"][0]["pointer"] == KEPT + where
 
 
+@pytest.mark.parametrize(
+    ("kind", "received"),
+    [("adam", "adam"), ("secret", "string"), (None, "null"), (NESTED, "array"), (["sgd"], "array")],
+)
+def test_a_state_of_another_optimizer_is_told_by_its_name(client: httpx.Client, kind: Any, received: str) -> None:
+    asked = {name: value for name, value in RUN.items() if name != "epochs"}
+    response = client.post("/v1/step", json={**asked, "optimizer_state": {"kind": kind, "layers": []}})
+    (error,) = refused(response, 422, "invalid-state")["errors"]
+    assert (error["expected"], error["received"]) == ("sgd", received)
+
+
 @pytest.mark.parametrize("schedule", [NESTED, {"learning_rate": [1]}, {"learning_rate": "x"}, 3])
 def test_a_broken_state_of_a_schedule_is_refused_by_a_step(client: httpx.Client, schedule: Any) -> None:
     asked = {name: value for name, value in RUN.items() if name != "epochs"}

@@ -235,6 +235,10 @@ def test_a_bias_where_there_is_none_is_a_mismatch(post: Any, request_of: Any) ->
     request["network"] = {"layers": [{**layer, "bias": None} for layer in request["network"]["layers"]]}
     (comparison,) = post("/v1/verify", request)["comparisons"]
     assert comparison["verdict"] == "mismatch" and comparison["message"] == "There is no bias here."
+    gradients = request_of({"example_losses": [1.0]}, output_gradients=[[1.0, 0.0, 0.0]])
+    del gradients["targets"], gradients["loss"]
+    (comparison,) = post("/v1/verify", gradients)["comparisons"]
+    assert comparison["message"] == "There are no example losses here."
 
 
 def test_base64_and_float32_claims(post: Any, request_of: Any, step: dict[str, Any]) -> None:
