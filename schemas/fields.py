@@ -34,9 +34,9 @@ def _form(node: dict[str, Any], value: Any, root: dict[str, Any]) -> dict[str, A
     alternatives = [_form(option, value, root) for option in node.get("anyOf", node.get("oneOf", []))]
     if not alternatives:
         return node
-    kind = value.get("kind") if isinstance(value, dict) else value if isinstance(value, str) else None
+    kind = value.get("kind") if isinstance(value, dict) else value
     for option in alternatives:
-        if kind is not None and option.get("properties", {}).get("kind", {}).get("const") == kind:
+        if isinstance(kind, str) and option.get("properties", {}).get("kind", {}).get("const") == kind:
             return option
     wanted = "items" if isinstance(value, list) else "properties"
     return next((option for option in alternatives if wanted in option), {})

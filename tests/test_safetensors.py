@@ -312,6 +312,7 @@ WRONG: dict[str, tuple[dict[str, tuple[str, list[int], bytes]], str, str]] = {
     "an array for a state's kind": ({"optimizer_state.kind": matrix([1, 2])}, "invalid-state", "/optimizer_state/kind"),
     "a matrix where a rule has a list": ({"optimizer.betas": matrix([0.9], [0.99])}, "wrong-dimensions", "/optimizer/betas"),
     "a state that is none": ({"optimizer_state": matrix([1])}, "wrong-type", "/optimizer_state"),
+    "a loss's kind, and more": ({"loss.kind": matrix([1, 2]), "los": number(1)}, "validation-error", "/loss/kind"),
 }  # fmt: skip
 
 
@@ -325,6 +326,8 @@ def test_a_file_that_is_no_request_is_refused_with_pointer(
         if any(tensor.partition(".")[0] == field for tensor in tensors):
             del rest[field]
     rest["optimizer"] = {"kind": "sgd"}
+    if case.endswith("more"):
+        rest["loss"] = {}
     problem = refused(send(client, "/v1/step", file(tensors, rest)), 422, name)
     assert problem["errors"][0]["pointer"] == pointer
 
