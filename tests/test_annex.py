@@ -194,8 +194,8 @@ def test_a_client_that_goes_frees_the_slot(
     if path == "/v1/train":
         body = padded(request(post, epochs=1_000_000, batch_size=None), THREAD_BYTES + 1)
     else:
-        layers = [{"units": 2900, "activation": "relu", "weights_initializer": "orthogonal"}]
-        body = padded({"input_size": 2900, "layers": layers}, THREAD_BYTES + 1)
+        layers = [{"units": 3600, "activation": "relu", "weights_initializer": "orthogonal"}]
+        body = padded({"input_size": 3600, "layers": layers}, THREAD_BYTES + 1)
     assert own_client.post("/v1/step", content=padded(textbook, THREAD_BYTES + 1)).status_code == 200
     before = children(own_server.process.pid)
     with (

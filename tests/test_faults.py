@@ -153,8 +153,8 @@ def test_sigterm_under_load_loses_nothing(textbook: dict[str, Any], post: Any, w
 def test_what_cannot_be_finished_is_told_so() -> None:
     """A server whose time to stop is over before it has an answer says that it may be asked for elsewhere."""
     server = Server(CHAINRULE_SHUTDOWN_SECONDS="1")
-    layer = {"units": 3000, "activation": "relu", "weights_initializer": "orthogonal"}
-    body = json.dumps({"input_size": 3000, "layers": [layer]}).encode()
+    layer = {"units": 3600, "activation": "relu", "weights_initializer": "orthogonal"}
+    body = json.dumps({"input_size": 3600, "layers": [layer]}).encode()
     with socket.create_connection(("127.0.0.1", port_of(server)), timeout=20) as raw:
         raw.sendall(request("/v1/initialize", body))
         time.sleep(0.5)
