@@ -27,6 +27,7 @@ from app.drain import drain
 from app.errors import InvalidRequest
 from app.forms import read_json, read_safetensors
 from app.main import compute_routes, create_app
+from engine.errors import TooLarge
 from schemas import safetensors
 from schemas.answers import write
 from schemas.diagnose import DiagnoseRequest
@@ -111,6 +112,17 @@ def test_many_names_in_a_files_header_are_no_work_of_a_thread() -> None:
     rest = json.dumps({f"name {i}": 1 for i in range(50_000)})
     content = save({"inputs": np.zeros((1, 3))}, metadata={"json": rest})
     assert step.large_answer(content, read_safetensors, safetensors.write, BINARY, {}) is None
+
+
+def test_what_a_limit_names_is_still_taken() -> None:
+    limits = Limits(layers=2, numbers=28, work=5)
+    for require, most in ((limits.require_layers, 2), (limits.require_numbers, 28), (limits.require_work, 5)):
+        require(most, ())
+        with pytest.raises(TooLarge):
+            require(most + 1, ())
+    limits.require_values(b"[1,2,{}]")
+    with pytest.raises(TooLarge):
+        limits.require_values(b"[1,2,{},3]")
 
 
 def test_base64_stays_in_a_thread_for_longer(own_server: Server, own_client: httpx.Client) -> None:

@@ -239,6 +239,15 @@ def test_the_examples_of_steps_are_small() -> None:
             {"weights": [[0.0, 0.0]] * 4, "bias": [0.0, 1.0], "activation": "relu"},
             "/example_losses/0",
         ),
+        (
+            {
+                "loss": {"kind": "cosine_similarity", "reduction": "sum"},
+                "targets": [[1.0, 0.0]] * 2,
+                "sample_weights": [1e308, 1e308],
+            },
+            {"weights": [[0.0, 0.0]] * 4, "bias": [1.0, 0.0], "activation": "identity"},
+            "/loss",
+        ),
     ],
 )
 def test_what_is_infinite_without_a_trace_in_the_gradients(
@@ -249,6 +258,15 @@ def test_what_is_infinite_without_a_trace_in_the_gradients(
     response = client.post("/v1/step", json=body)
     assert response.status_code == 422, response.json()
     assert response.json()["errors"][0]["pointer"] == pointer
+
+
+def test_a_state_that_overflows_behind_a_step_of_nothing_is_told(client: httpx.Client) -> None:
+    network = {"layers": [{"weights": [[0.0]], "bias": None, "activation": "identity"}]}
+    state = {"kind": "adagrad", "layers": [{"weights": {"step": 1, "sum": [[1.797e308]]}}]}
+    body = {"network": network, "inputs": [[1.0]], "output_gradients": [[3e153]], "optimizer": "adagrad"}
+    response = client.post("/v1/step", json=body | {"optimizer_state": state})
+    assert response.status_code == 422, response.json()
+    assert response.json()["errors"][0]["pointer"] == "/optimizer_state/layers/0/weights/sum/0/0"
 
 
 def test_every_field_is_one_that_the_short_way_knows_of() -> None:
