@@ -85,6 +85,10 @@ def test_the_budget_is_used_up_by_cost_and_fills_again(guarded: Server, textbook
     assert httpx.get(f"{guarded.url}/livez").status_code == 200
 
 
+def test_what_a_unit_is() -> None:
+    assert access.units(10_000, 0) == access.units(0, 2_000_000) == 1
+
+
 def test_a_bucket_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(access, "monotonic", lambda: now)

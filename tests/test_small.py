@@ -248,6 +248,11 @@ def test_the_examples_of_steps_are_small() -> None:
             {"weights": [[0.0, 0.0]] * 4, "bias": [1.0, 0.0], "activation": "identity"},
             "/loss",
         ),
+        (
+            {"loss": {"kind": "cross_entropy", "reduction": "sum"}, "sample_weights": [1e10, 1e10]},
+            {"weights": [[0.0, 0.0]] * 4, "bias": [1e4, -1e4]},
+            "/layers/1/gradients/activations/0/1",
+        ),
     ],
 )
 def test_what_is_infinite_without_a_trace_in_the_gradients(
