@@ -121,6 +121,31 @@ def test_a_run_makes_the_bits_of_pure_steps(
     assert_same(trained.state, state)
 
 
+def test_parameters_that_have_made_more_steps_than_others_go_on_with_their_own_count() -> None:
+    """As those do that were frozen for a while: the others are updated in one vector."""
+    start = network([4, 5, 3], [Tanh(), Softmax()], "float64")
+    data, optimizer = examples(6, start), Adam()
+    state = init_state(optimizer, start)
+    state[1]["weights"]["step"] = 7
+    plan = Plan(CrossEntropy(), optimizer, 1, None)
+    *_, trained = train(begin(start, state, plan), data, plan)
+    made = step(start, data.inputs, LossObjective(plan.loss, data.targets), optimizer, state)
+    assert isinstance(trained, Outcome)
+    assert_same(trained.checkpoint.network.parameters, made.network.parameters)
+    assert_same(trained.checkpoint.state, made.state)
+
+
+def test_a_run_may_be_stopped_within_an_epoch_and_ends_with_the_last_whole_one() -> None:
+    start = network([4, 5, 3], [Tanh(), Softmax()], "float64")
+    plan = Plan(CrossEntropy(), Sgd(), 9, 5)
+    asked = iter([False] * 6 + [True])
+    row, end = train(
+        begin(start, init_state(plan.optimizer, start), plan), examples(20, start), plan, None, asked.__next__
+    )
+    assert isinstance(row, dict) and isinstance(end, Outcome)
+    assert (end.reason, end.checkpoint.completed_epochs) == ("deadline", 1)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(
     "loss",
