@@ -78,11 +78,19 @@ def test_a_state_of_another_optimizer_is_told_by_its_name(client: httpx.Client, 
     assert (error["expected"], error["received"]) == ("sgd", received)
 
 
-@pytest.mark.parametrize("schedule", [NESTED, {"learning_rate": [1]}, {"learning_rate": "x"}, 3])
+@pytest.mark.parametrize("schedule", [NESTED, {"learning_rate": [1]}, {"learning_rate": "x"}, {"best": 2**63}, 3])
 def test_a_broken_state_of_a_schedule_is_refused_by_a_step(client: httpx.Client, schedule: Any) -> None:
     asked = {name: value for name, value in RUN.items() if name != "epochs"}
     asked["optimizer_state"] = {"kind": "sgd", "layers": [{"weights": {"step": 1}}], "schedule": schedule}
     refused(client.post("/v1/step", json=asked), 422, "invalid-state")
+
+
+@pytest.mark.parametrize("count", [-1, 2**53])
+def test_a_count_of_steps_is_one_that_can_be_counted(client: httpx.Client, count: int) -> None:
+    asked = {name: value for name, value in RUN.items() if name != "epochs"}
+    asked["optimizer_state"] = {"kind": "sgd", "layers": [{"weights": {"step": count}}]}
+    problem = refused(client.post("/v1/step", json=asked), 422, "invalid-state")
+    assert problem["errors"][0]["pointer"] == "/optimizer_state/layers/0/weights/step"
 
 
 def test_a_step_hands_on_what_training_keeps(post: Any) -> None:
@@ -218,6 +226,7 @@ def test_the_class_of_a_hinges_score_is_1_above_0(post: Any) -> None:
             },
             "/validation/sample_weights",
         ),
+        ({"loss": "cross_entropy", "targets": [0, 1, 0, 2**63]}, "/targets/3"),
         (
             {"loss": "mse", "targets": [[1, 0]] * 4, "validation": {"inputs": [[1]], "fraction": 0.5}},
             "/validation/fraction",
