@@ -6,7 +6,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from engine.clipping import ClipByNorm, ClipByValue, Clipping, norm
+from engine.clipping import FEW, ClipByNorm, ClipByValue, Clipping, norm
 from engine.regularization import Regularization
 from engine.rules import Array
 
@@ -50,17 +50,20 @@ def test_gradients_within_the_limit_stay_as_they_are() -> None:
     assert np.array_equal(ClipByNorm().clip(zero, norm(zero))[0], zero[0])
 
 
+@pytest.mark.parametrize("times", [1, 10], ids=["few", "many"])
 @pytest.mark.parametrize("scale", [5e-324, 1e-300, 1e-160, 1e-16, 1.0, 1e16, 1e160, 1e300])
-def test_a_norm_is_finite_and_exact_where_its_squares_are_not(scale: float) -> None:
-    arrays = [np.array([3.0, 0.0]) * scale, np.array([[-4.0]]) * scale]
+def test_a_norm_is_finite_and_exact_where_its_squares_are_not(scale: float, times: int) -> None:
+    arrays = [np.array([3.0, 0.0]) * scale, np.array([[-4.0]]) * scale] * times**2
+    assert (sum(a.size for a in arrays) > FEW) == (times > 1)
     result = norm(arrays)
-    assert type(result) is float and result == pytest.approx(5 * scale, rel=1e-14)
+    assert type(result) is float and result == pytest.approx(5 * times * scale, rel=1e-14, abs=0)
 
 
+@pytest.mark.parametrize("times", [1, 10], ids=["few", "many"])
 @pytest.mark.parametrize("scale", [1e-40, 1e-20, 1.0, 1e18, 1e19, 5e37])
-def test_a_norm_of_float32_does_not_overflow(scale: float) -> None:
-    arrays = [np.array([3.0, 4.0], "float32") * np.float32(scale)] * 4
-    assert norm(arrays) == pytest.approx(10 * scale, rel=1e-4 if scale < 1e-38 else 1e-6)
+def test_a_norm_of_float32_does_not_overflow(scale: float, times: int) -> None:
+    arrays = [np.array([3.0, 4.0], "float32") * np.float32(scale)] * (4 * times**2)
+    assert norm(arrays) == pytest.approx(10 * times * scale, rel=1e-4 if scale < 1e-38 else 1e-6, abs=0)
 
 
 def test_norms_of_nothing_and_of_what_is_not_finite() -> None:
