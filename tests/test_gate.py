@@ -3,11 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from app.bodies import BodyBudget
+from app import bodies
+from app.bodies import BodyBudget, anything, read_body
 from app.errors import ProblemError
 from app.gate import Gate
 
@@ -164,6 +166,26 @@ def test_bodies_fill_at_most_the_budget() -> None:
                 second.take(1)
         assert refusal.value.name == "overloaded" and budget.held == 60
     assert budget.held == 0
+
+
+@pytest.mark.parametrize("headers", [{}, {b"content-length": b"11"}], ids=["as it comes", "as it is declared"])
+def test_the_application_itself_refuses_a_body_that_is_too_large(
+    monkeypatch: pytest.MonkeyPatch, headers: dict[bytes, bytes]
+) -> None:
+    """It may be served by another protocol than its own, as it is on Ray."""
+    monkeypatch.setattr(bodies, "settings", lambda: SimpleNamespace(max_body_bytes=10))
+    left = [b"01234", b"56789", b"x"][: 1 if headers else 3]
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": left.pop(0), "more_body": True}
+
+    async def scenario() -> None:
+        with BodyBudget(1000).share() as share:
+            with pytest.raises(ProblemError) as refusal:
+                await read_body(headers, await receive(), receive, share, anything)
+            assert refusal.value.name == "payload-too-large" and not left
+
+    run(scenario())
 
 
 def test_a_body_that_an_annex_gets_is_in_memory_once() -> None:

@@ -188,6 +188,11 @@ def test_narrow_dtypes_keep_their_values(client: httpx.Client, post: Any, dtype:
     )
 
 
+def test_an_eleventh_layer_comes_after_the_others() -> None:
+    read = safetensors.read(safetensors.write({f"layers.{i}.bias": np.array([1.0 * i]) for i in range(11)}))
+    assert [layer["bias"].tolist() for layer in read["layers"]] == [[i] for i in range(11)]
+
+
 def test_numbers_may_be_tensors_without_axes(client: httpx.Client, post: Any, textbook: dict[str, Any]) -> None:
     rest = changed(textbook, "/optimizer", {"kind": "sgd"})
     content = file({"optimizer.learning_rate": ("F64", [], struct.pack("<d", 0.5))}, rest)
@@ -255,6 +260,7 @@ MALFORMED = {
     "data cut": file({"inputs": INPUTS}, {})[:-1],
     "data too long": file({"inputs": INPUTS}, {}) + b"\0",
     "overlap": file({"inputs": INPUTS, "targets": INPUTS}, {}, targets=[0, 24]),
+    "the same data twice": file({"inputs": INPUTS, "targets": INPUTS}, {}, targets=[0, 24])[:-24],
     "partial overlap": file({"inputs": INPUTS, "targets": INPUTS}, {}, targets=[16, 40]),
     "hole": file({"inputs": INPUTS, "hole": ("F64", [1], ROW[:8]), "targets": INPUTS}, {}, hole=[24, 32], targets=[40, 64]),
     "unknown dtype and a hole": file({"inputs": ("C64", [1], ROW)}, {}, inputs=[8, 24]),

@@ -168,8 +168,10 @@ def test_the_deadline_of_the_server_ends_a_run_cleanly(post: Any) -> None:
     server = Server(CHAINRULE_MAX_SECONDS="0.3")
     try:
         with httpx.Client(base_url=server.url, timeout=10) as client:
-            answer = client.post("/v1/train", json=request(post, epochs=1_000_000)).json()
-        assert answer["stopped_because"] == "deadline"
-        assert answer["completed_epochs"] == len(answer["history"]) > 0
+            for own in (None, 60.0):
+                asked = request(post, epochs=1_000_000, max_seconds=own)
+                answer = client.post("/v1/train", json=asked).json()
+                assert answer["stopped_because"] == "deadline"
+                assert answer["completed_epochs"] == len(answer["history"]) > 0
     finally:
         server.stop()
