@@ -34,6 +34,7 @@ from schemas.diagnose import DiagnoseRequest
 from schemas.explain import ExplainRequest
 from schemas.limits import Limits
 from schemas.tensors import decode, encode_base64
+from schemas.training import TrainRequest
 from schemas.verify import VerifyRequest
 from tests.conftest import Server
 from tests.test_bad_input import refused
@@ -123,6 +124,18 @@ def test_what_a_limit_names_is_still_taken() -> None:
     limits.require_values(b"[1,2,{}]")
     with pytest.raises(TooLarge):
         limits.require_values(b"[1,2,{},3]")
+
+
+def test_the_work_of_a_run_is_that_of_all_its_epochs(post: Any) -> None:
+    def work(*metrics: str, **more: Any) -> int:
+        asked = request(post, epochs=2, metrics=list(metrics), **more)
+        return TrainRequest.model_validate(asked, context=Limits()).work()
+
+    once, matrix, validated = 2 * 23 * 30, 2 * 4 * 3**2, {"fraction": 0.5}
+    assert work() == 3 * once
+    assert work("accuracy") == work(validation=validated) == 4 * once
+    assert work("confusion_matrix") == 4 * once + matrix
+    assert work("confusion_matrix", validation=validated) == 5 * once + 2 * matrix
 
 
 def test_base64_stays_in_a_thread_for_longer(own_server: Server, own_client: httpx.Client) -> None:

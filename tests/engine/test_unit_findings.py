@@ -69,6 +69,11 @@ def test_the_few_dead_units_of_a_fresh_network_are_no_warning(depth: int, width:
     assert width < 10 or any(told)
 
 
+def test_of_one_example_nothing_is_certain() -> None:
+    message = found(shifted(activations.Relu(), -50, 16), POINTS[:1], VALUES[:1])["dead_relu"].message
+    assert "16 units of 16" in message and "any other input" not in message
+
+
 def test_units_with_other_outgoing_weights_are_no_copies_where_the_fit_is_perfect() -> None:
     def network(outgoing: list[list[float]]) -> Network:
         first = ([[0.5, 0.5], [0.3, 0.3]], [0.1, 0.1], activations.Tanh())
