@@ -307,7 +307,9 @@ def _rounded(
         return off, f"rounded to {claim.decimals} decimals"
     if bool((errors[fine] <= 0.5000001 * unit[fine]).all()):
         return off, f"rounded to {claim.most_digits} digits"
-    return off, f"rounded or cut off at {claim.most_digits} digits"
+    if bool((np.abs(claim.values[fine]) <= np.abs(right[fine]) + 0.5000001 * unit[fine]).all()):
+        return off, f"rounded or cut off at {claim.most_digits} digits"
+    return off, f"within one in the last of {claim.most_digits} digits"
 
 
 def shape_message(claim: Claim, right: Array) -> str:

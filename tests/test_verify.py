@@ -403,6 +403,20 @@ def test_a_claimed_activation_with_a_field_that_there_is_not(post: Any, request_
     assert answer["not_compared"] == [f"/network/layers/{i}/activation" for i in range(len(layers))]
 
 
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (1.617, "rounded to 3 decimals"),
+        (1.62, "rounded to 3 digits"),
+        (1.61, "rounded or cut off at 3 digits"),
+        (1.618, "within one in the last of 4 digits"),
+    ],
+)
+def test_how_a_number_was_printed_is_told(post: Any, request_of: Any, loss: float, told: str) -> None:
+    (compared,) = post("/v1/verify", request_of({"loss": loss}))["comparisons"]
+    assert (compared["verdict"], compared["rounding"]) == ("match", told)
+
+
 def test_a_number_is_not_taken_as_rounded_where_a_small_tolerance_is_meant(post: Any, request_of: Any) -> None:
     rounded = request_of({"loss": 1.62, "outputs": [[0.2, 0.29, 0.52]]})
     for tolerance in (1e-7, 0):
