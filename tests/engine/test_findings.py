@@ -426,6 +426,7 @@ def test_the_best_factor_is_the_best_of_the_slice() -> None:
     network = network_of(([[1.0]], None, activations.Identity()))
     x, targets = np.array([[1.0], [2.0]]), np.array([[0.0], [0.0]])
     # loss = 5/2 w^2, gradient 5 w: a step of learning rate 0.8 goes from 1 to -3, a quarter of it to 0.
+    assert "large_learning_rate" not in found(network, x, targets, None, optimizers.Sgd(learning_rate=0.4004))  # 0.4 %
     result = found(network, x, targets, None, optimizers.Sgd(learning_rate=0.8))["large_learning_rate"].evidence
     assert result == {
         "loss_before": 2.5,
