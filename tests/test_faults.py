@@ -258,6 +258,14 @@ def test_resets_at_every_byte_leak_nothing(textbook: dict[str, Any], post: Any) 
         server.stop()
 
 
+def test_too_many_requests_behind_another_end_the_connection(server: Server, post: Any) -> None:
+    run = request("/v1/train", json.dumps(training(post, epochs=1_000_000, max_seconds=5.0)).encode())
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=20) as raw:
+        raw.sendall(run + request("/livez", method="GET") * 102)
+        with pytest.raises(ConnectionResetError):
+            b"".join(iter(lambda: raw.recv(65536), b""))
+
+
 def test_where_nothing_can_be_written(textbook: dict[str, Any]) -> None:
     """A limit of zero bytes for every file stands for a read-only root, a full /tmp and a full /dev/shm at once."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
