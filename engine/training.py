@@ -123,11 +123,11 @@ def train(
             return
         last = _after(last, workspace, plan, row)
         yield row
+        if plan.checkpoint_every and last.completed_epochs % plan.checkpoint_every == 0:
+            yield last
         if (outcome := _outcome(last, plan, run.loss)) is not None:
             yield outcome
             return
-        if plan.checkpoint_every and last.completed_epochs % plan.checkpoint_every == 0:
-            yield last
     yield Outcome(last, "epochs")
 
 

@@ -74,6 +74,16 @@ def test_a_run_cut_at_a_checkpoint_ends_at_the_same_bits(client: httpx.Client, p
     assert answer["network"] == whole["network"] and answer["optimizer_state"] == whole["optimizer_state"]
 
 
+@pytest.mark.parametrize(
+    "end", [{"early_stopping": {"monitor": "loss", "patience": 1, "min_delta": 1e6}}, {"target_loss": 1e6}, {}]
+)
+def test_the_last_epoch_has_its_checkpoint_whatever_ends_the_run(client: httpx.Client, post: Any, end: Any) -> None:
+    asked = request(post, checkpoint_every=1, **end)
+    seen = list(events(client, asked))
+    result, checkpoints = seen[-1][1], [content for name, content in seen if name == "checkpoint"]
+    assert {name: result[name] for name in checkpoints[-1]} == checkpoints[-1]
+
+
 def test_an_error_before_the_start_is_an_ordinary_problem(client: httpx.Client, post: Any) -> None:
     response = client.post("/v1/train", json=request(post, targets=[9] * 23), headers={"Accept": SSE})
     refused(response, 422, "invalid-target")
