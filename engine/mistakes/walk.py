@@ -26,6 +26,7 @@ from engine.mistakes.search import (
     Diagnosis,
     Search,
     branch,
+    choices,
     differs,
     layer_of,
 )
@@ -321,6 +322,7 @@ class Walk:
         off = np.minimum(np.abs(claim.values - right), np.abs(claim.values - self.search.truth[key]))
         fine = off <= claim.tolerance
         digits = np.log10(np.maximum(np.abs(claim.values - right) / np.maximum(loose, SMALLEST), 1.0))
+        digits = self.search.beside_signs(key, digits)
         needed = np.log10(max(len(predictions), 1) / CHANCE_SHARE)
         found: list[Diagnosis] = []
         base = right
@@ -365,11 +367,15 @@ class Walk:
 
     def _slips(self, key: Key, fine: Array, right: Array, mistakes: tuple[Any, ...]) -> list[Diagnosis]:
         """Slips that make the remaining numbers of `right`; none unless at least half of the array is right already,
-        zeros not counted, and none where all are right but for having few digits."""
+        zeros not counted, none where all are right but for having few digits, and none where a step goes by the sign of
+        a gradient, which is what is wrong."""
         claim, others = self.search.claims[key], fine.size - int(fine.sum())
         if others > MOST_SLIPS or (fine.size > 1 and others > int((fine & (claim.values != 0)).sum())):
             return []
-        if claim.rounds(self.search.truth[key]):
+        off = self.search.off_ways(key)
+        if claim.rounds(self.search.truth[key]) or (
+            off is not None and (100 * off < np.abs(claim.values - right))[~fine].any()
+        ):
             return []
         origin = self._origin(key, right)
         slips: dict[str, list[tuple[tuple[int, ...], Any, float]]] = {}
@@ -426,8 +432,7 @@ def choice(new: Array, fine: Array) -> float:
         return math.log10(new.shape[1])
     if 2 * count < size:
         return math.inf
-    # The binomial coefficient itself has a digit for every few numbers of the array.
-    return (math.lgamma(size + 1) - math.lgamma(count + 1) - math.lgamma(size - count + 1)) / math.log(10)
+    return choices(size, count)
 
 
 def _whole_column(new: Array, fine: Array) -> bool:

@@ -17,7 +17,7 @@ from engine.mistakes.run import run
 from engine.mistakes.walk import choice
 from engine.network import Network
 from engine.objective import LossObjective
-from engine.optimizers import Sgd
+from engine.optimizers import Adagrad, Lion, RmsProp, Sgd
 from engine.probability_losses import CrossEntropy
 from engine.verification import Verification, verify
 from tests.engine.random_steps import by_parameter, claims_of, numbers_of, random_case
@@ -125,6 +125,32 @@ def test_a_step_that_follows_from_claimed_gradients_has_no_mistake_of_its_own() 
         kept = {key: n for key, n in claimed.items() if by_parameter(key) or key[0] == "network"}
         result = verify(case, claims_of(as_printed(kept, "%.4f")))
         assert not [d for d in result.diagnoses if all(key[0] == "network" for key in d.explains)]
+
+
+@pytest.mark.parametrize(
+    "optimizer", [Adam(learning_rate=0.01), RmsProp(), Adagrad(), Lion()], ids=lambda rule: rule.kind
+)
+def test_signs_alone_are_no_evidence_of_a_mistake(optimizer: Any) -> None:
+    """Parameters after a first step that goes by the signs of the gradients, of which some are wrong by chance: most
+    mistakes turn a few of them, and one or other turns just these. All of them turned are a step uphill."""
+    random, named, seen = np.random.default_rng(13), Counter[str](), 0
+    while seen < 6:
+        case = replace(random_case(random), optimizer=optimizer, optimizer_state=None, clipping=None)
+        numbers = numbers_of(case)
+        if numbers is None:
+            continue
+        seen += 1
+        gradients = {key: n for key, n in numbers.items() if by_parameter(key)}
+        size = {k: random.uniform(0.3, 3, np.shape(n)) for k, n in gradients.items()}
+        some = {k: n * np.where(random.random(np.shape(n)) < 0.15, -1, 1) * size[k] for k, n in gradients.items()}
+        for wrong in (some, {key: -n for key, n in gradients.items()}):
+            claimed = dict(run(right(case), case, wrong))
+            result = verify(case, claims_of({key: n for key, n in claimed.items() if key[0] == "network"}))
+            if wrong is some:
+                named.update(kinds(result))
+            else:
+                assert {"sign_flipped", "plus_in_place_of_minus"} & set(kinds(result)[:2])
+    assert named.total() <= 1, named
 
 
 def test_what_nearly_follows_from_claimed_numbers_gets_no_name() -> None:
