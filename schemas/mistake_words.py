@@ -59,6 +59,19 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "plain_gradient": "the gradient is not scaled at all: w - eta g",
         "keras_defaults": "Keras's defaults were taken for those of the request",
     },
+    "averages_mixed_up.form": {
+        "first_exchanged": "1 - beta1 stands for beta1 in the average m of the gradient",
+        "second_exchanged": "1 - beta2 stands for beta2 in the average v of its square",
+        "both_exchanged": "1 - beta1 stands for beta1 in the average m, and 1 - beta2 for beta2 in v",
+        "corrected_by_first": "the bias of v was corrected with beta1, as that of m",
+        "corrected_by_second": "the bias of m was corrected with beta2, as that of v",
+        "corrections_exchanged": "the bias of m was corrected with beta2, and that of v with beta1",
+        "correction_without_root": "the learning rate was multiplied by 1 - beta2^t, not by its root",
+        "before_gradient": "the step was made of the averages from before this gradient entered them",
+        "share_squared": "1 - beta was squared too: ((1 - beta) g)^2 entered v",
+        "one_sum": "the squares were added up over the whole array, which has one v",
+        "one_mean": "the squares were averaged over the whole array, which has one v",
+    },
     "bias_added_wrongly.form": {
         "subtracted": "the bias was subtracted",
         "threshold": "the bias was subtracted, and its gradient is that of a threshold, with a minus",
@@ -272,6 +285,13 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "batch": "the sum was divided by the number of examples",
         "elements": "the sum was divided by the number of all elements",
     },
+    "momentum_buffer_of_other_form.form": {
+        "exchanged": "momentum and 1 - momentum are exchanged: (1 - momentum) b + momentum g",
+        "kept_whole": "the buffer was kept whole: b + g",
+        "with_learning_rate": "the learning rate was in the buffer: b = momentum b + eta g, then w - b",
+        "downhill": "the buffer pointed downhill: b = momentum b - g, then w + eta b",
+        "downhill_with_learning_rate": "the buffer was the step itself: b = momentum b - eta g, then w + b",
+    },
     "momentum_mixed_up.form": {
         "left_out": "the step is along the gradient alone",
         "averaged": "the buffer is an average: momentum b + (1 - momentum) g",
@@ -306,6 +326,12 @@ CHOICES: dict[str, str | dict[str, str]] = {
     "other_activation.of": {
         "both": "function and derivative are both the other one's",
         "derivative": "the function is right, and the derivative is the other one's",
+    },
+    "output_error_mixed_up.form": {
+        "targets_left_out": "the targets were not subtracted: y for y - t",
+        "one_from_all": "1 was subtracted from every output: y - 1 for y - t",
+        "logits": "the preactivations stand for the outputs: z - t for y - t",
+        "target_alone": "the output of the target's class alone got an error, and the others 0",
     },
     "outputs_rounded.form": {
         "above_half": "outputs above 0.5 were taken to be 1, and others 0",
@@ -410,6 +436,14 @@ CHOICES: dict[str, str | dict[str, str]] = {
     "weights_of_other_layer.which": {
         "before": "the weights were those of the layer before",
         "after": "the weights were those of the layer after",
+    },
+    "written_over.of": {
+        "preactivations": "the preactivations that are given are the activations",
+        "hidden_preactivations": "the preactivations of hidden layers that are given are their activations",
+        "errors": "the gradients by activations that are given are those by preactivations",
+        "hidden_errors": "the gradients by activations of hidden layers that are given are those by preactivations",
+        "outputs": "the outputs that are given are the outputs less the targets",
+        "outputs_as_error": "the outputs that are given are the gradients by the last preactivations",
     },
 }  # fmt: skip
 """The other choices as clauses, by mistake and choice; "" where one says no more than the mistake itself."""

@@ -7,6 +7,7 @@ REMEDIES = {
     "activation_twice": "Apply the activation to z once.",
     "activation_left_out": "Apply the activation to z before the next layer takes it.",
     "adaptive_step_mixed_up": "Compare your update with the optimizer's formula in the catalog, term by term.",
+    "averages_mixed_up": "Compare your averages with the optimizer's formula in the catalog, factor by factor.",
     "bias_added_wrongly": "Add the bias once to every row: z = x @ W + b.",
     "bias_correction_left_out": "Divide m by 1 - beta1^t and v by 1 - beta2^t before the step is made of them.",
     "bias_gradient_averaged": "Take the sum over the examples; a mean loss has its 1/N in the errors already.",
@@ -78,6 +79,7 @@ REMEDIES = {
     "loop_one_short": "Let the loop run over all indices, from 0 to the size less one.",
     "magnitudes_passed_back_through": "Keep the signs of the weights: dz @ W.T.",
     "mean_in_place_of_sum": "Leave the division out, or ask for a mean.",
+    "momentum_buffer_of_other_form": "Keep b = momentum b + g and step by w - eta b, or post no state.",
     "momentum_mixed_up": "Compare your update with sgd's formula in the catalog, term by term.",
     "not_updated": "Update every weight and every bias, and return the new ones.",
     "one_example_only": "Add up the gradients of all examples: += inside the loop, or x.T @ dz.",
@@ -85,6 +87,7 @@ REMEDIES = {
     "optimizer_state_not_kept": "Keep the optimizer's state from step to step.",
     "other_activation": "Use the layer's own activation and its derivative.",
     "outputs_in_place_of_inputs": "Multiply by what the layer takes, not by what it gives.",
+    "output_error_mixed_up": "Subtract the targets, one-hot, from what softmax or sigmoid gives: y - t.",
     "outputs_rounded": "Use the outputs as the network gives them; decide only where accuracy is counted.",
     "passed_back_without_weights": "Multiply by the weights on the way back: dz @ W.T.",
     "passed_back_through_updated_weights": "Compute all gradients first, and update afterwards.",
@@ -124,5 +127,6 @@ REMEDIES = {
     "weights_of_other_layer": "Use this layer's own weights: check the index into their list.",
     "weights_transposed": "Use x @ W forward and dz @ W.T backward.",
     "wrong_from_here": "Compare this layer's formula, and the stage before it, with /v1/explain.",
+    "written_over": "Copy the array before it is changed in place, or write the result to another one.",
 }
 """By the kind of mistake."""

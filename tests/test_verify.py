@@ -311,7 +311,8 @@ def test_a_choice_is_told_in_words(post: Any, request_of: Any) -> None:
     new = old - 0.01 * (m / 0.1) / (np.sqrt(v / 0.001) + 1e-8)
     layers = [*right["network"]["layers"][:2], {"weights": new.tolist()}]
     answer = post("/v1/verify", {**request, "claimed": {"network": {"layers": [None, None, layers[2]]}}})
-    (first,) = answer["diagnoses"]
+    first, other = answer["diagnoses"]
+    assert other["parameters"] == {"form": "corrected_by_first"}  # of a first step the same numbers
     assert first["mistake"] == "adaptive_step_mixed_up" and first["parameters"] == {"form": "square_of_average"}
     assert "Here v averages m^2, the square of the first average, not g^2." in first["explanation"]
     assert "square_of_average" not in first["explanation"] and "`form`" not in first["explanation"]

@@ -25,6 +25,7 @@ from engine.mistakes.adaptive import (
     EpsilonPlacement,
     StepsCountedPerParameter,
 )
+from engine.mistakes.averages import AveragesMixedUp, MomentumBufferOfOtherForm
 from engine.mistakes.backward import (
     DiagonalWeightsOnly,
     LayerOrderReversed,
@@ -96,7 +97,8 @@ from engine.mistakes.other_loss import (
     RootOfSquaredError,
     SquaredInPlaceOfCrossEntropy,
 )
-from engine.mistakes.output_error import ErrorAveraged, ErrorWithoutSign, OutputsRounded
+from engine.mistakes.output_error import ErrorAveraged, ErrorWithoutSign, OutputErrorMixedUp, OutputsRounded
+from engine.mistakes.overwriting import WrittenOver
 from engine.mistakes.parameters import (
     BiasAddedWrongly,
     BiasGradientAveraged,
@@ -156,6 +158,10 @@ Seldom = (
     | ActivationTwice
     | SoftmaxJacobianSign
     | StepInPlaceOfParameters
+    | AveragesMixedUp
+    | MomentumBufferOfOtherForm
+    | WrittenOver
+    | OutputErrorMixedUp
 )
 """Those of the mistakes below that are not tried together with others, which would take the place of more likely
 pairs."""

@@ -17,7 +17,7 @@ Adaptive = Adam | AdamW | RmsProp | Adagrad
 WithBetas = Adam | AdamW | Adamax | NAdam | RAdam
 
 
-def _decayed(rule: Any, gradient: Array, parameter: Array) -> tuple[Array, Array]:
+def decayed(rule: Any, gradient: Array, parameter: Array) -> tuple[Array, Array]:
     """Gradient and parameter after weight decay, coupled or decoupled."""
     g = -gradient if rule.maximize else gradient
     if rule.weight_decay and (isinstance(rule, AdamW) or getattr(rule, "decoupled_weight_decay", False)):
@@ -47,7 +47,7 @@ class BiasCorrectionLeftOut:
         def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
             rule, state = n.computation.optimizer, n.case.state[i][name]
             assert isinstance(rule, Adam | AdamW | Adamax)
-            g, w = _decayed(rule, gradient, n.layer(i).parameters[name])
+            g, w = decayed(rule, gradient, n.layer(i).parameters[name])
             first = 1.0 if self.of in ("both", "first") else 1 - rule.betas[0] ** (state["step"] + 1)
             m, v = _moments(rule, g, g * g, state)
             if isinstance(rule, Adamax):
@@ -68,7 +68,7 @@ def _moments(rule: Adam | AdamW | Adamax, g: Array, square: Array, state: State)
     return m, np.maximum(state["max_exp_avg_sq"], v) if rule.amsgrad else v
 
 
-def _is_plain(case: Case) -> bool:
+def is_plain(case: Case) -> bool:
     """Whether the step is one average divided by the root of another."""
     rule = case.optimizer
     if isinstance(rule, RmsProp):
@@ -101,13 +101,13 @@ class EpsilonPlacement:
     about: ClassVar = About("Epsilon in another place", r"\sqrt{v + \epsilon} \text{ for } \sqrt v + \epsilon")
 
     def applies(self, case: Case) -> bool:
-        return isinstance(case.optimizer, Adam | AdamW) if self.place == "before_correction" else _is_plain(case)
+        return isinstance(case.optimizer, Adam | AdamW) if self.place == "before_correction" else is_plain(case)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
             rule, state = n.computation.optimizer, n.case.state[i][name]
             assert isinstance(rule, Adaptive)
-            g, w = _decayed(rule, gradient, n.layer(i).parameters[name])
+            g, w = decayed(rule, gradient, n.layer(i).parameters[name])
             if self.place == "inside_root":
                 direction, square = _averages(rule, g, g * g, state)
                 return w - direction / np.sqrt(square + rule.eps)
@@ -160,17 +160,17 @@ class AdaptiveStepMixedUp:
         rule = case.optimizer
         match self.form:
             case "root_left_out" | "square_left_out":
-                return _is_plain(case)
+                return is_plain(case)
             case "square_of_average" | "square_of_corrected_average" | "gradient_for_average":
                 return isinstance(rule, Adam | AdamW)
             case "sum_for_second":
-                return _is_plain(case) and not isinstance(rule, Adagrad) and not getattr(rule, "amsgrad", False)
+                return is_plain(case) and not isinstance(rule, Adagrad) and not getattr(rule, "amsgrad", False)
             case "sum_for_first" | "sum_for_both" | "correction_multiplied":
                 return isinstance(rule, Adam | AdamW) and not rule.amsgrad
             case "step_ahead":
                 return isinstance(rule, WithBetas)
             case "first_step" | "step_behind":
-                return isinstance(rule, WithBetas) and _steps(case) > (1 if self.form == "step_behind" else 0)
+                return isinstance(rule, WithBetas) and steps_before(case) > (1 if self.form == "step_behind" else 0)
             case "betas_exchanged":
                 return isinstance(rule, WithBetas | Lion) and rule.betas[0] != rule.betas[1]
             case "plain_gradient":
@@ -198,7 +198,7 @@ class AdaptiveStepMixedUp:
                 steps = {"first_step": 0, "step_ahead": state["step"] + 1, "step_behind": state["step"] - 1}[self.form]
                 new: Array = rule.update(gradient, {**state, "step": steps}, parameter)[0]
                 return new
-            g, w = _decayed(rule, gradient, parameter)
+            g, w = decayed(rule, gradient, parameter)
             if self.form == "plain_gradient":
                 return w - rule.learning_rate * g
             if self.form == "root_left_out":
@@ -252,7 +252,7 @@ def _with_keras_defaults(case: Case) -> Any:
     return rule
 
 
-def _steps(case: Case) -> int:
+def steps_before(case: Case) -> int:
     """How many steps were made before this one."""
     return min(int(state["step"]) for layer in case.state for state in layer.values())
 
@@ -286,7 +286,7 @@ class StepsCountedPerParameter:
         def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
             rule, state = n.computation.optimizer, n.case.state[i][name]
             assert isinstance(rule, Adam | AdamW)
-            g, w = _decayed(rule, gradient, n.layer(i).parameters[name])
+            g, w = decayed(rule, gradient, n.layer(i).parameters[name])
             count = np.arange(gradient.size).reshape(gradient.shape) if self.of == "numbers" else 0
             t = state["step"] * sum(counts.values()) + before[i, name] + 1 + count
             m, v = _moments(rule, g, g * g, state)

@@ -28,6 +28,7 @@ FORMULAS = {
     "a^2": ("sigmoid",),
     "a / z": ("gelu", "silu"),
     "a * 1 - a": ("sigmoid",),
+    "a where z < 0": ("elu",),
 }
 """The wrong formulas of a derivative, and the activations for which they are written."""
 
@@ -35,8 +36,8 @@ FORMULAS = {
 @dataclass(frozen=True, slots=True)
 class DerivativeFormulaWrong:
     """A wrong formula of sigmoid's derivative, a (1 - a), or of tanh's, 1 - a^2: half of it, another sign, no square or
-    one in another place, no brackets, or that of the other one; or the activation itself, a; or of gelu's and silu's,
-    which are z times a function, that function alone: a / z.
+    one in another place, no brackets, or that of the other one; or the activation itself, a, as elu's for a + alpha
+    where z < 0; or of gelu's and silu's, which are z times a function, that function alone: a / z.
 
     Both are called sigmoid in places, and both formulas are short enough to be written from memory. A product has a
     derivative of two terms.
@@ -47,7 +48,7 @@ class DerivativeFormulaWrong:
     kind: Literal["derivative_formula_wrong"] = "derivative_formula_wrong"
     formula: Literal[
         "a", "1 - a", "a (1 + a)", "1 - a^2", "a (1 - a)", "1 + a^2", "a * 1 - a", "a / z", "(1 - a)^2",
-        "sqrt(1 - a^2)", "a^2",
+        "sqrt(1 - a^2)", "a^2", "a where z < 0",
     ] = "1 - a"  # fmt: skip
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Wrong formula of a derivative", r"1 - a \text{ for } a (1 - a) \text{ or } 1 - a^2")
@@ -63,6 +64,8 @@ class DerivativeFormulaWrong:
                 return before(n, i)
             if self.formula == "a / z":
                 return n.by_a[i] * np.divide(n.a[i], n.z[i], out=np.full_like(n.a[i], 0.5), where=n.z[i] != 0)
+            if self.formula == "a where z < 0":
+                return n.by_a[i] * np.where(n.z[i] < 0, n.a[i], 1.0)
             return n.by_a[i] * self._derivative(n.a[i])
 
         return in_own_derivative(c, self.layer, stage)

@@ -115,3 +115,51 @@ class ErrorAveraged:
             return last
 
         return _with_error(c, changed)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputErrorMixedUp:
+    """The error of the outputs made of other numbers than the outputs and the targets.
+
+    One number of each row has 1 subtracted, `p[range(n), y] -= 1`: the line is left out, or its index is, or it is done
+    to another array.
+
+    `form` says of which: nothing is subtracted, y for y - t (targets_left_out); 1 is subtracted from every output, not
+    from that of the target's class (one_from_all); the preactivations, the logits, stand for the outputs (logits); or
+    the output of the target's class alone gets an error (target_alone).
+
+    Source: Bridle 1990, the derivative of softmax with cross-entropy; it is y - t, where t is 1 for one class.
+    """
+
+    kind: Literal["output_error_mixed_up"] = "output_error_mixed_up"
+    form: Literal["targets_left_out", "one_from_all", "logits", "target_alone"] = "targets_left_out"
+    about: ClassVar = About("Error of the outputs mixed up", r"y - 1 \text{ for } y - t")
+
+    def applies(self, case: Case) -> bool:
+        loss = case.loss
+        if loss is None or getattr(loss, "label_smoothing", False) or getattr(loss, "class_weights", None) is not None:
+            return False
+        together = combination(loss, case.layers[-1].activation.kind)[0] is not None
+        match self.form:
+            case "targets_left_out":
+                return _is_difference(case)
+            case "logits":
+                return together and case.layers[-1].activation.kind != "identity"
+            case "target_alone":
+                return together and case.targets.shape[1] > 1
+        return together
+
+    def alter(self, c: Computation, case: Case) -> Computation:
+        times, t = 2.0 if isinstance(case.loss, Mse) else 1.0, case.targets
+
+        def changed(error: Array, n: Numbers) -> Array:
+            match self.form:
+                case "targets_left_out":
+                    return np.asarray(error + times * t)
+                case "one_from_all":
+                    return np.asarray(error + t - 1)
+                case "logits":
+                    return np.asarray(n.z[-1] - t)
+            return np.where(t > 0, error, 0.0)
+
+        return _with_error(c, changed)
