@@ -20,6 +20,9 @@ from engine.rules import Array
 SAMPLES = 8
 """Into how many parts an array is cut, of each of which one entry is looked at first."""
 
+HARDLY = 1e-5
+"""By how much a factor is off from 1 at least."""
+
 
 def singles(search: Search) -> list[Diagnosis]:
     """The mistakes that are made alone; those with a number of their own where no other explains everything."""
@@ -51,9 +54,9 @@ def factor(search: Search) -> Diagnosis | None:
 
 def fitting_factor(search: Search, claim: Claim, true: Array, origin: Any) -> tuple[float, str | None] | None:
     """The factor that makes the claimed numbers of what is true beside `origin`, and what it is; None where none
-    does."""
+    does. One that is hardly not 1 is what rounding errors come to where large terms cancel."""
     times = nearest(claim.values - origin, true)
-    found = [] if times is None else readings(times, search.case)
+    found = [] if times is None or abs(times - 1) < HARDLY else readings(times, search.case)
     return next((r for r in found if claim.agrees(origin + r[0] * true)), None)
 
 

@@ -67,3 +67,18 @@ def test_the_factor_of_an_array_is_found(factor: float | None) -> None:
         assert mistake.times == pytest.approx(times, rel=1e-9) and first.explains == (key,)
         assert factor is not None or mistake.meaning == "the number of examples"
         found += 1
+
+
+@pytest.mark.parametrize("off", [3e-6, -2e-6])
+def test_what_cancellation_leaves_is_no_factor(off: float) -> None:
+    """The gradient of a saturated output has few digits that are right; an adaptive step makes it as large as any."""
+    random, seen = np.random.default_rng(8), 0
+    while seen < PLANTED // 2:
+        case = random_case(random)
+        truth = numbers_of(case)
+        if truth is None:
+            continue
+        seen += 1
+        claimed = {key: n * (1 + off) for key, n in truth.items() if by_parameter(key)}
+        result = verify(case, claims_of(claimed))
+        assert not [m for d in result.diagnoses for m in d.mistakes if isinstance(m, ConstantFactor)]
