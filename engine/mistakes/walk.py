@@ -45,8 +45,15 @@ MOST_NUMBERS = 4096
 BETWEEN, BETWEEN_DIGITS = 5e-4, 6
 """What the rounding of numbers that are not claimed, to four digits or so, may do to those that are; and with how many
 digits those are printed at most where somebody rounds so."""
-WHOLE = ("learning_rate_off", "several_steps", "targets_shifted", "labels_as_numbers", "targets_broadcast")
-"""Mistakes that are made in all numbers of a step, or in all targets."""
+WHOLE = (
+    "learning_rate_off",
+    "several_steps",
+    "targets_shifted",
+    "labels_as_numbers",
+    "targets_broadcast",
+    "written_over",
+)
+"""Mistakes that are made in all numbers of a step or an array, or in all targets."""
 Given = dict[Key, Array]
 Prediction = tuple[tuple[Any, ...], Array]
 """Mistakes, and what they give of an array."""

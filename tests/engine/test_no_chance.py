@@ -67,6 +67,20 @@ def test_an_error_that_follows_from_the_claimed_gradient_by_the_outputs_is_no_ot
         assert "binary_in_place_of_categorical" not in kinds(result)
 
 
+def test_part_of_an_array_is_not_written_over() -> None:
+    """Of one example, outputs less the targets are the outputs, but for that of its class: wrong ones are no errors."""
+    keys, random = layer_keys(0), np.random.default_rng(6)
+    for _ in range(4):
+        case = classifier(random)
+        case = replace(case, inputs=case.inputs[:1], objective=LossObjective(CrossEntropy(), case.targets[:1]))
+        numbers = numbers_of(case)
+        assert numbers is not None
+        y = 0.7 * np.asarray(numbers[keys.activations])
+        claimed = {keys.preactivations: numbers[keys.preactivations], keys.activations: y}
+        claimed[keys.by_preactivations] = y - case.targets
+        assert "written_over" not in kinds(verify(case, claims_of(claimed)))
+
+
 def kinds(result: Verification) -> list[str]:
     return [mistake.kind for d in result.diagnoses for mistake in d.mistakes]
 
