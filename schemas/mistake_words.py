@@ -252,6 +252,7 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "parameters": "the weights and biases were cut off",
         "weights": "the weights were cut off",
         "targets": "the targets were cut off",
+        "loss": "the factor of the loss was cut off, and so the loss is 0",
     },
     "kept_of_last_example.shown": {
         "no": "",

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from engine.losses import HalfSquaredError
 from engine.mistakes.activation import LAYER, in_layers
 from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys
 from engine.mistakes.targets import with_targets_of
@@ -326,13 +327,13 @@ class IntegersInPlaceOfDecimals:
     `std::accumulate(first, last, 0)` and `inner_product` of C++ add up in an int, since their last argument is one;
     `pixel / 255` of integers is 0. `of` says where: each partial sum of the weighted inputs (sums), the
     preactivations, the activations, the inputs of the network, its weights and biases, or the weights alone, or the
-    targets.
+    targets; or the factor of the loss, `1 / n` or `1 / 2`, which leaves 0 of it (loss).
 
     Source: ISO C++, std::accumulate; ISO C 6.3.1.4.
     """
 
     kind: Literal["integers_in_place_of_decimals"] = "integers_in_place_of_decimals"
-    of: Literal["sums", "preactivations", "activations", "inputs", "parameters", "weights", "targets"] = "sums"
+    of: Literal["sums", "preactivations", "activations", "inputs", "parameters", "weights", "targets", "loss"] = "sums"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Integers in place of decimals", r"\lfloor z \rfloor \text{ for } z")
 
@@ -341,11 +342,17 @@ class IntegersInPlaceOfDecimals:
             return case.work <= MOST_SUMS
         if self.of == "targets" and case.loss is None:
             return False
+        if self.of == "loss":
+            divided = case.loss is not None and case.loss.reduction != "sum" and case.batch > 1
+            return self.layer is None and (divided or isinstance(case.loss, HalfSquaredError))
         return self.of in ("preactivations", "activations") or self.layer is None
 
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.of == "inputs":
             return with_inputs(c, np.trunc(case.inputs))
+        if self.of == "loss":
+            scales = c.loss_scales
+            return c._replace(loss_scales=lambda n: np.zeros_like(scales(n)))
         if self.of == "targets":
             return with_targets_of(c, case, np.trunc(case.targets))
         if self.of in ("parameters", "weights"):

@@ -11,7 +11,7 @@ from engine.activations import Identity, Softmax, Tanh
 from engine.adam_optimizers import Adam
 from engine.layers import Dense
 from engine.losses import Mse
-from engine.mistakes.computation import INPUT_GRADIENTS, Case, Key, layer_keys, right
+from engine.mistakes.computation import INPUT_GRADIENTS, LOSS, Case, Key, layer_keys, right
 from engine.mistakes.factor import digits_of
 from engine.mistakes.run import run
 from engine.mistakes.walk import choice
@@ -290,3 +290,12 @@ def test_a_step_that_is_a_little_off_is_no_matter_of_typing(form: str) -> None:
         assert result.matches or result.diagnoses or result.unexplained, "a mismatch of which nothing is said"
         wrong += not result.matches
     assert wrong > 3
+
+
+def test_a_loss_of_0_is_that_of_integers() -> None:
+    """Two mistakes that leave out each what the other keeps give 0 too."""
+    random = np.random.default_rng(4)
+    for _ in range(4):
+        case = classifier(random)
+        result = verify(case, claims_of({LOSS: 0.0}))
+        assert kinds(result) == ["integers_in_place_of_decimals"]
