@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from engine.mistakes.computation import OUTPUTS, Case, Computation, Key, layer_keys
-from engine.rules import About
+from engine.rules import About, Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +28,39 @@ class WrittenOver:
 
     def applies(self, case: Case) -> bool:
         if self.of.startswith("outputs"):
-            return case.loss is not None and case.targets.shape == case.outputs.shape
+            # Where all targets are 0 the outputs less the targets are the outputs.
+            return case.loss is not None and case.targets.shape == case.outputs.shape and bool(case.targets.any())
         return case.depth > 1 or not self.of.startswith("hidden")
 
     def alter(self, c: Computation, case: Case) -> Computation:
         written, activations = c.written, c.activations
         last = layer_keys(case.depth - 1)
-        layers = [layer_keys(i) for i in range(case.depth - self.of.startswith("hidden"))]
+        layers = range(case.depth - self.of.startswith("hidden"))
 
         def over(answer: dict[Key, Any]) -> dict[Key, Any]:
             answer = dict(answer) if written is None else written(answer)
-            if self.of.startswith("outputs"):
-                error = answer[OUTPUTS] - case.targets if self.of == "outputs" else answer[last.by_preactivations]
-                return answer | {OUTPUTS: error, last.activations: error}
+            if self.of == "outputs_as_error":
+                return answer | dict.fromkeys((OUTPUTS, last.activations), answer[last.by_preactivations])
+            if self.of == "outputs":
+                outputs = case.layers[-1].activation.forward(answer[last.preactivations])
+                return answer | dict.fromkeys((OUTPUTS, last.activations), outputs - case.targets)
             if self.of.endswith("preactivations"):
-                return answer | {keys.preactivations: answer[keys.activations] for keys in layers}
-            return answer | {keys.by_activations: answer[keys.by_preactivations] for keys in layers}
+                return answer | {layer_keys(i).preactivations: self._activations(case, i, answer) for i in layers}
+            return answer | {layer_keys(i).by_activations: self._error(case, i, answer) for i in layers}
 
         # Another function that gives the same: what is shared with the right computation is not given again.
         return c._replace(activations=lambda n, i: activations(n, i), written=over)
+
+    # Of the numbers as they are computed: those that follow from claimed ones would give any claim itself, where relu
+    # is passed through.
+
+    def _activations(self, case: Case, i: int, answer: dict[Key, Any]) -> Array:
+        return case.layers[i].activation.forward(answer[layer_keys(i).preactivations])
+
+    def _error(self, case: Case, i: int, answer: dict[Key, Any]) -> Array:
+        keys = layer_keys(i)
+        if i == case.depth - 1:  # Loss and activation may be combined.
+            error: Array = answer[keys.by_preactivations]
+            return error
+        z, a = answer[keys.preactivations], answer[keys.activations]
+        return case.layers[i].activation.backward(answer[keys.by_activations], z, a)

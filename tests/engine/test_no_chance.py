@@ -18,6 +18,7 @@ from engine.mistakes.walk import choice
 from engine.network import Network
 from engine.objective import LossObjective
 from engine.optimizers import Adagrad, Lion, RmsProp, Sgd
+from engine.piecewise_activations import Relu
 from engine.probability_losses import CrossEntropy
 from engine.verification import Verification, verify
 from tests.engine.random_steps import by_parameter, claims_of, numbers_of, random_case
@@ -79,6 +80,19 @@ def test_part_of_an_array_is_not_written_over() -> None:
         claimed = {keys.preactivations: numbers[keys.preactivations], keys.activations: y}
         claimed[keys.by_preactivations] = y - case.targets
         assert "written_over" not in kinds(verify(case, claims_of(claimed)))
+
+
+def test_preactivations_that_relu_passes_through_are_not_written_over() -> None:
+    """They are the activations that follow from them, whatever is wrong with them."""
+    keys, random = layer_keys(0), np.random.default_rng(9)
+    for _ in range(4):
+        case = classifier(random)
+        hidden = Dense(random.normal(size=(4, 4)), random.normal(size=4), Relu())
+        case = replace(case, network=Network((hidden, *case.layers)))
+        z = random.uniform(0.1, 2, (5, 4))
+        assert "written_over" not in kinds(verify(case, claims_of({keys.preactivations: z, keys.activations: z})))
+        errors = {keys.by_activations: z * (case.preactivations[0] > 0)}
+        assert "written_over" not in kinds(verify(case, claims_of({**errors, keys.by_preactivations: z})))
 
 
 def kinds(result: Verification) -> list[str]:
