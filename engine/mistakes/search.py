@@ -1,6 +1,5 @@
 """Finding the mistakes that give the claimed numbers: each one's numbers are computed and compared with all claims."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +12,9 @@ from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, Seldom, variants
 from engine.mistakes.activation import SOFTMAXES
-from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, layer_keys, right
+from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, right
 from engine.mistakes.run import exchanged, run, shared_numbers
+from engine.mistakes.signs import Signs
 from engine.rules import Array
 
 WORK = 4 * 10**9
@@ -32,11 +32,6 @@ FAILURES = (EngineError, ArithmeticError)
 """What a computation with a mistake may end in: where numbers are extreme, its own may overflow."""
 EXACT = 1e-11
 """Residuals below this are those of rounding errors: two mistakes that both have one explain equally well."""
-LOG_2 = math.log10(2)
-LARGE = 1e4
-"""How many times the largest one a gradient is that counts by its sign alone, if anywhere."""
-FEWEST_TURNED = 4
-"""So many steps are not all reversed by chance."""
 UPDATE = 3
 """The part of the computation, see `branch`, that parameters after a step belong to."""
 
@@ -83,6 +78,7 @@ class Search:
         self.case, self.claims, self.truth, self.wrong = case, claims, truth, wrong
         self.base = right(case)
         self.shared = shared_numbers(case, truth)
+        self.signs = Signs(self.shared, claims)
         self.work = WORK
         self.cost = case.work + LAYER_WORK * case.depth
         self.left_out = 0
@@ -104,60 +100,8 @@ class Search:
             else:  # All numbers are to be explained; a 0 could have been as large as the right ones.
                 off = np.maximum(np.abs(claim.values), claim.scale)
             each = np.log10(np.maximum(off / np.maximum(claim.tolerance, SMALLEST), 1.0))
-            digits.append(self.beside_signs(key, each, together=True).ravel())
+            digits.append(self.signs.evidence(key, each, together=True).ravel())
         return np.concatenate(digits)
-
-    def beside_signs(self, key: Key, digits: Array, together: bool = False) -> Array:
-        """The evidence of these numbers, less what a step tells that goes by the gradient's sign alone, as Adam's first
-        step nearly does: a number that some gradient's sign leads to says no more than which of two it is, and a column
-        has no more signs of its own than there are examples. All `together` say besides which of the signs are wrong.
-        """
-        off = self.off_ways(key)
-        if off is None:
-            return digits
-        beside = np.minimum(digits, np.log10(np.maximum(off / np.maximum(self.claims[key].tolerance, SMALLEST), 1.0)))
-        counted, size = digits > beside, digits.size
-        if digits.ndim > 1:
-            counted = counted & (np.cumsum(counted, axis=0) <= self.case.batch)
-            size = min(self.case.batch, len(digits)) * digits.shape[1]
-        count = int(counted.sum())
-        each = max(choices(size, count) / count, LOG_2) if together and count else LOG_2
-        return np.asarray(beside + np.where(counted, np.minimum(digits - beside, each), 0.0))
-
-    def off_ways(self, key: Key) -> Array | None:
-        """How far parameters after a step are from where a gradient's sign alone leads; None of other claims."""
-        values, ways = self.claims[key].values, self.ways.get(key, [])
-        if not ways or values.shape != ways[0].shape:
-            return None
-        off = np.min([np.abs(values - way) for way in ways], axis=0)
-        return np.nan_to_num(off, nan=np.inf)  # where a large gradient is too large
-
-    @cached_property
-    def ways(self) -> dict[Key, list[Array]]:
-        """Where gradients too large to count lead the parameters after a step, up and down; and where the right step is
-        one of the two, where none leads."""
-        ways: dict[Key, list[Array]] = {}
-        for i, name in self.case.trained:
-            key = layer_keys(i).new[name]
-            if key in self.claims and key in self.truth:
-                right, tolerance = self.truth[key], self.claims[key].tolerance
-                large = np.full_like(right, LARGE * max(1.0, np.abs(self.truth[layer_keys(i).by[name]]).max()))
-                up, down = (self.base.updated(self.shared, i, name, g) for g in (-large, large))
-                plain = np.minimum(np.abs(right - up), np.abs(right - down)) <= np.max(tolerance)
-                ways[key] = [up, down, np.where(plain, self.case.layers[i].parameters[name], up)]
-        return ways
-
-    def _turned(self, keys: Sequence[Key]) -> bool:
-        """Whether every step of these parameters is the reverse of the right one, where only its sign counts."""
-        for key in keys:
-            if key not in self.ways:
-                return False
-            up, down, still = self.ways[key]
-            right = self.truth[key]
-            reverse = np.where(np.abs(right - up) < np.abs(right - down), down, up)
-            if not self.claims[key].agrees(np.where(right == still, right, reverse)):
-                return False
-        return sum(self.claims[key].values.size for key in keys) >= FEWEST_TURNED
 
     def is_no_chance(self, keys: Sequence[Key], follows: Mapping[Key, Any] | None = None) -> bool:
         """Whether these arrays show more digits than one of the mistakes that can alter the first would meet by chance:
@@ -169,7 +113,7 @@ class Search:
             b is not None and np.array_equal(self.claims[key].values, b) for key, b in zip(keys, before, strict=True)
         ):
             return True
-        if self._turned(keys):
+        if self.signs.are_turned(keys):
             return True
         return bool(self.evidence(keys, follows).sum() >= np.log10(max(self.tried(keys[0]), 1) / CHANCE_SHARE))
 
@@ -338,12 +282,6 @@ class Search:
         except FAILURES:
             return None
         return Effect(changes, explains, branches, exchanged(computation, self.base)) if branches else None
-
-
-def choices(size: int, count: int) -> float:
-    """The logarithm to base 10 of how many sets of so many of `size` numbers there are."""
-    # The binomial coefficient itself has a digit for every few numbers.
-    return (math.lgamma(size + 1) - math.lgamma(count + 1) - math.lgamma(size - count + 1)) / math.log(10)
 
 
 def branch(key: Key) -> int:

@@ -26,10 +26,10 @@ from engine.mistakes.search import (
     Diagnosis,
     Search,
     branch,
-    choices,
     differs,
     layer_of,
 )
+from engine.mistakes.signs import choices
 from engine.mistakes.slips import EntryCopied
 from engine.rules import Array
 
@@ -329,7 +329,7 @@ class Walk:
         off = np.minimum(np.abs(claim.values - right), np.abs(claim.values - self.search.truth[key]))
         fine = off <= claim.tolerance
         digits = np.log10(np.maximum(np.abs(claim.values - right) / np.maximum(loose, SMALLEST), 1.0))
-        digits = self.search.beside_signs(key, digits)
+        digits = self.search.signs.evidence(key, digits)
         needed = np.log10(max(len(predictions), 1) / CHANCE_SHARE)
         found: list[Diagnosis] = []
         base = right
@@ -379,7 +379,7 @@ class Walk:
         claim, others = self.search.claims[key], fine.size - int(fine.sum())
         if others > MOST_SLIPS or (fine.size > 1 and others > int((fine & (claim.values != 0)).sum())):
             return []
-        off = self.search.off_ways(key)
+        off = self.search.signs.off_ways(key)
         if claim.rounds(self.search.truth[key]) or (
             off is not None and (100 * off < np.abs(claim.values - right))[~fine].any()
         ):
