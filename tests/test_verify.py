@@ -280,6 +280,26 @@ def test_a_mistake_in_one_layer_says_which(post: Any, request_of: Any, step: dic
     )
 
 
+def test_sigmoid_in_place_of_the_outputs_softmax(post: Any, request_of: Any) -> None:
+    """Its error is y - t as well; the loss that goes with it is another mistake."""
+    request = request_of(None)
+    del request["claimed"]
+    *hidden, last = request["network"]["layers"]
+    other = {
+        "network": {**request["network"], "layers": [*hidden, last | {"activation": "sigmoid"}]},
+        "loss": {"kind": "binary_cross_entropy", "reduction": "sum"},
+    }
+    made = post("/v1/step", request | other)
+    gradients = [
+        {"gradients": {name: layer["gradients"][name] for name in ("weights", "bias")}} for layer in made["layers"]
+    ]
+    claimed = {"outputs": made["outputs"], "loss": made["loss"], "layers": gradients}
+    first, second = post("/v1/verify", {**request, "claimed": claimed})["diagnoses"]
+    assert (first["mistake"], first["parameters"]) == ("other_activation", {"to": "sigmoid", "of": "both"})
+    assert first["layer"] == 2 and len(first["explains"]) == 7
+    assert (second["mistake"], second["explains"]) == ("binary_in_place_of_categorical", ["/loss"])
+
+
 def test_every_choice_of_where_has_its_words() -> None:
     choices = set()
     for rule in get_args(Mistake):

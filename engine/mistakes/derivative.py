@@ -8,6 +8,7 @@ import numpy as np
 from engine.activations import Activation, Sigmoid, Tanh
 from engine.mistakes.activation import LAYER, SOFTMAXES, in_layers, in_own_derivative
 from engine.mistakes.computation import Case, Computation, Numbers
+from engine.objective import combination
 from engine.piecewise_activations import LeakyRelu, Relu
 from engine.rules import About, Array, hyper, row_sums
 
@@ -167,7 +168,7 @@ class OtherActivation:
     """Another activation in place of a layer's own, or its derivative alone; in one layer, or in all hidden ones.
 
     The name is mistyped or a line is copied; or the function is exchanged and its derivative is still that of the one
-    before.
+    before. Sigmoid in place of the outputs' softmax leaves the error y - t as it is.
 
     Source: none needed; two configurations are compared.
     """
@@ -183,13 +184,21 @@ class OtherActivation:
 
     def _is_other(self, case: Case, i: int) -> bool:
         own, hidden = case.layers[i].activation.kind, i < case.depth - 1 or case.depth == 1
-        return own not in (self.to, *SOFTMAXES) and (hidden or self.layer == i)
+        other = own not in (self.to, *SOFTMAXES) or self._is_for_softmax(case, i)
+        return other and (hidden or self.layer == i)
+
+    def _is_for_softmax(self, case: Case, i: int) -> bool:
+        """Whether this is sigmoid in place of the softmax that the loss is combined with."""
+        own, loss = case.layers[i].activation.kind, case.loss
+        if (own, self.to, self.of, i) != ("softmax", "sigmoid", "both", case.depth - 1) or loss is None:
+            return False
+        return combination(loss, own)[0] is not None
 
     def alter(self, c: Computation, case: Case) -> Computation:
         rule, before, activations = OTHERS[self.to], c.by_preactivations, c.activations
 
         def derivative(n: Numbers, i: int) -> Array:
-            if not self._is_other(case, i):
+            if not self._is_other(case, i) or self._is_for_softmax(case, i):
                 return before(n, i)
             a = n.a[i] if self.of == "both" else rule.forward(n.z[i])
             grad: Array = rule.backward(n.by_a[i], n.z[i], a)
