@@ -49,7 +49,7 @@ class BiasCorrectionLeftOut:
             assert isinstance(rule, Adam | AdamW | Adamax)
             g, w = decayed(rule, gradient, n.layer(i).parameters[name])
             first = 1.0 if self.of in ("both", "first") else 1 - rule.betas[0] ** (state["step"] + 1)
-            m, v = _moments(rule, g, g * g, state)
+            m, v = moments(rule, g, g * g, state)
             if isinstance(rule, Adamax):
                 return w - rule.learning_rate / first * (m / v)
             second = 1.0 if self.of in ("both", "second") else 1 - rule.betas[1] ** (state["step"] + 1)
@@ -58,9 +58,12 @@ class BiasCorrectionLeftOut:
         return c._replace(updated=updated)
 
 
-def _moments(rule: Adam | AdamW | Adamax, g: Array, square: Array, state: State) -> tuple[Array, Array]:
-    """The averages of the gradient and of its square (Adamax: its largest magnitude)."""
-    beta1, beta2 = rule.betas
+def moments(
+    rule: Adam | AdamW | Adamax, g: Array, square: Array, state: State, kept: tuple[float, float] | None = None
+) -> tuple[Array, Array]:
+    """The averages of the gradient and of its square (Adamax: its largest magnitude); of each the share that is `kept`
+    is its beta, unless another is given."""
+    beta1, beta2 = kept or rule.betas
     m = beta1 * state["exp_avg"] + (1 - beta1) * g
     if isinstance(rule, Adamax):
         return m, np.maximum(beta2 * state["exp_inf"], np.abs(g) + rule.eps)
@@ -76,14 +79,14 @@ def is_plain(case: Case) -> bool:
     return isinstance(rule, Adam | AdamW | Adagrad)
 
 
-def _averages(rule: Adaptive, g: Array, square: Array, state: State) -> tuple[Array, Array]:
+def averages(rule: Adaptive, g: Array, square: Array, state: State) -> tuple[Array, Array]:
     """What is divided, times the learning rate, and by the root of what."""
     if isinstance(rule, RmsProp):
         return rule.learning_rate * g, rule.alpha * state["square_avg"] + (1 - rule.alpha) * square
     if isinstance(rule, Adagrad):
         return rule.learning_rate / (1 + state["step"] * rule.lr_decay) * g, state["sum"] + square
     first, second = (1 - beta ** (state["step"] + 1) for beta in rule.betas)
-    m, v = _moments(rule, g, square, state)
+    m, v = moments(rule, g, square, state)
     return rule.learning_rate * m / first, v / second
 
 
@@ -109,11 +112,11 @@ class EpsilonPlacement:
             assert isinstance(rule, Adaptive)
             g, w = decayed(rule, gradient, n.layer(i).parameters[name])
             if self.place == "inside_root":
-                direction, square = _averages(rule, g, g * g, state)
+                direction, square = averages(rule, g, g * g, state)
                 return w - direction / np.sqrt(square + rule.eps)
             assert isinstance(rule, Adam | AdamW)
             first, second = (1 - beta ** (state["step"] + 1) for beta in rule.betas)
-            m, v = _moments(rule, g, g * g, state)
+            m, v = moments(rule, g, g * g, state)
             return w - rule.learning_rate * math.sqrt(second) / first * m / (np.sqrt(v) + rule.eps)
 
         return c._replace(updated=updated)
@@ -202,11 +205,11 @@ class AdaptiveStepMixedUp:
             if self.form == "plain_gradient":
                 return w - rule.learning_rate * g
             if self.form == "root_left_out":
-                direction, square = _averages(rule, g, g * g, state)
+                direction, square = averages(rule, g, g * g, state)
                 return w - direction / (square + rule.eps)
             if self.form.startswith(("sum_for", "correction")):
                 return w - self._unweighted(rule, g, state)
-            direction, mean = _averages(rule, g, self._squared(rule, g, state), state)
+            direction, mean = averages(rule, g, self._squared(rule, g, state), state)
             if self.form == "gradient_for_average":
                 direction = rule.learning_rate * g
             return w - direction / (np.sqrt(mean) + rule.eps)
@@ -215,7 +218,7 @@ class AdaptiveStepMixedUp:
 
     def _unweighted(self, rule: Adam | AdamW | RmsProp, g: Array, state: State) -> Array:
         """The step by averages to which g is added in full, or whose correction is turned round."""
-        direction, mean = _averages(rule, g, g * g, state)
+        direction, mean = averages(rule, g, g * g, state)
         if isinstance(rule, RmsProp):
             return direction / (np.sqrt(mean + rule.alpha * g * g) + rule.eps)
         (beta1, beta2), (first, second) = rule.betas, (1 - beta ** (state["step"] + 1) for beta in rule.betas)
@@ -234,7 +237,7 @@ class AdaptiveStepMixedUp:
         if self.form == "gradient_for_average":
             return g * g
         assert isinstance(rule, Adam | AdamW)
-        m = _moments(rule, g, g * g, state)[0]
+        m = moments(rule, g, g * g, state)[0]
         if self.form == "square_of_corrected_average":
             m = m / (1 - rule.betas[0] ** (state["step"] + 1))
         return m * m
@@ -289,7 +292,7 @@ class StepsCountedPerParameter:
             g, w = decayed(rule, gradient, n.layer(i).parameters[name])
             count = np.arange(gradient.size).reshape(gradient.shape) if self.of == "numbers" else 0
             t = state["step"] * sum(counts.values()) + before[i, name] + 1 + count
-            m, v = _moments(rule, g, g * g, state)
+            m, v = moments(rule, g, g * g, state)
             first, second = (1 - beta**t for beta in rule.betas)
             return w - rule.learning_rate * (m / first) / (np.sqrt(v / second) + rule.eps)
 

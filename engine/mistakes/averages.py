@@ -1,6 +1,5 @@
 """Slips in the averages of the optimizers that scale a step by them, and in the buffer of momentum, seldom made."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from engine.adam_optimizers import Adam, AdamW
 from engine.descent import State
-from engine.mistakes.adaptive import decayed, is_plain, steps_before
+from engine.mistakes.adaptive import averages, decayed, is_plain, moments, steps_before
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.optimizers import Adagrad, RmsProp, Sgd
 from engine.rules import About, Array
@@ -70,21 +69,35 @@ class AveragesMixedUp:
         return c._replace(updated=updated)
 
     def _step(self, rule: Any, g: Array, state: State) -> Array:
-        square: Any = g * g
-        if self.form in ("one_sum", "one_mean"):
-            square = square.sum() if self.form == "one_sum" else square.mean()
-        if isinstance(rule, Adagrad):
-            total = state["sum"] + (0.0 if self.form == "before_gradient" else square)
-            rate = rule.learning_rate / (1 + state["step"] * rule.lr_decay)
-            return np.asarray(rate * g / (np.sqrt(total) + rule.eps))
-        if isinstance(rule, RmsProp):
-            v = self._second(rule.alpha, state["square_avg"], square)
-            return np.asarray(rule.learning_rate * g / (np.sqrt(v) + rule.eps))
+        if isinstance(rule, Adam | AdamW) and self.form not in ("one_sum", "one_mean", "share_squared"):
+            direction, mean = self._corrected(rule, g, state)
+        else:
+            direction, mean = averages(rule, g, self._square(rule, g), state)
+            if self.form == "before_gradient":
+                mean = state["sum" if isinstance(rule, Adagrad) else "square_avg"]
+        return np.asarray(direction / (np.sqrt(mean) + rule.eps))
+
+    def _square(self, rule: Any, g: Array) -> Array:
+        """What enters the average of the squares."""
+        match self.form:
+            case "one_sum":
+                return np.asarray(np.square(g).sum())
+            case "one_mean":
+                return np.asarray(np.square(g).mean())
+            case "share_squared":
+                return (1 - (rule.alpha if isinstance(rule, RmsProp) else rule.betas[1])) * g * g
+        return g * g
+
+    def _corrected(self, rule: Adam | AdamW, g: Array, state: State) -> tuple[Array, Array]:
+        """Adam's first average, times the learning rate, and its second, each by its correction."""
         (beta1, beta2), t = rule.betas, state["step"] + 1
-        kept = 1 - beta1 if self.form in ("first_exchanged", "both_exchanged") else beta1
-        m = state["exp_avg"] if self.form == "before_gradient" else kept * state["exp_avg"] + (1 - kept) * g
-        kept = 1 - beta2 if self.form in ("second_exchanged", "both_exchanged") else beta2
-        v = self._second(kept, state["exp_avg_sq"], square)
+        kept = (
+            1 - beta1 if self.form in ("first_exchanged", "both_exchanged") else beta1,
+            1 - beta2 if self.form in ("second_exchanged", "both_exchanged") else beta2,
+        )
+        m, v = moments(rule, g, g * g, state, kept)
+        if self.form == "before_gradient":
+            m, v = state["exp_avg"], state["exp_avg_sq"]
         first, second = 1 - beta1**t, 1 - beta2**t
         match self.form:
             case "corrected_by_first":
@@ -94,14 +107,8 @@ class AveragesMixedUp:
             case "corrections_exchanged":
                 first, second = second, first
             case "correction_without_root":
-                return np.asarray(rule.learning_rate * second / first * m / (np.sqrt(v) + rule.eps))
-        return np.asarray(rule.learning_rate * m / first / (np.sqrt(v) / math.sqrt(second) + rule.eps))
-
-    def _second(self, kept: float, average: Array, square: Any) -> Array:
-        """The average of squares."""
-        if self.form == "before_gradient":
-            return average
-        return kept * average + (1 - kept) ** (2 if self.form == "share_squared" else 1) * square
+                return rule.learning_rate * second / first * m, v
+        return rule.learning_rate * m / first, v / second
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +134,9 @@ class MomentumBufferOfOtherForm:
 
     def applies(self, case: Case) -> bool:
         rule = case.optimizer
-        return isinstance(rule, Sgd) and rule.momentum > 0 and rule.dampening == 0 and steps_before(case) > 0
+        if not isinstance(rule, Sgd) or steps_before(case) == 0:
+            return False
+        return rule.momentum > 0 and rule.dampening == 0 and rule.learning_rate > 0
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
@@ -135,11 +144,14 @@ class MomentumBufferOfOtherForm:
             assert isinstance(rule, Sgd)
             g, _ = decayed(rule, gradient, w)
             kept, mu = n.case.state[i][name]["momentum_buffer"], rule.momentum
-            rate = rule.learning_rate if self.form.endswith("with_learning_rate") else 1.0
-            share = {"exchanged": 1 - mu, "kept_whole": 1.0}.get(self.form, mu / rate if rate else 0.0)
-            b = (-share if self.form.startswith("downhill") else share) * kept + (
-                mu if self.form == "exchanged" else 1
-            ) * g
+            if self.form.startswith("downhill"):
+                kept = -kept
+            if self.form.endswith("with_learning_rate"):
+                kept = kept / rule.learning_rate
+            if self.form == "exchanged":
+                b = (1 - mu) * kept + mu * g
+            else:
+                b = (1.0 if self.form == "kept_whole" else mu) * kept + g
             return np.asarray(w - rule.learning_rate * (g + mu * b if rule.nesterov else b))
 
         return c._replace(updated=updated)
