@@ -9,7 +9,7 @@ from app.examples.networks import NETWORKS
 from app.examples.textbook import TEXTBOOKS
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    name: {"name": name, **example()}
+    name: {"name": name, **example}
     for examples in (TEXTBOOKS, NETWORKS, EXPLANATIONS, FINDINGS, MISTAKES)
     for name, example in examples.items()
 }

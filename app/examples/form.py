@@ -1,5 +1,6 @@
 """What an example is made of: the paths that it may be posted to, layers and weights."""
 
+from itertools import pairwise
 from typing import Any
 
 INITIALIZE = "/v1/initialize"
@@ -17,6 +18,19 @@ def layer(weights: list[list[float]], bias: list[float] | None, activation: str,
     return {"weights": weights, "bias": bias, "activation": activation, "name": name}
 
 
-def pattern(inputs: int, units: int, k: int, scale: float) -> list[list[float]]:
-    """The weights of the k-th of many layers: up to `scale` in size, and no column twice."""
-    return [[round(scale * ((7 * i + 3 * j + 5 * k) % 11 - 5) / 5, 3) for j in range(units)] for i in range(inputs)]
+def deep(sizes: list[int], scale: float, activation: str, name: str) -> list[dict[str, Any]]:
+    """Layers between these sizes, the inputs first: weights up to `scale`, no column twice, and biases of 0."""
+    return [
+        layer(
+            [[round(scale * ((7 * i + 3 * j + 5 * k) % 11 - 5) / 5, 3) for j in range(units)] for i in range(inputs)],
+            [0.0] * units,
+            activation,
+            f"{name}{k + 1}",
+        )
+        for k, (inputs, units) in enumerate(pairwise(sizes))
+    ]
+
+
+def to_differentiate(request: dict[str, Any]) -> dict[str, Any]:
+    """The part of a request that says what to differentiate."""
+    return {name: request[name] for name in ("network", "inputs", "targets", "loss")}

@@ -5,9 +5,8 @@ from typing import Any
 from app.examples.form import VERIFY, layer
 from app.examples.textbook import EXAMPLE, TEXTBOOK
 
-
-def _claims() -> dict[str, Any]:
-    return {
+MISTAKES: dict[str, dict[str, Any]] = {
+    "textbook_claims": {
         "title": "What the textbook prints: which numbers are wrong, and why",
         "endpoint": VERIFY,
         "request": {
@@ -66,11 +65,8 @@ def _claims() -> dict[str, Any]:
         "(1 - t) log(1 - y). The answer names what is wrong with them: a softmax without its exponential, the decimal "
         "logarithm, the sign of the (1 - t) term, the diagonal of softmax's Jacobian, an error passed back through the "
         "diagonal weights, and the slips of the pen.",
-    }
-
-
-def _right() -> dict[str, Any]:
-    return {
+    },
+    "rounded_claims": {
         "title": "The textbook network, computed correctly and rounded",
         "endpoint": VERIFY,
         "request": {
@@ -83,11 +79,8 @@ def _right() -> dict[str, Any]:
         },
         "notes": "All of it matches in the digits that were printed, and `rounding` says how many those are. With the "
         "claims left out the answer is the certificate alone.",
-    }
-
-
-def _transposed() -> dict[str, Any]:
-    return {
+    },
+    "transposed_claims": {
         "title": "An error passed back through transposed weights",
         "endpoint": VERIFY,
         "request": {
@@ -109,7 +102,5 @@ def _transposed() -> dict[str, Any]:
         },
         "notes": "Square weights go through transposed, and nothing complains. `diagnoses` names the mistake: passed "
         "back through the transposed weights, the error gives exactly these gradients.",
-    }
-
-
-MISTAKES = {"textbook_claims": _claims, "rounded_claims": _right, "transposed_claims": _transposed}
+    },
+}

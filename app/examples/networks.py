@@ -2,12 +2,24 @@
 
 from typing import Any
 
-from app.examples.form import BACKWARD, EVALUATE, INITIALIZE, STEP, TRAIN, layer, pattern
+from app.examples.form import BACKWARD, EVALUATE, INITIALIZE, STEP, TRAIN, deep, layer, to_differentiate
 from app.examples.textbook import TEXTBOOK
 
+XOR: dict[str, Any] = {
+    "network": {
+        "layers": [
+            layer([[0.9, -0.8], [-0.7, 0.6]], [0.1, -0.1], "tanh", "hidden"),
+            layer([[0.7], [0.8]], [0.0], "sigmoid", "output"),
+        ]
+    },
+    "inputs": [[0, 0], [0, 1], [1, 0], [1, 1]],
+    "targets": [[0], [1], [1], [0]],
+    "loss": "binary_cross_entropy",
+    "optimizer": {"kind": "adam", "learning_rate": 0.1},
+}
 
-def _random_network() -> dict[str, Any]:
-    return {
+NETWORKS: dict[str, dict[str, Any]] = {
+    "random_network": {
         "title": "A new network: 3 inputs, 4 relu units, 2 classes",
         "endpoint": INITIALIZE,
         "request": {
@@ -24,11 +36,8 @@ def _random_network() -> dict[str, Any]:
             "seed": 42,
         },
         "notes": "The answer's `network` can be posted elsewhere as it is. The same seed gives the same bytes.",
-    }
-
-
-def _autoencoder() -> dict[str, Any]:
-    return {
+    },
+    "autoencoder": {
         "title": "An autoencoder: 8 features through 3 units, in PyTorch's layout",
         "endpoint": INITIALIZE,
         "request": {
@@ -42,56 +51,22 @@ def _autoencoder() -> dict[str, Any]:
         },
         "notes": "With units_by_inputs weights are [units, inputs], as torch.nn.Linear keeps them. A bias_initializer "
         "of null makes a layer without bias.",
-    }
-
-
-def _xor() -> dict[str, Any]:
-    return {
+    },
+    "xor": {
         "title": "XOR: what one layer cannot learn",
         "endpoint": STEP,
-        "request": {
-            "network": {
-                "layers": [
-                    layer([[0.9, -0.8], [-0.7, 0.6]], [0.1, -0.1], "tanh", "hidden"),
-                    layer([[0.7], [0.8]], [0.0], "sigmoid", "output"),
-                ]
-            },
-            "inputs": [[0, 0], [0, 1], [1, 0], [1, 1]],
-            "targets": [[0], [1], [1], [0]],
-            "loss": "binary_cross_entropy",
-            "optimizer": {"kind": "adam", "learning_rate": 0.1},
-        },
+        "request": XOR,
         "notes": "Post the answer's `network` and `optimizer_state` back a hundred times: the outputs go to 0, 1, 1, "
         "0. Without the hidden layer they would stay near 0.5, since no line separates the two classes.",
-    }
-
-
-def _train_xor() -> dict[str, Any]:
-    xor = _xor()["request"]
-    return {
+    },
+    "train_xor": {
         "title": "XOR, learned in one request",
         "endpoint": TRAIN,
-        "request": {**xor, "epochs": 200, "batch_size": None, "metrics": ["accuracy"], "target_loss": 0.01},
+        "request": {**XOR, "epochs": 200, "batch_size": None, "metrics": ["accuracy"], "target_loss": 0.01},
         "notes": "`history` has a row for each epoch; the run stops where the loss falls below target_loss. With "
         "`Accept: text/event-stream` the rows come as they are made.",
-    }
-
-
-def _evaluate_xor() -> dict[str, Any]:
-    xor = _xor()["request"]
-    return {
-        "title": "XOR before it is learned: loss and metrics",
-        "endpoint": EVALUATE,
-        "request": {
-            **{name: xor[name] for name in ("network", "inputs", "targets", "loss")},
-            "metrics": ["accuracy", "roc_auc"],
-        },
-        "notes": "An untrained network is right about as often as a coin.",
-    }
-
-
-def _train_line() -> dict[str, Any]:
-    return {
+    },
+    "train_line": {
         "title": "A line through points: regression that stops in time",
         "endpoint": TRAIN,
         "request": {
@@ -110,11 +85,14 @@ def _train_line() -> dict[str, Any]:
         },
         "notes": "The points lie near y = 2x + 1: weight and bias end near 2 and 1. Two points are for validation; "
         "when their loss has not improved for 20 epochs, the run ends with the best network.",
-    }
-
-
-def _evaluate_classes() -> dict[str, Any]:
-    return {
+    },
+    "evaluate_xor": {
+        "title": "XOR before it is learned: loss and metrics",
+        "endpoint": EVALUATE,
+        "request": {**to_differentiate(XOR), "metrics": ["accuracy", "roc_auc"]},
+        "notes": "An untrained network is right about as often as a coin.",
+    },
+    "evaluate_classes": {
         "title": "Three classes: what is taken for what",
         "endpoint": EVALUATE,
         "request": {
@@ -126,11 +104,8 @@ def _evaluate_classes() -> dict[str, Any]:
         },
         "notes": "Row i of the confusion matrix counts what examples of class i were taken for: the fourth example, "
         "of class 1, is taken for class 0.",
-    }
-
-
-def _batch() -> dict[str, Any]:
-    return {
+    },
+    "batch": {
         "title": "A batch: the gradient of a mean is the mean of the gradients",
         "endpoint": BACKWARD,
         "request": {
@@ -142,21 +117,12 @@ def _batch() -> dict[str, Any]:
         },
         "notes": "Targets are class labels here. `per_example_gradients` holds each example's own gradient; their mean "
         "over the batch is `gradients`, and the mean of `example_losses` is `loss`.",
-    }
-
-
-def _vanishing() -> dict[str, Any]:
-    units = [4, 4, 4, 4, 4, 4, 4, 4, 1]
-    layers: list[dict[str, Any]] = []
-    inputs = 3
-    for k, n in enumerate(units):
-        layers.append(layer(pattern(inputs, n, k, 0.5), [0.0] * n, "sigmoid", f"sigmoid{k + 1}"))
-        inputs = n
-    return {
+    },
+    "vanishing_gradients": {
         "title": "Deep sigmoid layers: the gradient vanishes",
         "endpoint": BACKWARD,
         "request": {
-            "network": {"layers": layers},
+            "network": {"layers": deep([3, 4, 4, 4, 4, 4, 4, 4, 4, 1], 0.5, "sigmoid", "sigmoid")},
             "inputs": [[0.2, -0.4, 0.9], [-0.7, 0.3, 0.5]],
             "targets": [[1], [0]],
             "loss": "binary_cross_entropy",
@@ -164,11 +130,8 @@ def _vanishing() -> dict[str, Any]:
         },
         "notes": "Compare `gradients.weights` from layer to layer: each sigmoid multiplies by a derivative of at most "
         "1/4, so the first layer's gradients are thousands of times smaller than the last one's.",
-    }
-
-
-def _symmetric() -> dict[str, Any]:
-    return {
+    },
+    "symmetric_weights": {
         "title": "All weights equal: the units stay copies of each other",
         "endpoint": STEP,
         "request": {
@@ -185,11 +148,8 @@ def _symmetric() -> dict[str, Any]:
         },
         "notes": "All columns of the hidden layer's gradient are equal, so the three units receive the same update and "
         "remain one unit in three copies. Random initial weights break the symmetry: see POST /v1/initialize.",
-    }
-
-
-def _delta_rule() -> dict[str, Any]:
-    return {
+    },
+    "delta_rule": {
         "title": "The delta rule: backpropagation with one layer",
         "endpoint": STEP,
         "request": {
@@ -201,11 +161,8 @@ def _delta_rule() -> dict[str, Any]:
         },
         "notes": "With one linear layer and half the squared error the update of a weight is "
         "learning_rate * (target - output) * input, the rule of Widrow and Hoff (1960).",
-    }
-
-
-def _mazur() -> dict[str, Any]:
-    return {
+    },
+    "mazur": {
         "title": "Matt Mazur's 2-2-2 network",
         "endpoint": STEP,
         "request": {
@@ -223,20 +180,5 @@ def _mazur() -> dict[str, Any]:
         "notes": "The network of 'A Step by Step Backpropagation Example' (2015), loss 0.298371109. The article leaves "
         "its biases as they are; here they are updated too, and each unit has its own. To follow the article to the "
         'digit, add "frozen": ["bias"] to both layers.',
-    }
-
-
-NETWORKS = {
-    "random_network": _random_network,
-    "autoencoder": _autoencoder,
-    "xor": _xor,
-    "train_xor": _train_xor,
-    "train_line": _train_line,
-    "evaluate_xor": _evaluate_xor,
-    "evaluate_classes": _evaluate_classes,
-    "batch": _batch,
-    "vanishing_gradients": _vanishing,
-    "symmetric_weights": _symmetric,
-    "delta_rule": _delta_rule,
-    "mazur": _mazur,
+    },
 }

@@ -4,7 +4,7 @@ import base64
 import struct
 from typing import Any
 
-from app.examples.form import BACKWARD, EVALUATE, FORWARD, INITIALIZE, STEP, TRAIN, layer
+from app.examples.form import BACKWARD, EVALUATE, FORWARD, INITIALIZE, STEP, TRAIN, layer, to_differentiate
 
 TEXTBOOK: dict[str, Any] = {
     "network": {
@@ -19,22 +19,19 @@ TEXTBOOK: dict[str, Any] = {
     "loss": "cross_entropy",
     "optimizer": {"kind": "sgd", "learning_rate": 0.01},
 }
-EXAMPLE = {name: TEXTBOOK[name] for name in ("network", "inputs", "targets", "loss")}
+EXAMPLE = to_differentiate(TEXTBOOK)
+INPUTS = struct.pack("<3d", *TEXTBOOK["inputs"][0])
 
-
-def _step() -> dict[str, Any]:
-    return {
+TEXTBOOKS: dict[str, dict[str, Any]] = {
+    "textbook": {
         "title": "The textbook network: one step, every number",
         "endpoint": STEP,
         "request": TEXTBOOK,
         "notes": "Three inputs; relu, sigmoid and softmax layers of three units; cross-entropy; one step of gradient "
         "descent. The loss is 1.6172337500003393. Follow the chain rule from `gradients.preactivations` of the output "
         "layer (the outputs minus the target) backwards.",
-    }
-
-
-def _initialize() -> dict[str, Any]:
-    return {
+    },
+    "textbook_initialize": {
         "title": "The textbook's architecture with weights of its own",
         "endpoint": INITIALIZE,
         "request": {
@@ -48,52 +45,39 @@ def _initialize() -> dict[str, Any]:
         },
         "notes": "Three inputs; relu, sigmoid and softmax layers of three units. Change the seed to draw others; the "
         "same seed gives the same bytes, today and tomorrow.",
-    }
-
-
-def _forward() -> dict[str, Any]:
-    return {
+    },
+    "textbook_forward": {
         "title": "The textbook network: the forward pass alone",
         "endpoint": FORWARD,
         "request": {name: TEXTBOOK[name] for name in ("network", "inputs")},
         "notes": "Preactivations are inputs @ weights + bias; a layer's activations are what the next one takes.",
-    }
-
-
-def _forward_loss() -> dict[str, Any]:
-    return {
+    },
+    "textbook_loss": {
         "title": "The same with a target: the loss too",
         "endpoint": FORWARD,
         "request": EXAMPLE,
         "notes": "Cross-entropy is minus the logarithm of the probability of the right class: `loss` is "
         "-log(outputs[0][0]).",
-    }
-
-
-def _forward_base64() -> dict[str, Any]:
-    numbers = struct.pack("<3d", *TEXTBOOK["inputs"][0])
-    tensor = {"dtype": "float64", "shape": [1, 3], "base64": base64.b64encode(numbers).decode()}
-    return {
+    },
+    "textbook_base64": {
         "title": "The same in base64: arrays as bytes, in and out",
         "endpoint": FORWARD,
-        "request": {"network": TEXTBOOK["network"], "inputs": tensor, "encoding": "base64"},
+        "request": {
+            "network": TEXTBOOK["network"],
+            "inputs": {"dtype": "float64", "shape": [1, 3], "base64": base64.b64encode(INPUTS).decode()},
+            "encoding": "base64",
+        },
         "notes": "Any array may stand as little-endian bytes in base64, quicker to read and write than decimal "
         "digits. `encoding` asks for the answer in that form.",
-    }
-
-
-def _backward() -> dict[str, Any]:
-    return {
+    },
+    "textbook_backward": {
         "title": "The textbook network: all gradients",
         "endpoint": BACKWARD,
         "request": EXAMPLE,
         "notes": "Start at the output layer: its `gradients.preactivations` are the outputs minus the target. Each "
         "step back multiplies by the weights, transposed, and by the derivative of the activation.",
-    }
-
-
-def _jacobian() -> dict[str, Any]:
-    return {
+    },
+    "textbook_jacobian": {
         "title": "One row of the Jacobian: output_gradients in place of a loss",
         "endpoint": BACKWARD,
         "request": {
@@ -104,36 +88,18 @@ def _jacobian() -> dict[str, Any]:
         },
         "notes": "Backpropagation multiplies a vector by the Jacobian. With [0, 0, 1] as the vector, `input_gradients` "
         "is the derivative of the third output by each input.",
-    }
-
-
-def _train() -> dict[str, Any]:
-    return {
+    },
+    "textbook_train": {
         "title": "The textbook network: ten steps in one request",
         "endpoint": TRAIN,
         "request": {**TEXTBOOK, "epochs": 10, "batch_size": None},
         "notes": "The first row of `history` is the loss of the single step, 1.6172337500003393; each epoch lowers it. "
         "Post back `network`, `optimizer_state` and `completed_epochs` for ten more.",
-    }
-
-
-def _evaluate() -> dict[str, Any]:
-    return {
+    },
+    "textbook_evaluate": {
         "title": "The textbook network: is its class right?",
         "endpoint": EVALUATE,
         "request": {**EXAMPLE, "metrics": ["accuracy"]},
         "notes": "The largest output is the third, so the class predicted is 2, and the right one is 0.",
-    }
-
-
-TEXTBOOKS = {
-    "textbook": _step,
-    "textbook_initialize": _initialize,
-    "textbook_forward": _forward,
-    "textbook_loss": _forward_loss,
-    "textbook_base64": _forward_base64,
-    "textbook_backward": _backward,
-    "textbook_jacobian": _jacobian,
-    "textbook_train": _train,
-    "textbook_evaluate": _evaluate,
+    },
 }
