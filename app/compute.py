@@ -196,7 +196,7 @@ class ComputeRoute(APIRoute):
             # What is said of a mistake does not depend on how large the body is.
             asked = self.validated(read_json_plainly(body), limits)
         numbers, work = asked.numbers(), asked.work()
-        limits.require_numbers(numbers, ())
+        limits.require_numbers(numbers)
         limits.require_work(work, asked.work_field)
         if cost == TEXT and asked.encoding == "base64" and not large_json.holds_numbers(body):
             cost = BASE64

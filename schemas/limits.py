@@ -25,20 +25,20 @@ class Limits:
     numbers: int = 2**25
     work: int = 2 * 10**11
 
-    def require_layers(self, count: int, where: Where) -> None:
+    def require_layers(self, count: int) -> None:
         if count > self.layers:
             raise TooLarge(
-                where,
+                (),
                 f"This network has more layers than this server takes ({self.layers}).",
                 expected=f"at most {self.layers} layers",
                 received=count,
                 hint="Use fewer layers, or a server with a higher CHAINRULE_MAX_LAYERS.",
             )
 
-    def require_numbers(self, count: int, where: Where) -> None:
+    def require_numbers(self, count: int) -> None:
         if count > self.numbers:
             raise TooLarge(
-                where,
+                (),
                 "This request would make the server hold more numbers than it takes.",
                 expected=f"at most {self.numbers} numbers",
                 received=count,
@@ -95,7 +95,7 @@ def occurrences(body: Body, character: bytes) -> int:
 def _require_layers(layers: Any, info: ValidationInfo) -> Any:
     if type(layers) is list:
         limits: Limits = info.context or Limits()
-        limits.require_layers(len(layers), ())
+        limits.require_layers(len(layers))
     return layers
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,11 @@ def test_many_names_in_a_files_header_are_no_work_of_a_thread() -> None:
 
 def test_what_a_limit_names_is_still_taken() -> None:
     limits = Limits(layers=2, numbers=28, work=5)
-    for require, most in ((limits.require_layers, 2), (limits.require_numbers, 28), (limits.require_work, 5)):
-        require(most, ())
+    require_work = partial(limits.require_work, where=())
+    for require, most in ((limits.require_layers, 2), (limits.require_numbers, 28), (require_work, 5)):
+        require(most)
         with pytest.raises(TooLarge):
-            require(most + 1, ())
+            require(most + 1)
     limits.require_values(b"[1,2,{}]")
     with pytest.raises(TooLarge):
         limits.require_values(b"[1,2,{},3]")
