@@ -159,7 +159,7 @@ class _Units:
         x = self.at(column, 0)[0]
         _text(svg, x, 22, name, "", 14)
         _text(svg, x, 40, kind, "soft", 12)
-        for unit, (value, gradient) in enumerate(zip(values, gradients, strict=True)):
+        for unit, (value, gradient) in enumerate(zip(values[0], gradients[0], strict=True)):
             x, y = self.at(column, unit)
             style = "unit"
             if self.focus is not None:
@@ -194,13 +194,14 @@ class _Units:
 
 
 def _column_numbers(worked: Worked, column: int) -> tuple[Array, Array]:
-    """Values and gradients of a column's units, for the first example."""
+    """`[batch, units]`: what a column's units give, and the derivatives of the loss by that."""
     if column == 0:
-        return worked.inputs[0], worked.before.gradients.inputs[0]
-    return worked.before.trace[column - 1].activations[0], worked.before.gradients.layers[column - 1].activations[0]
+        return worked.inputs, worked.before.gradients.inputs
+    return worked.before.trace[column - 1].activations, worked.before.gradients.layers[column - 1].activations
 
 
-BOX, GAP, IN_ROW = (168, 92), 74, 4
+BOX, GAP, BETWEEN, EDGE, IN_ROW = (168, 92), 74, 60, 24, 4
+"""A box's width and height, the room between two of a row and between two rows, and that around all."""
 
 
 def _layers(worked: Worked, widths: list[int]) -> tuple[Element, str]:
@@ -208,10 +209,9 @@ def _layers(worked: Worked, widths: list[int]) -> tuple[Element, str]:
     shown = list(range(len(widths)))
     if len(shown) > 24:
         shown = [*shown[:12], *shown[-12:]]
-    rows = math.ceil(len(shown) / IN_ROW)
-    width = 2 * 24 + IN_ROW * BOX[0] + (IN_ROW - 1) * GAP if len(shown) >= IN_ROW else 0
-    width = width or 2 * 24 + len(shown) * BOX[0] + (len(shown) - 1) * GAP
-    height = 48 + rows * (BOX[1] + 60) - 60
+    rows, columns = math.ceil(len(shown) / IN_ROW), min(len(shown), IN_ROW)
+    width = 2 * EDGE + columns * (BOX[0] + GAP) - GAP
+    height = 2 * EDGE + rows * (BOX[1] + BETWEEN) - BETWEEN
     description = (
         f"{len(widths) - 1} layers, {' → '.join(str(widths[column]) for column in shown)} wide, each with the root "
         "mean square of what it gives and of the derivatives of the loss by that."
@@ -219,7 +219,7 @@ def _layers(worked: Worked, widths: list[int]) -> tuple[Element, str]:
     svg = _svg(width, height, "The network, layer by layer", description)
     for place, column in enumerate(shown):
         row, x = divmod(place, IN_ROW)
-        left, top = 24 + x * (BOX[0] + GAP), 24 + row * (BOX[1] + 60)
+        left, top = EDGE + x * (BOX[0] + GAP), EDGE + row * (BOX[1] + BETWEEN)
         _box(svg, worked, column, widths[column], left, top)
         if place + 1 < len(shown) and shown[place + 1] == column + 1:
             _between(svg, worked, column, left, top, x == IN_ROW - 1)
@@ -239,11 +239,7 @@ def _box(svg: Element, worked: Worked, column: int, units: int, left: float, top
     x = left + BOX[0] / 2
     _text(svg, x, top + 22, name, "", 13)
     _text(svg, x, top + 40, f"{units} · {kind}" if kind else f"{units} wide", "soft", 11.5)
-    if column == 0:
-        values, gradients = worked.inputs, worked.before.gradients.inputs
-    else:
-        values = worked.before.trace[column - 1].activations
-        gradients = worked.before.gradients.layers[column - 1].activations
+    values, gradients = _column_numbers(worked, column)
     _text(svg, x, top + 61, _number(root_mean_square(values)), "value", 13)
     _text(svg, x, top + 79, _number(root_mean_square(gradients)), "gradient", 12)
 
