@@ -54,11 +54,6 @@ def exact_number(value: Any) -> str:
     return str(value)
 
 
-def write(formula: Formula, notation: Notation[T]) -> T:
-    """A whole formula in a notation."""
-    return _write(formula, notation, first=True)
-
-
 def pieces(formula: Formula) -> list[tuple[str, Formula]]:
     """A formula in pieces that may stand on lines of their own, each with the operator before it: the sides of an
     equation, and the terms of long sums of numbers."""
@@ -77,39 +72,41 @@ def pieces(formula: Formula) -> list[tuple[str, Formula]]:
 
 def write_piece(operator: str, formula: Formula, notation: Notation[T]) -> T:
     """One of `pieces`, after the operator that stands before it."""
-    written = _write(formula, notation, first=operator != "+")
+    written = write(formula, notation, first=operator != "+")
     return notation.row([notation.symbols(operator), written]) if operator else written
 
 
-def _write(formula: Formula, notation: Notation[T], first: bool) -> T:
-    """`first`: nothing stands before it, so that a minus sign needs no parentheses."""
+def write(formula: Formula, notation: Notation[T], first: bool = True) -> T:
+    """A formula in a notation. `first`: nothing stands before it, so that a minus sign needs no parentheses."""
     match formula:
         case Symbols():
             return notation.symbols(formula.latex)
         case Numbers():
             return _numbers(formula, notation, first)
         case Sum():
-            return _joined(formula.terms, "+", notation)
+            terms = [write(term, notation, first=i == 0) for i, term in enumerate(formula.terms)]
+            return _joined(terms, "+", notation)
         case Difference():
-            left = _write(formula.left, notation, True)
-            return notation.row([left, notation.symbols("-"), _factor(formula.right, notation, False)])
+            left = write(formula.left, notation)
+            return notation.row([left, notation.symbols("-"), _factor(formula.right, notation, first=False)])
         case Product():
-            return _product(formula, notation, first)
+            factors = [_factor(factor, notation, first and i == 0) for i, factor in enumerate(formula.factors)]
+            return _joined(factors, OPERATORS[formula.kind], notation)
         case Fraction():
             return notation.fraction(write(formula.numerator, notation), write(formula.denominator, notation))
         case Transposed():
-            return notation.power(_factor(formula.of, notation, True), notation.symbols(r"\top"))
+            return notation.power(_factor(formula.of, notation), notation.symbols(r"\top"))
         case Squared():
-            return notation.power(_factor(formula.of, notation, True), notation.symbols("2"))
+            return notation.power(_factor(formula.of, notation), notation.symbols("2"))
         case Applied():
             return _applied(formula, notation)
         case SumOfRows():
-            return notation.row([notation.symbols(r"\sum_n"), _factor(formula.of, notation, True)])
+            return notation.row([notation.symbols(r"\sum_n"), _factor(formula.of, notation)])
         case Omitted():
             words = notation.symbols(rf"\text{{{formula.count} more: }}")
-            return notation.fenced(notation.row([words, _write(Numbers(formula.total), notation, True)]))
+            return notation.fenced(notation.row([words, write(Numbers(formula.total), notation)]))
         case Equation():
-            return _joined(formula.sides, "=", notation)
+            return _joined([write(side, notation) for side in formula.sides], "=", notation)
 
 
 def _numbers(formula: Numbers, notation: Notation[T], first: bool) -> T:
@@ -123,38 +120,24 @@ def _numbers(formula: Numbers, notation: Notation[T], first: bool) -> T:
     return notation.matrix(list(value))
 
 
-def _joined(parts: Sequence[Formula], operator: str, notation: Notation[T]) -> T:
-    written: list[T] = []
-    for part in parts:
-        if written:
-            written.append(notation.symbols(operator))
-        written.append(_write(part, notation, first=not written or operator == "="))
-    return notation.row(written)
+def _joined(parts: Sequence[T], operator: str, notation: Notation[T]) -> T:
+    """A row of what was written, with an operator between each two."""
+    row = [*parts[:1]]
+    for part in parts[1:]:
+        row += notation.symbols(operator), part
+    return notation.row(row)
 
 
-def _factor(formula: Formula, notation: Notation[T], first: bool) -> T:
+def _factor(formula: Formula, notation: Notation[T], first: bool = True) -> T:
     """In parentheses where it is a sum."""
-    written = _write(formula, notation, first)
+    written = write(formula, notation, first)
     return notation.fenced(written) if isinstance(formula, Sum | Difference) else written
-
-
-def _product(formula: Product, notation: Notation[T], first: bool) -> T:
-    written: list[T] = []
-    for factor in formula.factors:
-        if written:
-            written.append(notation.symbols(OPERATORS[formula.kind]))
-        written.append(_factor(factor, notation, first and not written))
-    return notation.row(written)
 
 
 def _applied(formula: Applied, notation: Notation[T]) -> T:
     name = notation.symbols(formula.name)
     only = formula.arguments[0]
     if len(formula.arguments) == 1 and isinstance(only, Numbers) and only.value.ndim:
-        return notation.row([name, _write(only, notation, True)])
-    written: list[T] = []
-    for argument in formula.arguments:
-        if written:
-            written.append(notation.symbols(","))
-        written.append(_write(argument, notation, True))
-    return notation.row([name, notation.fenced(notation.row(written))])
+        return notation.row([name, write(only, notation)])
+    arguments = _joined([write(argument, notation) for argument in formula.arguments], ",", notation)
+    return notation.row([name, notation.fenced(arguments)])
