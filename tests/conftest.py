@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -17,7 +17,8 @@ SHARED = ROOT.parent / "shared"
 
 
 class Server:
-    """A server process; `environment` holds its settings. Told to stop, it takes no new connections any more.
+    """A server process, which a `with` stops; `environment` holds its settings. Told to stop, it takes no new
+    connections any more.
 
     `first` is Python that it runs before the application.
     """
@@ -31,6 +32,7 @@ class Server:
             text=True,
         )
         self.url = self._wait()
+        self.port = int(self.url.rpartition(":")[2])
 
     def _wait(self) -> str:
         assert self.process.stderr is not None
@@ -41,16 +43,22 @@ class Server:
                 return found.group(1)
         raise RuntimeError(f"the server did not start:\n{seen}")
 
-    def stop(self) -> None:
+    def stop(self) -> str:
+        """What it has logged until its end."""
         self.process.terminate()
-        self.process.communicate(timeout=20)
+        return self.process.communicate(timeout=20)[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.stop()
+    with Server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

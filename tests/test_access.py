@@ -32,16 +32,15 @@ def digest(key: str) -> str:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     file = tmp_path_factory.mktemp("keys") / "keys"
     file.write_text(f"# the class of 2026\n{digest(ANOTHER)} another\n\n")
-    running = Server(
+    with Server(
         CHAINRULE_API_KEYS=digest(GOOD),
         CHAINRULE_API_KEYS_FILE=str(file),
         CHAINRULE_RATE_LIMIT="600",
         CHAINRULE_CORS_ORIGINS="https://other.example, https://course.example",
         CHAINRULE_ALLOWED_HOSTS="chainrule.example, dotted.example.",
         CHAINRULE_TRUSTED_PROXIES="127.0.0.1",
-    )
-    yield running
-    running.stop()
+    ) as running:
+        yield running
 
 
 @pytest.mark.parametrize(
@@ -120,15 +119,12 @@ def test_addresses_count_by_who_has_them(guarded: Server) -> None:
 
 
 def test_a_forwarded_address_counts_only_from_a_trusted_proxy(textbook: dict[str, Any]) -> None:
-    server = Server(CHAINRULE_RATE_LIMIT="2")
-    try:
+    with Server(CHAINRULE_RATE_LIMIT="2") as server:
         statuses = [
             httpx.get(f"{server.url}/version", headers={"X-Forwarded-For": f"192.0.2.{n}"}).status_code
             for n in range(4)
         ]
         assert statuses == [200, 200, 429, 429]
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize("lines", [["abc"], ["zz" * 32], ["", f"{'a' * 63}"]])
@@ -233,7 +229,7 @@ def test_answers_are_not_stored(client: httpx.Client, textbook: dict[str, Any]) 
 
 
 def test_protocol_refusals_have_the_same_headers(server: Server) -> None:
-    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
         raw.sendall(b"nonsense\r\n\r\n")
         answer = raw.recv(65536).lower()
     assert b"x-content-type-options: nosniff" in answer and b"cache-control: no-store" in answer

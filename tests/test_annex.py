@@ -58,9 +58,8 @@ def children(pid: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
-    running = Server(CHAINRULE_MAX_THREADS="1", CHAINRULE_MAX_BODY_BYTES=str(8 * 2**20))
-    yield running
-    running.stop()
+    with Server(CHAINRULE_MAX_THREADS="1", CHAINRULE_MAX_BODY_BYTES=str(8 * 2**20)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +201,7 @@ def test_an_annex_that_dies_fails_its_own_request_alone(
     own_server: Server, own_client: httpx.Client, post: Any, textbook: dict[str, Any]
 ) -> None:
     body = padded(request(post, epochs=1_000_000, batch_size=None), THREAD_BYTES + 1)
-    with socket.create_connection(("127.0.0.1", int(own_server.url.rpartition(":")[2]))) as raw:
+    with socket.create_connection(("127.0.0.1", own_server.port)) as raw:
         head = f"POST /v1/train HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         raw.sendall(head.encode() + b"\r\n\r\n" + body)
         time.sleep(0.5)
@@ -240,8 +239,7 @@ def test_a_run_that_comes_while_the_server_drains_ends_in_time(
     post: Any, textbook: dict[str, Any], annexes: int
 ) -> None:
     """With its last event, whether its annex has yet to be started or has been idle."""
-    server = Server(CHAINRULE_DRAIN_SECONDS="2", CHAINRULE_SHUTDOWN_SECONDS="6")
-    try:
+    with Server(CHAINRULE_DRAIN_SECONDS="2", CHAINRULE_SHUTDOWN_SECONDS="6") as server:
         with httpx.Client(base_url=server.url, timeout=30, headers=HEADERS) as client:
             if annexes:
                 client.post("/v1/step", content=padded(textbook, THREAD_BYTES + 1))
@@ -251,20 +249,15 @@ def test_a_run_that_comes_while_the_server_drains_ends_in_time(
                 time.sleep(0.02)
             answer = client.post("/v1/train", json=request(post, epochs=1_000_000))
         assert answer.status_code == 200 and answer.json()["stopped_because"] == "deadline"
-    finally:
-        server.stop()
 
 
 def test_a_run_that_comes_late_in_a_long_drain_has_its_time(post: Any) -> None:
-    server = Server(CHAINRULE_DRAIN_SECONDS="4", CHAINRULE_SHUTDOWN_SECONDS="1")
-    try:
+    with Server(CHAINRULE_DRAIN_SECONDS="4", CHAINRULE_SHUTDOWN_SECONDS="1") as server:
         with httpx.Client(base_url=server.url, timeout=30, headers=HEADERS) as client:
             server.process.terminate()
             time.sleep(1.5)
             answer = client.post("/v1/train", json=request(post, epochs=3))
         assert answer.json()["stopped_because"] == "epochs"
-    finally:
-        server.stop()
 
 
 def test_a_server_short_of_files_says_so_and_goes_on(

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.conftest import SHARED
+from tests.conftest import SHARED, Server
 
 Change = dict[str, Any]
 
@@ -471,18 +471,12 @@ def test_paths_and_methods(client: httpx.Client) -> None:
 
 
 def test_a_body_one_byte_too_large() -> None:
-    from tests.conftest import Server
-
-    server = Server(CHAINRULE_MAX_BODY_BYTES="1000")
-    try:
-        with httpx.Client(base_url=server.url) as http:
-            headers = {"Content-Type": "application/json"}
-            assert http.post("/v1/step", content=b" " * 1000, headers=headers).status_code == 400
-            refused(http.post("/v1/step", content=b" " * 1001, headers=headers), 413, "payload-too-large")
-            chunked = http.post("/v1/step", content=(b" " * 100 for _ in range(11)), headers=headers)
-            refused(chunked, 413, "payload-too-large")
-    finally:
-        server.stop()
+    with Server(CHAINRULE_MAX_BODY_BYTES="1000") as server, httpx.Client(base_url=server.url) as http:
+        headers = {"Content-Type": "application/json"}
+        assert http.post("/v1/step", content=b" " * 1000, headers=headers).status_code == 400
+        refused(http.post("/v1/step", content=b" " * 1001, headers=headers), 413, "payload-too-large")
+        chunked = http.post("/v1/step", content=(b" " * 100 for _ in range(11)), headers=headers)
+        refused(chunked, 413, "payload-too-large")
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the parsing cases are not in this clone")

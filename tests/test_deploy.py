@@ -124,10 +124,9 @@ def test_the_ingress_shows_all_but_the_probes_and_the_metrics() -> None:
 @needs_builder
 def test_a_pod_answers_for_the_names_of_service_and_ingress() -> None:
     objects = built("overlays/large")
-    server = Server(**objects["ConfigMap"]["data"])
-    for host in ("chainrule.default.svc.cluster.local", objects["Ingress"]["spec"]["rules"][0]["host"]):
-        assert httpx.get(f"{server.url}/readyz", headers={"Host": host}).status_code == 200
-    server.stop()
+    with Server(**objects["ConfigMap"]["data"]) as server:
+        for host in ("chainrule.default.svc.cluster.local", objects["Ingress"]["spec"]["rules"][0]["host"]):
+            assert httpx.get(f"{server.url}/readyz", headers={"Host": host}).status_code == 200
 
 
 @needs_builder

@@ -93,9 +93,8 @@ def test_xor_is_learned_with_files_in_javascript(server: Server) -> None:
 @pytest.fixture(scope="module")
 def small() -> Iterator[Server]:
     """A server that takes no body of any size that matters."""
-    running = Server(CHAINRULE_MAX_BODY_BYTES="100")
-    yield running
-    running.stop()
+    with Server(CHAINRULE_MAX_BODY_BYTES="100") as running:
+        yield running
 
 
 @pytest.mark.parametrize("command", [FILES, pytest.param(NODE_FILES, marks=needs_node)], ids=["python", "node"])

@@ -28,10 +28,6 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 ROUNDS = range(int(os.environ.get("FAULT_ROUNDS", "1")))
 
 
-def port_of(server: Server) -> int:
-    return int(server.url.rpartition(":")[2])
-
-
 def unchunked(body: bytes) -> bytes:
     """The content of a chunked body, which must be complete."""
     content = b""
@@ -59,7 +55,7 @@ def test_a_killed_worker_is_back_within_two_seconds(textbook: dict[str, Any], ro
     step = request("/v1/step", json.dumps(textbook).encode())
 
     async def scenario() -> None:
-        tally, callers, stop = Tally(), [Caller(port_of(server)) for _ in range(8)], asyncio.Event()
+        tally, callers, stop = Tally(), [Caller(server.port) for _ in range(8)], asyncio.Event()
 
         async def work(caller: Caller) -> None:
             while not stop.is_set():
@@ -74,7 +70,7 @@ def test_a_killed_worker_is_back_within_two_seconds(textbook: dict[str, Any], ro
         replacement = next(child for child in children(server.process.pid) if child != other)
         os.kill(other, signal.SIGSTOP)
         try:  # Whoever answers now is the new one.
-            fresh = Caller(port_of(server))
+            fresh = Caller(server.port)
             start = time.monotonic()
             status, _ = await asyncio.wait_for(fresh.call(request("/livez", method="GET")), 2)
             assert status == 200 and time.monotonic() - start < 2
@@ -90,10 +86,8 @@ def test_a_killed_worker_is_back_within_two_seconds(textbook: dict[str, Any], ro
         for caller in callers:
             caller.close()
 
-    try:
+    with server:
         asyncio.run(scenario())
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
@@ -101,7 +95,7 @@ def test_a_killed_worker_is_back_within_two_seconds(textbook: dict[str, Any], ro
 def test_sigterm_under_load_loses_nothing(textbook: dict[str, Any], post: Any, workers: str, round_: int) -> None:
     """Busy callers, idle connections, a large computation and a stream: everything accepted is answered."""
     server = Server(CHAINRULE_WORKERS=workers, CHAINRULE_DRAIN_SECONDS="1", CHAINRULE_SHUTDOWN_SECONDS="5")
-    port, step = port_of(server), request("/v1/step", json.dumps(textbook).encode())
+    port, step = server.port, request("/v1/step", json.dumps(textbook).encode())
     large = request("/v1/step", json.dumps(textbook).encode() + b" " * (3 * 2**20))
     endless = training(post, epochs=1_000_000, checkpoint_every=100_000)
     stream = request("/v1/train", json.dumps(endless).encode(), headers="Accept: text/event-stream\r\n")
@@ -144,23 +138,22 @@ def test_sigterm_under_load_loses_nothing(textbook: dict[str, Any], post: Any, w
         assert names[-2:] == ["checkpoint", "result"]
         assert json.loads(re.findall(r"data: (.*)", events)[-1])["stopped_because"] == "deadline"
 
-    try:
+    with server:
         asyncio.run(scenario())
-    finally:
-        server.stop()
 
 
 def test_what_cannot_be_finished_is_told_so() -> None:
     """A server whose time to stop is over before it has an answer says that it may be asked for elsewhere."""
-    server = Server(CHAINRULE_SHUTDOWN_SECONDS="1")
     layer = {"units": 3600, "activation": "relu", "weights_initializer": "orthogonal"}
     body = json.dumps({"input_size": 3600, "layers": [layer]}).encode()
-    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=20) as raw:
+    with (
+        Server(CHAINRULE_SHUTDOWN_SECONDS="1") as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw,
+    ):
         raw.sendall(request("/v1/initialize", body))
         time.sleep(0.5)
         server.process.terminate()
         answer = b"".join(iter(lambda: raw.recv(2**16), b"")).decode()
-    server.stop()
     head, _, content = answer.partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 503 ") and "retry-after: 1" in head
     assert json.loads(content)["type"] == "/problems/unavailable"
@@ -168,31 +161,27 @@ def test_what_cannot_be_finished_is_told_so() -> None:
 
 def test_an_answer_that_is_cut_off_at_the_end_is_no_exception() -> None:
     """Its client reads nothing, and the log of an ordinary end holds no traceback."""
-    server = Server(CHAINRULE_SHUTDOWN_SECONDS="1")
     layer = {"weights": [[1.1] * 100], "bias": None, "activation": "tanh"}
     body = json.dumps({"network": {"layers": [layer]}, "inputs": [[i / 9000] for i in range(9000)]}).encode()
-    with socket.socket() as raw:
+    with Server(CHAINRULE_SHUTDOWN_SECONDS="1") as server, socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.connect(("127.0.0.1", port_of(server)))
+        raw.connect(("127.0.0.1", server.port))
         raw.sendall(request("/v1/forward", body))
         assert raw.recv(12) == b"HTTP/1.1 200"
-        server.process.terminate()
-        _, log = server.process.communicate(timeout=20)
+        log = server.stop()
     assert server.process.returncode == 0
     assert "stopping with 1 requests unanswered" in log and "Traceback" not in log
 
 
 def test_a_second_interrupt_ends_it_at_once(post: Any) -> None:
-    server = Server()
     body = json.dumps(training(post, epochs=1_000_000)).encode()
-    with socket.create_connection(("127.0.0.1", port_of(server))) as raw:
+    with Server() as server, socket.create_connection(("127.0.0.1", server.port)) as raw:
         raw.sendall(request("/v1/train", body))
         time.sleep(0.3)
         for _ in range(2):
             server.process.send_signal(signal.SIGINT)
             time.sleep(0.3)
         server.process.wait(3)
-    server.stop()
 
 
 class Resources:
@@ -223,9 +212,8 @@ def reset(raw: socket.socket) -> None:
 
 def test_resets_at_every_byte_leak_nothing(textbook: dict[str, Any], post: Any) -> None:
     """Of the request, and of the answer; of a small step, of one that takes a slot, and of a stream."""
-    server = Server("import app.annex; app.annex.IDLE_SECONDS = 2.0")
-    try:
-        port = port_of(server)
+    with Server("import app.annex; app.annex.IDLE_SECONDS = 2.0") as server:
+        port = server.port
         small = request("/v1/step", json.dumps(textbook, separators=(",", ":")).encode())
         large = request("/v1/step", json.dumps(textbook).encode() + b" " * 17_000)
         stream = request(
@@ -254,13 +242,11 @@ def test_resets_at_every_byte_leak_nothing(textbook: dict[str, Any], post: Any) 
             time.sleep(0.1)
         assert after.within(before), (before, after)
         assert httpx.post(f"{server.url}/v1/step", json=textbook).status_code == 200
-    finally:
-        server.stop()
 
 
 def test_too_many_requests_behind_another_end_the_connection(server: Server, post: Any) -> None:
     run = request("/v1/train", json.dumps(training(post, epochs=1_000_000, max_seconds=5.0)).encode())
-    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=20) as raw:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
         raw.sendall(run + request("/livez", method="GET") * 102)
         with pytest.raises(ConnectionResetError):
             b"".join(iter(lambda: raw.recv(65536), b""))
@@ -269,31 +255,25 @@ def test_too_many_requests_behind_another_end_the_connection(server: Server, pos
 def test_where_nothing_can_be_written(textbook: dict[str, Any]) -> None:
     """A limit of zero bytes for every file stands for a read-only root, a full /tmp and a full /dev/shm at once."""
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
-    server = Server(limit, CHAINRULE_WORKERS="2", TMPDIR="/nonexistent")
-    try:
+    with Server(limit, CHAINRULE_WORKERS="2", TMPDIR="/nonexistent") as server:
         for size in (0, 20_000):
             body = json.dumps(textbook).encode() + b" " * size
             headers = {"Content-Type": "application/json"}
             assert httpx.post(f"{server.url}/v1/step", content=body, headers=headers, timeout=20).status_code == 200
         assert httpx.get(f"{server.url}/metrics").status_code == 200
-    finally:
-        server.stop()
     assert server.process.returncode == 0
 
 
 def test_descriptors_that_run_out_close_nothing_else(textbook: dict[str, Any]) -> None:
     """A server that may open no more files goes on with the connections that it has, and takes new ones afterwards."""
-    server = Server()
-    try:
+    with Server() as server:
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (40, 40))
         with httpx.Client(base_url=server.url) as client:
             assert client.post("/v1/step", json=textbook).status_code == 200
-            crowd = [socket.create_connection(("127.0.0.1", port_of(server))) for _ in range(60)]
+            crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(60)]
             time.sleep(0.5)
             assert client.post("/v1/step", json=textbook).status_code == 200
             for raw in crowd:
                 raw.close()
             time.sleep(0.5)
         assert httpx.post(f"{server.url}/v1/step", json=textbook, timeout=5).status_code == 200
-    finally:
-        server.stop()

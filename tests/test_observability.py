@@ -26,6 +26,7 @@ from app.main import create_app
 from app.metrics import BYTES, FAMILIES, FIRST, MOST_ROUTES, NUMBERS, SECONDS, SIZE, SLOTS_IN_USE, Metrics
 from app.observation import route_names
 from tests.conftest import ROOT, Server
+from tests.test_annex import children
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -42,21 +43,14 @@ def samples(client: httpx.Client) -> dict[tuple[str, ...], float]:
     return found
 
 
-class Logged(Server):
-    """A server whose log lines are kept."""
-
-    def stopped(self) -> list[dict[str, Any]]:
-        self.process.terminate()
-        _, text = self.process.communicate(timeout=20)
-        return [json.loads(line) for line in text.splitlines()]
+def log_of(server: Server) -> list[dict[str, Any]]:
+    """The lines of a server's log until its end."""
+    return [json.loads(line) for line in server.stop().splitlines()]
 
 
-def logged() -> Iterator[tuple[Logged, httpx.Client]]:
-    server = Logged(CHAINRULE_LOG_FORMAT="json")
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+def logged() -> Iterator[tuple[Server, httpx.Client]]:
+    with Server(CHAINRULE_LOG_FORMAT="json") as server, httpx.Client(base_url=server.url, timeout=60) as client:
         yield server, client
-    if server.process.poll() is None:
-        server.stop()
 
 
 alone = pytest.fixture(logged, name="alone")
@@ -64,7 +58,7 @@ shared = pytest.fixture(logged, scope="module", name="shared")
 """One for tests that each count what no other one does; none of them trains."""
 
 
-def test_a_request_is_counted_by_route_and_status(alone: tuple[Logged, httpx.Client], textbook: dict[str, Any]) -> None:
+def test_a_request_is_counted_by_route_and_status(alone: tuple[Server, httpx.Client], textbook: dict[str, Any]) -> None:
     _, client = alone
     body = json.dumps(textbook).encode()
     answers = [client.post("/v1/step", content=body) for _ in range(3)]
@@ -162,7 +156,7 @@ def total(metrics: Metrics, name: str) -> float:
     return sum(sample.value for sample in family.samples)
 
 
-def test_computations_and_runs_are_counted(alone: tuple[Logged, httpx.Client], textbook: dict[str, Any]) -> None:
+def test_computations_and_runs_are_counted(alone: tuple[Server, httpx.Client], textbook: dict[str, Any]) -> None:
     _, client = alone
     before = samples(client)
     assert before["chainrule_numbers_total",] == before["chainrule_work_total",] == 0
@@ -182,7 +176,7 @@ def test_computations_and_runs_are_counted(alone: tuple[Logged, httpx.Client], t
     assert seen["chainrule_slots", "training"] > 0 == seen["chainrule_slots_in_use", "training"]
 
 
-def test_what_an_annex_computes_is_counted(shared: tuple[Logged, httpx.Client]) -> None:
+def test_what_an_annex_computes_is_counted(shared: tuple[Server, httpx.Client]) -> None:
     _, client = shared
     rows = 100_000  # more bytes than a thread takes
     network = {"layers": [{"weights": [[0.5], [0.25], [0.125]], "bias": [0.0], "activation": "identity"}]}
@@ -196,23 +190,20 @@ def test_what_an_annex_computes_is_counted(shared: tuple[Logged, httpx.Client]) 
 
 
 def test_several_workers_and_one_that_is_killed() -> None:
-    server = Server(CHAINRULE_WORKERS="3")
-
     def seen() -> dict[tuple[str, ...], float]:
         with httpx.Client(base_url=server.url, timeout=60) as client:
             return samples(client)
 
-    until(lambda: seen()["chainrule_processes", "worker"] == 3)
-    for _ in range(30):
-        httpx.get(f"{server.url}/version")  # a connection each, so that several workers are asked
-    assert seen()["chainrule_requests_total", "/version", "200"] == 30
-    started = [key for key in seen() if key[0] == "process_start_time_seconds"]
-    assert started == [("process_start_time_seconds", process, "worker") for process in "012"]
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGKILL)
-    until(lambda: seen()["chainrule_processes", "worker"] == 3)
-    assert seen()["chainrule_requests_total", "/version", "200"] == 30
-    server.stop()
+    with Server(CHAINRULE_WORKERS="3") as server:
+        until(lambda: seen()["chainrule_processes", "worker"] == 3)
+        for _ in range(30):
+            httpx.get(f"{server.url}/version")  # a connection each, so that several workers are asked
+        assert seen()["chainrule_requests_total", "/version", "200"] == 30
+        started = [key for key in seen() if key[0] == "process_start_time_seconds"]
+        assert started == [("process_start_time_seconds", process, "worker") for process in "012"]
+        os.kill(children(server.process.pid)[0], signal.SIGKILL)
+        until(lambda: seen()["chainrule_processes", "worker"] == 3)
+        assert seen()["chainrule_requests_total", "/version", "200"] == 30
 
 
 def test_what_a_killed_supervisor_left_is_removed() -> None:
@@ -245,12 +236,12 @@ with shared_directory() as directory:
     assert finished.stdout == "OSError\n1\n"
 
 
-def test_one_line_for_each_request(alone: tuple[Logged, httpx.Client], textbook: dict[str, Any]) -> None:
+def test_one_line_for_each_request(alone: tuple[Server, httpx.Client], textbook: dict[str, Any]) -> None:
     server, client = alone
     client.post("/v1/step", json=textbook, headers={"X-Request-ID": "mine-1", "traceparent": PARENT})
     client.post("/v1/step?key=secret", content=b'{"network": "secret"')
     client.get("/livez")
-    lines = server.stopped()
+    lines = log_of(server)
     step, broken = [line for line in lines if line["event"] == "request"]
     assert (step["request_id"], step["method"], step["route"], step["status"]) == ("mine-1", "POST", "/v1/step", 200)
     assert step["request_bytes"] == len(json.dumps(textbook, separators=(",", ":"))) and step["response_bytes"] > 2000
@@ -263,64 +254,62 @@ def test_one_line_for_each_request(alone: tuple[Logged, httpx.Client], textbook:
     assert all(set(line) >= {"event", "level", "timestamp"} for line in lines)
 
 
-def raw_answer(server: Logged, request: bytes) -> bytes:
+def raw_answer(server: Server, request: bytes) -> bytes:
     """The beginning of what comes back to these bytes."""
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
         line.sendall(request)
         return line.recv(4096)
 
 
-def test_a_client_that_goes_before_its_answer_had_no_first_byte(alone: tuple[Logged, httpx.Client]) -> None:
+def test_a_client_that_goes_before_its_answer_had_no_first_byte(alone: tuple[Server, httpx.Client]) -> None:
     server, _ = alone
-    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as raw:
+    with socket.create_connection(("127.0.0.1", server.port)) as raw:
         raw.sendall(b"POST /v1/step HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
         time.sleep(0.3)
     time.sleep(0.3)
-    (line,) = [line for line in server.stopped() if line["event"] == "request"]
+    (line,) = [line for line in log_of(server) if line["event"] == "request"]
     assert (line["status"], line["first_byte_seconds"]) == (499, None)
 
 
-def test_what_is_no_http_leaves_a_line_too(alone: tuple[Logged, httpx.Client]) -> None:
+def test_what_is_no_http_leaves_a_line_too(alone: tuple[Server, httpx.Client]) -> None:
     server, _ = alone
     assert raw_answer(server, b"NONSENSE\r\n\r\n").startswith(b"HTTP/1.1 400 ")
-    (refused,) = [line for line in server.stopped() if line["event"] == "request"]
+    (refused,) = [line for line in log_of(server) if line["event"] == "request"]
     assert (refused["status"], refused["problem"], refused["route"]) == (400, "malformed-http", "other")
     assert refused["client"] == "127.0.0.1" and 0 <= refused["seconds"] < 10
 
 
 @pytest.mark.parametrize("pieces", [[b"zz\r\n"], [b"", b"zz\r\n"]], ids=["at once", "while it waits for more"])
-def test_what_is_refused_in_its_body_is_one_request(alone: tuple[Logged, httpx.Client], pieces: list[bytes]) -> None:
+def test_what_is_refused_in_its_body_is_one_request(alone: tuple[Server, httpx.Client], pieces: list[bytes]) -> None:
     server, _ = alone
     head = b"POST /v1/step HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=60) as raw:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as raw:
         for piece in (head + pieces[0], *pieces[1:]):
             raw.sendall(piece)
             time.sleep(0.3)
         assert raw.recv(65536).startswith(b"HTTP/1.1 400 ")
-    (line,) = [line for line in server.stopped() if line["event"] == "request"]
+    (line,) = [line for line in log_of(server) if line["event"] == "request"]
     assert (line["status"], line["problem"], line["route"]) == (400, "malformed-http", "/v1/step")
 
 
-def test_a_body_that_is_too_large_is_counted_where_it_was_sent(shared: tuple[Logged, httpx.Client]) -> None:
+def test_a_body_that_is_too_large_is_counted_where_it_was_sent(shared: tuple[Server, httpx.Client]) -> None:
     server, client = shared
     head = b"POST /v1/step?x HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n"
     assert raw_answer(server, head).startswith(b"HTTP/1.1 413 ")
     assert samples(client)["chainrule_requests_total", "/v1/step", "413"] == 1
 
 
-def test_making_the_openapi_document_counts_as_no_training(shared: tuple[Logged, httpx.Client]) -> None:
+def test_making_the_openapi_document_counts_as_no_training(shared: tuple[Server, httpx.Client]) -> None:
     _, client = shared
     assert client.get("/openapi.json", timeout=60).status_code == 200
     assert not any(value for key, value in samples(client).items() if "training" in key[0])
 
 
 def test_text_for_people() -> None:
-    server = Server(CHAINRULE_LOG_FORMAT="text", CHAINRULE_LOG_LEVEL="debug")
-    httpx.get(f"{server.url}/livez", headers={"X-Request-ID": "mine-2"})
-    httpx.get(f"{server.url}/%1b[2Jnowhere", headers={"X-Request-ID": "mine-3"})
-    server.process.terminate()
-    _, text = server.process.communicate(timeout=20)
+    with Server(CHAINRULE_LOG_FORMAT="text", CHAINRULE_LOG_LEVEL="debug") as server:
+        httpx.get(f"{server.url}/livez", headers={"X-Request-ID": "mine-2"})
+        httpx.get(f"{server.url}/%1b[2Jnowhere", headers={"X-Request-ID": "mine-3"})
+        text = server.stop()
     line = next(line for line in text.splitlines() if "mine-2" in line)
     assert re.match(r"\d{4}-\d\d-\d\dT\S+Z \[debug +\] request ", line) and "route=/livez" in line
     assert "\x1b" not in text and r"path=/\x1b[2Jnowhere" in text
@@ -368,24 +357,24 @@ def test_two_traceparents_name_no_trace(client: httpx.Client) -> None:
 
 
 def test_a_reader_that_stalls_costs_lines_not_answers() -> None:
-    server = Server(CHAINRULE_LOG_FORMAT="json", CHAINRULE_LOG_LEVEL="debug")  # nobody reads its pipe from here on
-    host, port = server.url.removeprefix("http://").split(":")
     many = MOST_WAITING + 1000
-    with socket.create_connection((host, int(port)), timeout=30) as line:
-        for _ in range(0, many, 50):
-            line.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
-            answered = b""
-            while answered.count(b'"alive"') < 50:
-                answered += line.recv(1 << 16)
-    with httpx.Client(base_url=server.url, timeout=60) as client:
-        seen = samples(client)
-        assert seen["chainrule_requests_total", "/livez", "200"] == many
-        dropped = seen["chainrule_log_lines_dropped_total",]
-    began = time.monotonic()
-    server.process.terminate()
-    server.process.wait(timeout=20)
-    assert time.monotonic() - began < 10
-    written = len(server.process.communicate()[1].splitlines())
+    # Nobody reads its pipe while it serves.
+    with Server(CHAINRULE_LOG_FORMAT="json", CHAINRULE_LOG_LEVEL="debug") as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
+            for _ in range(0, many, 50):
+                line.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
+                answered = b""
+                while answered.count(b'"alive"') < 50:
+                    answered += line.recv(1 << 16)
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            seen = samples(client)
+            assert seen["chainrule_requests_total", "/livez", "200"] == many
+            dropped = seen["chainrule_log_lines_dropped_total",]
+        began = time.monotonic()
+        server.process.terminate()
+        server.process.wait(timeout=20)
+        assert time.monotonic() - began < 10
+        written = len(server.stop().splitlines())
     assert 0 < dropped <= many - written
 
 

@@ -76,11 +76,10 @@ def test_the_dashboard_has_a_place_and_a_name_for_everything() -> None:
 
 def test_every_field_of_a_request_line_is_described(textbook: dict[str, Any]) -> None:
     documented = {name for names, _ in described("field of a request's line") for name in re.findall(r"`(\w+)`", names)}
-    server = Server(CHAINRULE_LOG_FORMAT="json")
     trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
-    httpx.post(f"{server.url}/v1/step", content=b"{", headers=trace)
-    server.process.terminate()
-    lines = [json.loads(line) for line in server.process.communicate(timeout=20)[1].splitlines()]
+    with Server(CHAINRULE_LOG_FORMAT="json") as server:
+        httpx.post(f"{server.url}/v1/step", content=b"{", headers=trace)
+        lines = [json.loads(line) for line in server.stop().splitlines()]
     line = next(line for line in lines if line["event"] == "request")
     assert documented == set(line)
 

@@ -84,11 +84,8 @@ def test_it_is_valid(document: Any) -> None:
 
 def test_the_page_of_a_server_with_keys_and_small_limits() -> None:
     limits = {"CHAINRULE_MAX_LAYERS": "1", "CHAINRULE_MAX_NUMBERS": "1", "CHAINRULE_MAX_WORK": "1"}
-    server = Server(CHAINRULE_API_KEYS="0" * 64, **limits)
-    try:
+    with Server(CHAINRULE_API_KEYS="0" * 64, **limits) as server:
         response = httpx.get(f"{server.url}/openapi.json", timeout=60)
-    finally:
-        server.stop()
     assert response.status_code == 200
     document = response.json()
     openapi_spec_validator.validate(document)

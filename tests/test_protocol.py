@@ -31,13 +31,12 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Server]:
-    running = Server(**LIMITS)
-    yield running
-    running.stop()
+    with Server(**LIMITS) as running:
+        yield running
 
 
 def connect(server: Server) -> socket.socket:
-    raw = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=60)
+    raw = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return raw
 
@@ -262,18 +261,14 @@ def test_neither_is_who_leaves_the_last_bytes_of_it() -> None:
     """They are too few for the server to wait with the next ones, and it has none."""
     small = "import socket; old = socket.socket.listen; socket.socket.listen = lambda self, *a: "
     small += "(self.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096), old(self, *a))"
-    server = Server(small, **LIMITS)
-    try:
-        with socket.socket() as raw:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            raw.settimeout(10)
-            raw.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
-            raw.sendall(b"GET /v1/examples HTTP/1.1\r\nHost: x\r\n\r\n")
-            wait_for_reset(raw)
-            with pytest.raises(ConnectionResetError):
-                read_all(raw)
-    finally:
-        server.stop()
+    with Server(small, **LIMITS) as server, socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.settimeout(10)
+        raw.connect(("127.0.0.1", server.port))
+        raw.sendall(b"GET /v1/examples HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for_reset(raw)
+        with pytest.raises(ConnectionResetError):
+            read_all(raw)
 
 
 def test_tiny_chunks_leave_turns_to_others(server: Server, client: httpx.Client) -> None:

@@ -137,8 +137,7 @@ def cpu_seconds(pid: int) -> float:
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
 @pytest.mark.parametrize("form", [SSE, "application/json"])
 def test_a_client_that_goes_away_frees_the_processor(post: Any, form: str) -> None:
-    server = Server(CHAINRULE_MAX_THREADS="1")
-    try:
+    with Server(CHAINRULE_MAX_THREADS="1") as server:
         asked = request(post, epochs=1_000_000, batch_size=None)
         with httpx.Client(base_url=server.url) as client, contextlib.suppress(httpx.ReadTimeout):
             if form == SSE:
@@ -153,13 +152,10 @@ def test_a_client_that_goes_away_frees_the_processor(post: Any, form: str) -> No
         # The only slot is free again.
         with httpx.Client(base_url=server.url, timeout=2) as client:
             assert client.post("/v1/train", json=request(post)).status_code == 200
-    finally:
-        server.stop()
 
 
 def test_a_quiet_stream_is_kept_alive(post: Any) -> None:
-    server = Server(CHAINRULE_KEEP_ALIVE_SECONDS="0.05")
-    try:
+    with Server(CHAINRULE_KEEP_ALIVE_SECONDS="0.05") as server:
         wide = [{"units": 1500, "activation": "tanh"}, {"units": 3, "activation": "softmax"}]
         network = post("/v1/initialize", {"input_size": 1500, "layers": wide, "encoding": "base64"})["network"]
         asked = {"network": network, "inputs": [[0.1] * 1500] * 300, "targets": [0] * 300, "loss": "cross_entropy",
@@ -170,18 +166,12 @@ def test_a_quiet_stream_is_kept_alive(post: Any) -> None:
         ):
             text = response.read().decode()
         assert ": keep-alive\n\n" in text and "event: result" in text
-    finally:
-        server.stop()
 
 
 def test_the_deadline_of_the_server_ends_a_run_cleanly(post: Any) -> None:
-    server = Server(CHAINRULE_MAX_SECONDS="0.3")
-    try:
-        with httpx.Client(base_url=server.url, timeout=10) as client:
-            for own in (None, 60.0):
-                asked = request(post, epochs=1_000_000, max_seconds=own)
-                answer = client.post("/v1/train", json=asked).json()
-                assert answer["stopped_because"] == "deadline"
-                assert answer["completed_epochs"] == len(answer["history"]) > 0
-    finally:
-        server.stop()
+    with Server(CHAINRULE_MAX_SECONDS="0.3") as server, httpx.Client(base_url=server.url, timeout=10) as client:
+        for own in (None, 60.0):
+            asked = request(post, epochs=1_000_000, max_seconds=own)
+            answer = client.post("/v1/train", json=asked).json()
+            assert answer["stopped_because"] == "deadline"
+            assert answer["completed_epochs"] == len(answer["history"]) > 0

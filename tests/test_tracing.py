@@ -62,17 +62,17 @@ def collector() -> Iterator[Collector]:
 def test_spans_reach_the_collector(collector: Collector) -> None:
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    server = Server(
-        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_METRICS_EXPORTER="none", CHAINRULE_LOG_FORMAT="json"
-    )
-    with httpx.Client(base_url=server.url, headers=HEADERS, timeout=60) as client:
+    export = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_METRICS_EXPORTER": "none"}
+    with (
+        Server(CHAINRULE_LOG_FORMAT="json", **export) as server,
+        httpx.Client(base_url=server.url, headers=HEADERS, timeout=60) as client,
+    ):
         answer = client.post("/v1/step", json=EXAMPLES["textbook"]["request"])
         client.post("/v1/step", content=b"{")
         client.get("/v1/examples/textbook")
         client.get("/readyz")
         client.get("/unknown/path")
-    server.process.terminate()
-    _, log = server.process.communicate(timeout=20)
+        log = server.stop()
     spans = [
         (resource.resource, span)
         for path, body in collector.received
@@ -101,14 +101,12 @@ def test_spans_reach_the_collector(collector: Collector) -> None:
 
 @pytest.mark.skipif(not INSTALLED, reason="the extra otel is not installed")
 def test_a_collector_that_is_away_changes_nothing() -> None:
-    server = Server(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_EXPORTER_OTLP_TIMEOUT="1")
-    answer = httpx.post(f"{server.url}/v1/step", json=EXAMPLES["textbook"]["request"])
+    with Server(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_EXPORTER_OTLP_TIMEOUT="1") as server:
+        answer = httpx.post(f"{server.url}/v1/step", json=EXAMPLES["textbook"]["request"])
     assert answer.status_code == 200 and answer.json()["loss"] == pytest.approx(1.6172337500003393, rel=1e-14)
-    server.stop()
 
 
 def test_without_an_endpoint_nothing_is_exported(collector: Collector) -> None:
-    server = Server(OTEL_SERVICE_NAME="elsewhere")
-    answer = httpx.get(f"{server.url}/version", headers=HEADERS)
-    server.stop()
+    with Server(OTEL_SERVICE_NAME="elsewhere") as server:
+        answer = httpx.get(f"{server.url}/version", headers=HEADERS)
     assert answer.headers["traceresponse"].startswith(f"00-{TRACE}-") and collector.received == []
