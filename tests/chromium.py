@@ -1,6 +1,5 @@
 """A page in Debian's Chromium, driven over the DevTools protocol: see docs/decisions/0011-openapi-and-browser.md."""
 
-import base64
 import json
 import re
 import subprocess
@@ -114,6 +113,3 @@ class Page:
         holds = f"e => e.innerText.includes({json.dumps(text)})"
         found = f"[...document.querySelectorAll({json.dumps(selector)})].find({holds})"
         self.wait_for(f"(e => e && (e.scrollIntoView(), e.click(), true))({found})")
-
-    def picture(self, file: Path) -> None:
-        file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
