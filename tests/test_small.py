@@ -19,6 +19,7 @@ from schemas.network import LayerModel
 from schemas.requests import BackwardRequest, StepRequest
 from schemas.rules import kind_of
 from schemas.small import small_answer
+from tests.test_bad_input import changed
 
 ACTIVATIONS, LOSSES, OPTIMIZERS = (
     [kind_of(rule) for rule in get_args(union)] for union in (Activation, Loss, Optimizer)
@@ -57,16 +58,6 @@ def with_loss(kind: str, examples: int = 2, **fields: Any) -> dict[str, Any]:
     body = request(examples, loss={"kind": kind, **fields}, last=WITH_PROBABILITIES.get(kind, "identity"))
     if kind in WITH_SIGNS:
         body["targets"] = [[2 * t - 1 for t in row] for row in body["targets"]]
-    return body
-
-
-def changed(body: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """`body` with another value at a path such as network/layers/0/bias."""
-    *way, last = path.split("/")
-    place: Any = body
-    for key in way:
-        place = place[int(key) if key.isdigit() else key]
-    place[last] = value
     return body
 
 
@@ -140,7 +131,7 @@ TAKEN: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("path", "value"), TAKEN)
 def test_more_that_it_takes(require_same: Any, path: str, value: Any) -> None:
-    require_same(changed(request(), path, value))
+    require_same(changed(request(), f"/{path}", value))
 
 
 def test_the_largest_that_it_takes(require_same: Any) -> None:
@@ -171,7 +162,7 @@ LEFT: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("path", "value"), LEFT)
 def test_what_goes_the_usual_way(post: Any, path: str, value: Any) -> None:
-    body = changed(request(), path, value)
+    body = changed(request(), f"/{path}", value)
     if path == "inputs":
         body["targets"] = [0] * len(value)
     assert small_answer(StepRequest.model_validate(body)) is None
@@ -179,7 +170,7 @@ def test_what_goes_the_usual_way(post: Any, path: str, value: Any) -> None:
 
 
 def test_a_backward_pass_leaves_frozen_parameters_out_of_the_norm_too(post: Any) -> None:
-    body = changed(request(), "network/layers/1/frozen", ["bias"])
+    body = changed(request(), "/network/layers/1/frozen", ["bias"])
     step = post("/v1/step", body)
     del body["optimizer"]
     assert post("/v1/backward", body)["gradient_norm"] == step["gradient_norm"]
@@ -211,7 +202,7 @@ WRONG: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("path", "value", "pointer"), WRONG)
 def test_what_is_wrong_is_told_as_ever(client: httpx.Client, path: str, value: Any, pointer: str) -> None:
-    body = changed(request(hidden="exponential"), path, value)
+    body = changed(request(hidden="exponential"), f"/{path}", value)
     if path == "optimizer":
         body["inputs"] = [[1e3, 1.0, 1.0]] * 2
         body["network"]["layers"][0]["activation"] = "identity"

@@ -26,14 +26,17 @@ def places(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def replaced(request: Any, path: Path, value: Any) -> Any:
-    """A copy of the request with another value at `path`."""
+    """A copy of the request with another value at `path`; `...` takes it away."""
     if not path:
         return value
     result = copy.deepcopy(request)
     place = result
     for part in path[:-1]:
         place = place[part]
-    place[path[-1]] = value
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
     return result
 
 
@@ -114,12 +117,7 @@ def mutations(draw: st.DrawFn, request: Any) -> Mutation:
             # null says that nothing is there.
             return Mutation("taken away" if new is None else name, path, replaced(request, path, new))
         case "taken away":
-            parent = copy.deepcopy(request)
-            place = parent
-            for part in path[:-1]:
-                place = place[part]
-            del place[path[-1]]
-            return Mutation(name, path, parent)
+            return Mutation(name, path, replaced(request, path, ...))
         case "another number":
             return Mutation(name, path, replaced(request, path, draw(st.sampled_from(NUMBERS))))
         case "a field more":
