@@ -1,4 +1,7 @@
-"""A real server on a free port for the whole test session, and a client for it; a browser, too."""
+"""A real server on a free port for the whole test session, and a client for it; a browser, too.
+
+And how long to search: `make test` a little, `make fuzz` (Hypothesis's profile `long`) thoroughly.
+"""
 
 import os
 import re
@@ -11,9 +14,16 @@ from typing import Any, Self
 
 import httpx
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+settings.register_profile("long", print_blob=True)
+
+
+def searching(a_little: int, thoroughly: int) -> int:
+    """How many examples a test tries."""
+    return thoroughly if settings.get_current_profile_name() == "long" else a_little
 
 
 class Server:

@@ -20,7 +20,7 @@ from engine.probability_losses import LossOfProbabilities
 from engine.regularization import Regularization
 from engine.step import step
 from engine.verification import verify
-from tests.fuzz.conftest import searching
+from tests.conftest import searching
 
 PLANTED = searching(5, 8)
 """So many times a mistake is planted, and its options until each of them was."""

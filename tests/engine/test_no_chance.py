@@ -21,8 +21,8 @@ from engine.optimizers import Adagrad, Lion, RmsProp, Sgd
 from engine.piecewise_activations import Relu
 from engine.probability_losses import CrossEntropy
 from engine.verification import Verification, verify
+from tests.conftest import searching
 from tests.engine.random_steps import by_parameter, claims_of, numbers_of, random_case
-from tests.fuzz.conftest import searching
 
 FORMS = ["%.3f", "%.4f", "%.5f", "%.6f", "%.3g", "%.4g", "%.6g", "%.3e"]
 

@@ -14,6 +14,7 @@ from engine.mistakes.decay import WeightDecayNotAskedFor
 from engine.mistakes.dropout import scales
 from engine.optimizers import Sgd
 from engine.verification import verify
+from tests.conftest import searching
 from tests.engine.random_steps import (
     PLANTED,
     by_parameter,
@@ -24,7 +25,6 @@ from tests.engine.random_steps import (
     parts,
     random_case,
 )
-from tests.fuzz.conftest import searching
 
 
 @pytest.mark.parametrize("of", ["weights", "parameters"])

@@ -44,6 +44,8 @@ def json_type(value: Any) -> type:
     return float if type(value) is int else type(value)
 
 
+SLOW = "/v1/verify"
+"""A search for mistakes takes a hundred times as long as any other answer."""
 ONE = "AAAAAAAA8D8="
 """The number 1 as float64."""
 STRANGE: list[Any] = [

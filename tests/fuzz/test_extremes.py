@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fuzz.conftest import SLOW, searching
-from tests.fuzz.mutations import NUMBERS, Mutation, replaced
+from tests.conftest import searching
+from tests.fuzz.mutations import NUMBERS, SLOW, Mutation, replaced
 from tests.fuzz.test_mutations import post
 
 REQUEST = {

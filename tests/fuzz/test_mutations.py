@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.examples import EXAMPLES
-from tests.fuzz.conftest import SLOW, searching
-from tests.fuzz.mutations import Mutation, everywhere, mutations, places
+from tests.conftest import searching
+from tests.fuzz.mutations import SLOW, Mutation, everywhere, mutations, places
 
 MIB = 2**20
 ELSEWHERE = (

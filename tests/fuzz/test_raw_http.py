@@ -9,8 +9,7 @@ import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Server
-from tests.fuzz.conftest import searching
+from tests.conftest import Server, searching
 
 BODY = b'{"network": {"layers": [{"weights": [[1]], "bias": null, "activation": "relu"}]}, "inputs": [[1]]}'
 VALID = (

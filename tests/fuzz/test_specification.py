@@ -5,8 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import Server
-from tests.fuzz.conftest import searching
+from tests.conftest import Server, searching
 
 CONFIGURATION = str(Path(__file__).parent / "schemathesis.toml")
 SCHEMATHESIS = [sys.executable, "-m", "schemathesis.cli", "--config-file", CONFIGURATION, "run"]
