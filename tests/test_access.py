@@ -3,9 +3,8 @@
 import base64
 import hashlib
 import json
+import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +17,9 @@ from app import access
 from app.access import RateLimit, network_of
 from app.hosts import MalformedHost, is_allowed
 from app.keys import Keys
-from tests.conftest import ROOT, Server
+from tests.conftest import Server
 from tests.test_bad_input import refused
+from tests.test_cli import chainrule
 
 GOOD, ANOTHER, WRONG = "correct horse", "battery staple", "Tr0ub4dor"
 
@@ -127,48 +127,30 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy(textbook: dict[str
         assert statuses == [200, 200, 429, 429]
 
 
+def refused_start(**settings: str) -> str:
+    """What a server says that does not start with these settings."""
+    ended = chainrule("serve", "--port", "0", **settings)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    return ended.stderr
+
+
 @pytest.mark.parametrize("lines", [["abc"], ["zz" * 32], ["", f"{'a' * 63}"]])
 def test_keys_that_are_no_digests_are_refused(lines: list[str]) -> None:
     with pytest.raises(ValueError, match=f"entry {len(lines)} is not the 64 hexadecimal digits"):
         Keys(lines)
-    ended = subprocess.run(
-        [sys.executable, "-m", "app"],
-        cwd=ROOT,
-        env={"PATH": "", "PORT": "0", "CHAINRULE_API_KEYS": lines[-1]},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert ended.returncode == 1 and "64 hexadecimal digits" in ended.stderr and "Traceback" not in ended.stderr
+    assert "64 hexadecimal digits" in refused_start(CHAINRULE_API_KEYS=lines[-1])
 
 
 def test_a_line_of_the_file_that_is_no_digest_is_told_by_its_number(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# the keys\nno digest\n")
-    ended = subprocess.run(
-        [sys.executable, "-c", "from app.keys import configured_keys; configured_keys()"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "CHAINRULE_API_KEYS_FILE": "keys"},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert ended.returncode == 1 and "entry 2 is not" in ended.stderr
+    assert "entry 2 is not" in refused_start(CHAINRULE_API_KEYS_FILE=str(tmp_path / "keys"))
 
 
 @pytest.mark.parametrize(
-    "settings", [{"CHAINRULE_API_KEYS_FILE": "keys"}, {"CHAINRULE_API_KEYS": " , "}, {"CHAINRULE_API_KEYS": ""}]
+    "settings", [{"CHAINRULE_API_KEYS_FILE": os.devnull}, {"CHAINRULE_API_KEYS": " , "}, {"CHAINRULE_API_KEYS": ""}]
 )
-def test_a_server_that_was_given_no_key_at_all_does_not_start(settings: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text("# nobody any more\n")
-    ended = subprocess.run(
-        [sys.executable, "-m", "app"],
-        cwd=tmp_path,
-        env={"PATH": "", "PYTHONPATH": str(ROOT), "PORT": "0", **settings},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert ended.returncode == 1 and "there is none" in ended.stderr and "Traceback" not in ended.stderr
+def test_a_server_that_was_given_no_key_at_all_does_not_start(settings: dict[str, str]) -> None:
+    assert "there is none" in refused_start(**settings)
 
 
 @pytest.mark.parametrize(
