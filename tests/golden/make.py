@@ -6,7 +6,6 @@ needs torch in the environment. Every file holds `source`, `endpoint`, `request`
 `tolerance` (relative) and, for optimizers, `steps`: how often the answer's network and state are posted back.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+
+from app.cli import readable
 
 HERE = Path(__file__).parent
 torch.set_default_dtype(torch.float64)
@@ -109,7 +110,7 @@ def write(name: str, endpoint: str, request: dict[str, Any], expected: dict[str,
         "tolerance": 1e-12,
         **more,
     }
-    (HERE / f"{name}.json").write_text(json.dumps(golden, indent=1) + "\n")
+    (HERE / f"{name}.json").write_text(readable(golden) + "\n")
 
 
 def write_activations() -> None:
