@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,14 @@ settings.register_profile("long", print_blob=True)
 def searching(a_little: int, thoroughly: int) -> int:
     """How many examples a test tries."""
     return thoroughly if settings.get_current_profile_name() == "long" else a_little
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits until it is true; fails where that takes too long."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.05)
 
 
 class Server:

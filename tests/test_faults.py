@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from benchmarks.load import Caller, Tally, request
-from tests.conftest import Server
+from tests.conftest import Server, until
 from tests.test_annex import children
 from tests.test_training import request as training
 
@@ -37,15 +37,6 @@ def unchunked(body: bytes) -> bytes:
             return content
         content += rest[: int(size, 16)]
         body = rest[int(size, 16) + 2 :]
-
-
-async def until(condition: Any, seconds: float) -> float:
-    """How long it took until the condition held; fails where it takes too long."""
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < seconds
-        await asyncio.sleep(0.01)
-    return time.monotonic() - start
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
@@ -65,8 +56,8 @@ def test_a_killed_worker_is_back_within_two_seconds(textbook: dict[str, Any], ro
         await asyncio.sleep(0.5)
         victim, other = children(server.process.pid)
         os.kill(victim, signal.SIGKILL)
-        await until(lambda: victim not in children(server.process.pid), 2)
-        await until(lambda: len(children(server.process.pid)) == 2, 2)
+        await asyncio.to_thread(until, lambda: victim not in children(server.process.pid), 2)
+        await asyncio.to_thread(until, lambda: len(children(server.process.pid)) == 2, 2)
         replacement = next(child for child in children(server.process.pid) if child != other)
         os.kill(other, signal.SIGSTOP)
         try:  # Whoever answers now is the new one.

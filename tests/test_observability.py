@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from app.logs import MOST_WAITING
 from app.main import create_app
 from app.metrics import BYTES, FAMILIES, FIRST, MOST_ROUTES, NUMBERS, SECONDS, SIZE, SLOTS_IN_USE, Metrics
 from app.observation import route_names
-from tests.conftest import ROOT, Server
+from tests.conftest import ROOT, Server, until
 from tests.test_annex import children
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -413,10 +413,3 @@ def answers(url: str) -> bool:
         return httpx.get(f"{url}/livez").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.05)

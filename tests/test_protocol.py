@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from app.protocol import SHORT, Transport, _go_on
-from tests.conftest import Server
+from tests.conftest import Server, until
 
 MIB = 2**20
 LIMITS = {
@@ -295,10 +295,8 @@ def test_connections_beyond_the_limit_are_told(strict: Server) -> None:
     finally:
         for connection in connections:
             connection.close()
-    deadline = time.monotonic() + 5  # by when the server has seen that they are gone
-    while httpx.get(f"{strict.url}/livez").status_code == 503 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert httpx.get(f"{strict.url}/livez").status_code == 200
+    # Which the server sees a little later.
+    until(lambda: httpx.get(f"{strict.url}/livez").status_code == 200, 5)
 
 
 def test_framing_that_is_right(strict: Server, textbook: dict[str, Any]) -> None:
@@ -374,14 +372,8 @@ def test_a_request_behind_another_does_not_hide_that_the_client_goes(strict: Ser
 
     with connect(strict) as raw:
         raw.sendall(run(strict, 30) + GET + b"\r\n")
-        deadline = time.monotonic() + 5
-        while not busy() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert busy()
-    deadline = time.monotonic() + 5
-    while busy() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not busy()
+        until(busy, 5)
+    until(lambda: not busy(), 5)
 
 
 @pytest.mark.parametrize("headers", [[], ["Content-Length: 10"]], ids=["no length", "too short"])
