@@ -457,14 +457,6 @@ def test_the_files_of_the_page_come_whole(client: httpx.Client, part: str) -> No
     assert response.status_code == 200 and len(response.content) > 100_000
 
 
-def test_openapi(client: httpx.Client) -> None:
-    page = client.get("/openapi.json").json()
-    operations = {operation["operationId"] for path in page["paths"].values() for operation in path.values()}
-    assert {"initialize", "forward", "backward", "step", "get_catalog"} <= operations
-    step = page["paths"]["/v1/step"]["post"]
-    assert "examples" in step["requestBody"]["content"]["application/json"]
-
-
 def test_the_derivative_by_an_output_of_0_is_finite(post: Any) -> None:
     layer = {"weights": [[1, 0], [0, 1]], "bias": None, "activation": "softmax"}
     for dtype in ("float64", "float32"):
