@@ -75,7 +75,6 @@ COMPONENTS = {
     "DType": "The floating-point numbers that are computed with: 64 or 32 bits.",
     "Encoding": "How an answer writes its arrays: nested JSON lists, or base64 objects.",
     "Initializer": "How parameters are drawn: a name, or an object with its kind and hyperparameters.",
-    "Labels": "`[batch]` class labels, integers from 0.",
     "Loss": "What is minimized: a name, or an object with its kind, reduction and hyperparameters. "
     "GET /v1/catalog has the formulas.",
     "Matrix": "A two-dimensional array: rows of numbers, all equally long, or the base64 form.",

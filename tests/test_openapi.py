@@ -11,6 +11,7 @@ import openapi_spec_validator
 import pytest
 
 from app.examples.answers import MISTAKES
+from app.openapi import COMPONENTS
 from app.problems import PROBLEMS
 from tests.conftest import ROOT, Server
 
@@ -80,6 +81,7 @@ def test_it_is_valid(document: Any) -> None:
     refs = {node["$ref"] for _, node in nodes(document) if "$ref" in node}
     named = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
     assert refs <= named and named <= refs, f"without use, or without definition: {refs ^ named}"
+    assert COMPONENTS.keys() <= document["components"]["schemas"].keys()
 
 
 def test_the_page_of_a_server_with_keys_and_small_limits() -> None:
