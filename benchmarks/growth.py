@@ -87,7 +87,7 @@ of the upper half of the sizes; below them calls cost more than numbers, and tim
 """
     )
     print(table(["time against", "exponent", "in theory", "ms"], rows))
-    print(lines("growth", "Time of training against size", "n", "ms", series) + "\n")
+    print(lines("growth", "Time of training against size", "n", series) + "\n")
 
 
 def powers(least: int, count: int) -> list[int]:
@@ -177,7 +177,7 @@ whereas one at a time each costs two of its own. Both give the same numbers here
     ]
     print(table(["parameters", "backpropagation, ms", "one at a time, ms", "times as long"], rows))
     series = {"central differences, one at a time": each, "backpropagation": once}
-    print(lines("gradients", "All gradients of a network", "parameters", "ms", series) + "\n")
+    print(lines("gradients", "All gradients of a network", "parameters", series) + "\n")
 
 
 def memory() -> None:

@@ -1,4 +1,4 @@
-"""Plots as small SVG files, which read well on light and on dark pages: lines over axes, and bars.
+"""Plots as small SVG files, which read well on light and on dark pages: lines over logarithmic axes, and bars.
 
 Written by hand: two kinds of plot take a hundred lines, a plotting library takes more megabytes than the service, and
 its files change in every line at every run.
@@ -20,16 +20,14 @@ LEFT, RIGHT, TOP, BOTTOM = 80, 20, 40, 60
 Points = Sequence[tuple[float, float]]
 
 
-def lines(
-    name: str, title: str, x_label: str, y_label: str, series: Mapping[str, Points], logarithmic: bool = True
-) -> str:
-    """Draws `docs/benchmarks/<name>.svg`, a line with dots for each series; returns the Markdown that shows it.
+def lines(name: str, title: str, x_label: str, series: Mapping[str, Points]) -> str:
+    """Draws `docs/benchmarks/<name>.svg`, a line with dots for each series of milliseconds; returns the Markdown that
+    shows it.
 
     Short runs do not draw.
     """
     xs, ys = ([point[i] for points in series.values() for point in points] for i in (0, 1))
-    x_scale = Scale(xs, LEFT, WIDTH - RIGHT, logarithmic)
-    y_scale = Scale(ys if logarithmic else [0.0, *ys], HEIGHT - BOTTOM, TOP, logarithmic)
+    x_scale, y_scale = Scale(xs, LEFT, WIDTH - RIGHT), Scale(ys, HEIGHT - BOTTOM, TOP)
     parts = []
     for value in x_scale.ticks():
         x = x_scale(value)
@@ -40,9 +38,7 @@ def lines(
         parts.append(line(LEFT, y, WIDTH - RIGHT, y, 0.3))
         parts.append(text(LEFT - 8, y + 4, short(value), "end"))
     parts.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16, x_label, "middle"))
-    parts.append(
-        text(16, (TOP + HEIGHT - BOTTOM) / 2, y_label, "middle", f"rotate(-90 16 {(TOP + HEIGHT - BOTTOM) / 2})")
-    )
+    parts.append(text(16, (TOP + HEIGHT - BOTTOM) / 2, "ms", "middle", f"rotate(-90 16 {(TOP + HEIGHT - BOTTOM) / 2})"))
     for i, (label, points) in enumerate(series.items()):
         color = COLORS[i % len(COLORS)]
         places = [(x_scale(x), y_scale(y)) for x, y in points]
@@ -53,7 +49,7 @@ def lines(
     return save(name, title, parts, HEIGHT)
 
 
-def bars(name: str, title: str, unit: str, values: Mapping[str, float]) -> str:
+def bars(name: str, title: str, values: Mapping[str, float]) -> str:
     """Draws `docs/benchmarks/<name>.svg`, a bar with its number for each value; returns the Markdown that shows it."""
     left, step = 230, 30
     widest = max(values.values())
@@ -64,38 +60,26 @@ def bars(name: str, title: str, unit: str, values: Mapping[str, float]) -> str:
         parts.append(text(left - 10, y + 15, label, "end"))
         color = COLORS[i % len(COLORS)]
         parts.append(f'<rect x="{left}" y="{y}" width="{max(length, 1):.1f}" height="{step - 9}" fill="{color}"/>')
-        parts.append(text(left + length + 8, y + 15, f"{short(value)} {unit}", "start"))
+        parts.append(text(left + length + 8, y + 15, short(value), "start"))
     return save(name, title, parts, TOP + 16 + step * len(values))
 
 
 class Scale:
-    """From numbers to places between two ends of the picture."""
+    """From numbers to places between two ends of the picture, by their logarithms."""
 
-    def __init__(self, values: Sequence[float], start: float, end: float, logarithmic: bool) -> None:
-        self.logarithmic = logarithmic
-        self.low, self.high = min(values), max(values)
-        if logarithmic:
-            self.low, self.high = self.low / 1.15, self.high * 1.15
-        elif self.high == self.low:
-            self.high = self.low + 1
+    def __init__(self, values: Sequence[float], start: float, end: float) -> None:
+        self.low, self.high = min(values) / 1.15, max(values) * 1.15
         self.start, self.end = start, end
 
     def __call__(self, value: float) -> float:
-        low, high = self.low, self.high
-        if self.logarithmic:
-            value, low, high = math.log(value), math.log(low), math.log(high)
+        value, low, high = math.log(value), math.log(self.low), math.log(self.high)
         return self.start + (self.end - self.start) * (value - low) / (high - low)
 
     def ticks(self) -> list[float]:
         """Round numbers in the range: powers of ten and, where those are few, 2 and 5 times them."""
-        if self.logarithmic:
-            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            factors = (1.0,) if len(powers) > 4 else (1.0, 2.0, 5.0)
-            candidates = [factor * 10.0**power for power in powers for factor in factors]
-        else:
-            size = 10.0 ** math.floor(math.log10((self.high - self.low) / 3))
-            size *= next(factor for factor in (1, 2, 5, 10) if (self.high - self.low) / (size * factor) <= 6)
-            candidates = [size * i for i in range(math.ceil(self.low / size), math.floor(self.high / size) + 1)]
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        factors = (1.0,) if len(powers) > 4 else (1.0, 2.0, 5.0)
+        candidates = [factor * 10.0**power for power in powers for factor in factors]
         return [value for value in candidates if self.low <= value <= self.high]
 
 

@@ -49,7 +49,7 @@ def main() -> None:
     print(f"  and {spread(times[BYTES], times['safetensors'])} times that of an endpoint of the same framework that")
     print("  reads and answers as many bytes and computes nothing (aim: at least 0.5).\n")
     rates = {name: 1 / median(seconds) for name, seconds in times.items()}
-    print(bars("wire", f"A step of {sizes}, batch 32: answers a second", "", rates))
+    print(bars("wire", f"A step of {sizes}, batch 32: answers a second", rates))
     print(f"\nThe plain handler is that of the peers below; it needs {short(1e3 * median(times[PLAIN]))} ms for it.\n")
 
 

@@ -257,7 +257,7 @@ def comparison(name: str, times: dict[str, Times]) -> str:
         for peer, times_as_fast in fastest.items()
         if times_as_fast < AIM
     ]
-    plot = bars(f"peers_{name}", f"{SIZES[name]}: answers a second", "", rates)
+    plot = bars(f"peers_{name}", f"{SIZES[name]}: answers a second", rates)
     head = ["", "answers", "ms", *(f"Chainrule in {form}: times its rate" for form in FORMS)]
     lost = "".join(short_of)
     return (
