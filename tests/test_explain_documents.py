@@ -259,6 +259,65 @@ def test_every_number_of_the_page_has_all_its_digits(client: httpx.Client, post:
                 assert value in exact or float(f"{value:.6g}") == value
 
 
+def test_the_drawing_shows_the_numbers_of_the_step(client: httpx.Client, post: Any) -> None:
+    request = example(client, "textbook")
+    layers = request["network"]["layers"]
+    done = post("/v1/backward", {name: request[name] for name in ("network", "inputs", "targets", "loss")})
+    gradients = [layer["gradients"] for layer in done["layers"]]
+    root = check_page(document(client, request, "text/html"))
+
+    def shown(tag: str, style: str) -> list[float]:
+        return [float(e.get("data-value", "nan")) for e in root.iter(SVG + tag) if e.get("class") == style]
+
+    activations = [a for layer in done["layers"] for a in layer["activations"][0]]
+    assert shown("text", "value") == [*request["inputs"][0], *activations]
+    assert shown("text", "gradient") == [
+        *done["input_gradients"][0],
+        *(g for by in gradients for g in by["activations"][0]),
+    ]
+    assert shown("text", "value halo") == [w for layer in layers for row in layer["weights"] for w in row]
+    assert shown("text", "gradient halo") == [g for by in gradients for row in by["weights"] for g in row]
+    assert shown("tspan", "value") == [b for layer in layers for b in layer["bias"]]
+    assert shown("tspan", "gradient") == [g for by in gradients for g in by["bias"]]
+    headings = [text.text for text in root.iter(f"{SVG}text") if text.get("y") in ("22", "40")]
+    assert headings == ["inputs", None, "hidden1", "relu", "hidden2", "sigmoid", "output", "softmax"]
+    of_a_batch = check_page(document(client, example(client, "batch"), "text/html"))
+    for page, is_batch in ((root, False), (of_a_batch, True)):
+        assert ("those of the whole batch" in page.findtext(f".//{XHTML}figcaption", "")) is is_batch
+
+
+def test_a_larger_drawing_shows_the_sizes_of_the_numbers(client: httpx.Client, post: Any) -> None:
+    request = example(client, "batch")
+    layers = [{"units": units, "activation": "tanh"} for units in (7, 2, 3)]
+    request |= post("/v1/initialize", {"input_size": 3, "layers": layers}) | {"loss": "hinge"}
+    request["targets"] = [[1, -1, -1]] * 4
+    done = post("/v1/backward", request)
+    root = check_page(document(client, request, "text/html"))
+
+    def size(numbers: Any) -> str:
+        return f"{np.sqrt(np.mean(np.square(numbers))):.3g}".replace("-", "\N{MINUS SIGN}")
+
+    def shown(style: str) -> list[str | None]:
+        return [text.text for text in root.iter(f"{SVG}text") if text.get("class") == style]
+
+    assert shown("value") == list(map(size, [request["inputs"], *(layer["activations"] for layer in done["layers"])]))
+    gradients = [layer["gradients"] for layer in done["layers"]]
+    assert shown("gradient") == list(map(size, [done["input_gradients"], *(by["activations"] for by in gradients)]))
+    assert shown("value halo") == [size(layer["weights"]) for layer in request["network"]["layers"]]
+    assert shown("gradient halo") == [size(by["weights"]) for by in gradients]
+    assert shown("soft") == ["3 wide", "7 · tanh", "2 · tanh", "3 · tanh"]
+
+
+def test_a_long_network_is_drawn_in_rows_without_its_middle(client: httpx.Client) -> None:
+    layers = [{"weights": [[1.0]], "bias": None, "activation": "tanh"}] * 30
+    request = {"network": {"layers": layers}, "inputs": [[0.5]], "targets": [[0.1]], "loss": "mse"}
+    root = check_page(document(client, request, "text/html"))
+    assert "The 7 layers in the middle are left out." in root.findtext(f".//{XHTML}figcaption", "")
+    boxes, arrows = list(root.iter(f"{SVG}rect")), list(root.iter(f"{SVG}path"))
+    turns = [text for text in root.iter(f"{SVG}text") if "↓" in (text.text or "")]
+    assert (len(boxes), len(arrows), len(turns)) == (24, 2 * 18, 4)
+
+
 def test_openapi_documents_the_three_forms(client: httpx.Client) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/v1/explain"]["post"]
     assert operation["operationId"] == "explain" and operation["tags"] == ["oracle"]
