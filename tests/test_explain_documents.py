@@ -318,6 +318,24 @@ def test_a_long_network_is_drawn_in_rows_without_its_middle(client: httpx.Client
     assert (len(boxes), len(arrows), len(turns)) == (24, 2 * 18, 4)
 
 
+@pytest.mark.parametrize(
+    ("focus", "edges", "units"),
+    [
+        ({"layer": 0, "parameter": "weights", "index": [0, 1]}, 1 + 3 + 9, 2 + 3 + 3),
+        ({"layer": 1, "parameter": "bias", "index": [2]}, 3, 1 + 3),
+    ],
+    ids=["weight", "bias"],
+)
+def test_a_focus_marks_its_way_to_the_loss(client: httpx.Client, focus: Any, edges: int, units: int) -> None:
+    root = check_page(document(client, example(client, "textbook") | {"focus": focus}, "text/html"))
+    marked, labels = (
+        [sum(style in e.get("class", "") for e in root.iter(SVG + tag)) for tag in ("line", "circle", "text")]
+        for style in ("marked", "value halo")
+    )
+    assert marked == [edges, units, 0] and labels == [0, 0, edges]
+    assert "Violet: the parameter in question" in root.findtext(f".//{XHTML}figcaption", "")
+
+
 def test_openapi_documents_the_three_forms(client: httpx.Client) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/v1/explain"]["post"]
     assert operation["operationId"] == "explain" and operation["tags"] == ["oracle"]
