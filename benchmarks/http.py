@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from statistics import median
 from tempfile import TemporaryFile
 from time import perf_counter, sleep
 from types import TracebackType
 from typing import Self
 
 JSON = "application/json"
+FILE = "application/vnd.safetensors"
 UVICORN = ("uvicorn", "--port", "{port}", "--no-access-log")
 LONGEST_WAIT = 2.0
 """Servers close a connection that is quiet for some seconds; uvicorn after five."""
@@ -116,3 +118,7 @@ class Client:
             self.post()
             latencies.append(perf_counter() - start)
         return latencies
+
+    def median(self, seconds: float) -> float:
+        """The median of these latencies."""
+        return median(self.time(seconds))

@@ -39,7 +39,7 @@ def main() -> None:
                 answer = json.loads(client.post())
                 assert (answer["verdict"] == "mismatch") == bool(answer["diagnoses"]), "a verdict without its reason"
                 client.time(SECONDS)
-                times = [median(client.time(SECONDS)) for _ in range(ROUNDS)]
+                times = [client.median(SECONDS) for _ in range(ROUNDS)]
                 spread = f"{1e3 * min(times):.1f} to {1e3 * max(times):.1f}"
                 rows.append([name, what, f"{1e3 * median(times):.1f}", spread])
     print(table(["network", "claimed", "median, ms", "over the rounds"], rows))

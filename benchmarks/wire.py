@@ -8,14 +8,13 @@ import numpy as np
 import orjson
 import pybase64
 
-from benchmarks.http import UVICORN, Client, Server
+from benchmarks.http import FILE, UVICORN, Client, Server
 from benchmarks.networks import LARGE, as_base64, as_json, drawn
 from benchmarks.plots import bars
 from benchmarks.rounds import QUICK, alternate, milliseconds, short, spread, table
 from schemas import safetensors
 
 ROUNDS, SECONDS = (3, 0.3) if QUICK else (9, 0.6)
-FILE = "application/vnd.safetensors"
 PLAIN, BYTES = "plain handler, JSON", "only the bytes of safetensors"
 
 
@@ -35,7 +34,7 @@ def main() -> None:
             clients[BYTES] = Client(bare.port, "/bytes", packed, FILE, FILE)
             answers[BYTES] = clients[BYTES].post()
             assert len(answers[BYTES]) == len(answers["safetensors"])
-            times = alternate({name: partial(middle, client) for name, client in clients.items()}, ROUNDS)
+            times = alternate({name: partial(client.median, SECONDS) for name, client in clients.items()}, ROUNDS)
     rows = [
         [name, *(f"{len(part) / 1e6:.1f}" for part in (client.request, answers[name])), milliseconds(times[name])]
         for name, client in clients.items()
@@ -51,10 +50,6 @@ def main() -> None:
     rates = {name: 1 / median(seconds) for name, seconds in times.items()}
     print(bars("wire", f"A step of {sizes}, batch 32: answers a second", rates))
     print(f"\nThe plain handler is that of the peers below; it needs {short(1e3 * median(times[PLAIN]))} ms for it.\n")
-
-
-def middle(client: Client) -> float:
-    return median(client.time(SECONDS))
 
 
 def require_agreement(answers: dict[str, bytes]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 import pybase64
 
-from benchmarks.http import JSON, UVICORN, Client, Server
+from benchmarks.http import FILE, JSON, UVICORN, Client, Server
 from benchmarks.networks import LARGE, Step, as_base64, as_json, drawn, parameters, textbook
 from benchmarks.plots import bars
 from benchmarks.rounds import QUICK, Times, alternate, milliseconds, ratio, spread, table
@@ -28,7 +28,6 @@ from schemas.tensors import encode_base64
 
 HERE = Path(__file__).parent
 PYTHON = os.environ.get("PEERS_PYTHON", str(HERE.parent.parent / ".venv-peers" / "bin" / "python"))
-FILE = "application/vnd.safetensors"
 ROUNDS, SECONDS = (2, 0.15) if QUICK else (5, 0.4)
 WHOLE = "all"
 SIZES = {"textbook": "The textbook step (3-3-3-3, batch 1)", "large": "The large step (784-512-512-10, batch 32)"}
@@ -220,11 +219,7 @@ def alternated(peer: Peer, step: Step, our_port: int, their_port: int) -> Times:
     require_agreement(peer.read(orjson.loads(clients[peer.name].post()), step), expected)
     for client in clients.values():
         client.time(SECONDS)
-    return alternate({name: partial(middle, client) for name, client in clients.items()}, ROUNDS)
-
-
-def middle(client: Client) -> float:
-    return median(client.time(SECONDS))
+    return alternate({name: partial(client.median, SECONDS) for name, client in clients.items()}, ROUNDS)
 
 
 def require_agreement(found: list[Any], expected: list[Any]) -> None:
