@@ -1,14 +1,15 @@
 """The process that keeps the workers, in a process of its own, since it forks and waits for signals."""
 
-import signal
+import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, until
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -16,7 +17,8 @@ PR_SET_CHILD_SUBREAPER = 36
 def supervise(
     work: str, patience: float, seconds: float, drained: float = 0.0, before: str = ""
 ) -> tuple[int, list[str]]:
-    """The status and the printed words of a supervisor of one worker, which is told to stop after some seconds.
+    """The status and the printed words of a supervisor of one worker, which is told to stop some seconds after that has
+    started.
 
     It waits for signals no longer than `patience`, and inherits orphans as the first process of a container does.
     """
@@ -39,23 +41,20 @@ def supervise(
         Supervisor(1, work, {drained}, lambda: None, {drained + 5.0}).run()
         print("ended", flush=True)
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=20)
-    return process.returncode, printed.split()
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with TemporaryFile("w+") as printed:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=printed, stderr=printed)
+        until(lambda: os.fstat(printed.fileno()).st_size > 0)
+        with pytest.raises(subprocess.TimeoutExpired):  # Until it is told to stop, it keeps its worker.
+            process.wait(seconds)
+        process.terminate()
+        status = process.wait(20)
+        printed.seek(0)
+        return status, printed.read().split()
 
 
 def test_a_quiet_time_ends_no_worker() -> None:
-    assert supervise("", patience=0.2, seconds=3.0) == (0, ["started", "ended"])
+    assert supervise("", patience=0.2, seconds=1.0) == (0, ["started", "ended"])
 
 
 def test_an_end_in_ages_is_waited_for() -> None:
@@ -70,7 +69,7 @@ def test_an_orphan_of_a_dead_worker_is_nobodys_loss() -> None:
 
 
 def test_why_a_worker_has_failed_is_told() -> None:
-    status, printed = supervise("raise OSError('no more files')", patience=60.0, seconds=2.0)
+    status, printed = supervise("raise OSError('no more files')", patience=60.0, seconds=1.0)
     assert status == 0 and "OSError:" in printed and printed[-1] == "ended"
 
 
