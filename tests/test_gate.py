@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app import bodies
+from app import gate as gates
 from app.bodies import BodyBudget, anything, read_body
 from app.errors import ProblemError
 from app.gate import Gate
@@ -85,6 +86,24 @@ def test_who_would_wait_in_vain_is_refused_at_once() -> None:
             gate.require_place()
         assert refusal.value.headers == {"Retry-After": "100"}
         waiting.cancel()
+
+    run(scenario())
+
+
+def test_how_long_the_next_one_would_wait_is_told_by_the_last_visits(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(gates, "monotonic", lambda: now)
+
+    async def scenario() -> None:
+        nonlocal now
+        gate = Gate(slots=1, places=9, patience=60)
+        for seconds in [1.0] * 50 + [10.0] * 50:
+            entered = await gate.enter()
+            now += seconds
+            gate.leave(entered)
+        assert gate.wait_seconds() == 0
+        await gate.enter()
+        assert gate.wait_seconds() == pytest.approx(10, rel=1e-4)
 
     run(scenario())
 
