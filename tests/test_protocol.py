@@ -479,6 +479,9 @@ def test_an_answer_that_looks_like_a_head_is_sent_whole() -> None:
     inner: Any = SimpleNamespace(is_closing=lambda: False, write=written.append)
     stub: Any = SimpleNamespace(starting=True)
     transport = Transport(inner, stub)
+    for piece in (b"HTTP/1.1 200 OK\r\n\r\n", b"short"):
+        transport.write(piece)
+    assert [written.pop()] == [b"HTTP/1.1 200 OK\r\n\r\nshort"] and not written
     pieces = [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 " + b"x" * SHORT, b"HTTP/1.1 "]
     for piece in pieces:
         transport.write(piece)

@@ -15,9 +15,9 @@ import pytest
 from fastapi import Request
 from structlog.testing import capture_logs
 
-from app.training import JSON_LINES, Stream
+from app.training import AHEAD, JSON_LINES, Stream
 from benchmarks.memory import family
-from tests.conftest import Server
+from tests.conftest import Server, until
 from tests.test_bad_input import refused
 from tests.test_training import continued, request
 
@@ -122,6 +122,33 @@ def test_a_mistake_of_the_servers_in_a_stream_is_logged() -> None:
     assert [(line["log_level"], line["request_id"], str(line["exc_info"])) for line in lines] == [
         ("error", "6f1d", "overlooked")
     ]
+
+
+def test_a_run_waits_for_a_client_that_reads_slowly() -> None:
+    made, gone = 0, threading.Event()
+
+    def endless() -> Iterator[tuple[str, dict[str, Any]]]:
+        nonlocal made
+        while not gone.is_set():
+            made += 1
+            yield "progress", {"epoch": made}
+
+    async def scenario() -> None:
+        run: Any = SimpleNamespace(asked=SimpleNamespace(encoding="json"), events=endless)
+        stream = Stream(lambda: run, JSON_LINES, gone)
+        worker = threading.Thread(target=stream.work)
+        worker.start()
+        try:
+            for read in range(3):
+                await asyncio.to_thread(until, lambda read=read: made == read + AHEAD + 1)
+                await asyncio.sleep(0.2)
+                assert made == read + AHEAD + 1
+                await stream.next()
+        finally:
+            gone.set()
+            await asyncio.to_thread(worker.join)
+
+    asyncio.run(scenario())
 
 
 def cpu_seconds(pid: int) -> float:
