@@ -1,12 +1,12 @@
 """Mistakes in the flow of the error from layer to layer, and its sign."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from engine.mistakes.activation import LAYER, in_layers
-from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys
+from engine.mistakes.computation import Answer, Case, Computation, Key, Numbers, layer_keys
 from engine.rules import About, Array, hyper, row_sums
 
 
@@ -226,10 +226,8 @@ class LayerOrderReversed:
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.at == "passed_back":
             return c._replace(passed_back=lambda n, i: n.layer(n.last - i).input_gradients(n.by_z[i]))
-        written = c.written
 
-        def backwards(answer: dict[Key, Any]) -> dict[Key, Any]:
-            answer = answer if written is None else written(answer)
+        def backwards(answer: Answer) -> Answer:
             turned = dict(answer)
             for i in range(case.depth):
                 for key, other in zip(self._keys(i), self._keys(case.depth - 1 - i), strict=True):
@@ -237,7 +235,7 @@ class LayerOrderReversed:
                         turned[key] = answer[other]
             return turned
 
-        return c._replace(written=backwards)
+        return c.rewritten(backwards)
 
     def _keys(self, i: int) -> list[Key]:
         keys = layer_keys(i)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from engine.clipping import ClipByNorm, ClipByValue, norm
-from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys, trained
+from engine.mistakes.computation import Answer, Case, Computation, Numbers, layer_keys, trained
 from engine.rules import About, Array
 
 By = Literal["norm", "value"]
@@ -152,13 +152,12 @@ class GradientsAfterClipping:
         return case.clipping is not None
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        written, rule = c.written, case.clipping
+        rule = case.clipping
         assert rule is not None
 
-        def clipped(answer: dict[Key, Any]) -> dict[Key, Any]:
-            answer = dict(answer) if written is None else written(answer)
+        def clipped(answer: Answer) -> Answer:
             keys = [layer_keys(i).by[name] for i, name in trained(case)]
             gradients = [answer[key] for key in keys]
             return answer | dict(zip(keys, rule.clip(gradients, norm(gradients)), strict=True))
 
-        return c._replace(written=clipped)
+        return c.rewritten(clipped)

@@ -26,6 +26,8 @@ from engine.step import NetworkState, init_state
 
 Key = tuple[str | int, ...]
 """The path of a number or array in the answer."""
+Answer = dict[Key, Any]
+"""All numbers of a computation."""
 
 OUTPUTS: Key = ("outputs",)
 LOSS: Key = ("loss",)
@@ -327,7 +329,12 @@ class Computation(NamedTuple):
     trained: Callable[[Case], list[tuple[int, str]]] = trained
     clipped: Callable[[Numbers, list[Array]], list[Array]] = clipped
     updated: Callable[[Numbers, int, str, Array], Array] = updated
-    written: Callable[[dict[Key, Any]], dict[Key, Any]] | None = None
+    written: Callable[[Answer], Answer] | None = None
+
+    def rewritten(self, rewrite: Callable[[Answer], Answer]) -> "Computation":
+        """The computation whose finished answer is written anew; what is given to `rewrite` may be changed."""
+        written = self.written
+        return self._replace(written=lambda answer: rewrite(dict(answer) if written is None else written(answer)))
 
 
 def right(case: Case) -> Computation:

@@ -1,13 +1,13 @@
 """Mistakes of loops and arrays that are written by hand: where they end, what they reset, how they lie in memory."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from engine.losses import HalfSquaredError
 from engine.mistakes.activation import LAYER, in_layers
-from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys
+from engine.mistakes.computation import Answer, Case, Computation, Numbers, layer_keys
 from engine.mistakes.targets import with_targets_of
 from engine.rules import About, Array, hyper
 
@@ -254,12 +254,7 @@ class KeptOfLastExample:
         return case.batch > 1 and case.depth > 1
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        by_weights, by_preactivations, written, activations = (
-            c.by_weights,
-            c.by_preactivations,
-            c.written,
-            c.activations,
-        )
+        by_weights, by_preactivations, activations = c.by_weights, c.by_preactivations, c.activations
 
         def last(array: Array) -> Array:
             return np.broadcast_to(array[-1:], array.shape)
@@ -273,14 +268,13 @@ class KeptOfLastExample:
                 return by_preactivations(n, i)
             return n.layer(i).activation.backward(n.by_a[i], last(n.z[i]), last(n.a[i]))
 
-        def shown(answer: dict[Key, Any]) -> dict[Key, Any]:
-            answer = dict(answer) if written is None else written(answer)
+        def shown(answer: Answer) -> Answer:
             keys = [layer_keys(i).activations for i in range(case.depth - 1)]
             return answer | {key: last(answer[key]) for key in keys if key in answer}
 
         c = c._replace(by_weights=weights, by_preactivations=errors)
         # Another function, if it gives the same: the right one's numbers are not computed again, and not given either.
-        return c if self.shown == "no" else c._replace(activations=lambda n, i: activations(n, i), written=shown)
+        return c if self.shown == "no" else c._replace(activations=lambda n, i: activations(n, i)).rewritten(shown)
 
 
 @dataclass(frozen=True, slots=True)

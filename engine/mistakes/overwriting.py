@@ -1,9 +1,9 @@
 """Numbers that are given as what was written over them."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from engine.mistakes.computation import OUTPUTS, Case, Computation, Key, layer_keys
+from engine.mistakes.computation import OUTPUTS, Answer, Case, Computation, layer_keys
 from engine.rules import About, Array
 
 
@@ -33,12 +33,11 @@ class WrittenOver:
         return case.depth > 1 or not self.of.startswith("hidden")
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        written, activations = c.written, c.activations
+        activations = c.activations
         last = layer_keys(case.depth - 1)
         layers = range(case.depth - self.of.startswith("hidden"))
 
-        def over(answer: dict[Key, Any]) -> dict[Key, Any]:
-            answer = dict(answer) if written is None else written(answer)
+        def over(answer: Answer) -> Answer:
             if self.of == "outputs_as_error":
                 return answer | dict.fromkeys((OUTPUTS, last.activations), answer[last.by_preactivations])
             if self.of == "outputs":
@@ -49,15 +48,15 @@ class WrittenOver:
             return answer | {layer_keys(i).by_activations: self._error(case, i, answer) for i in layers}
 
         # Another function that gives the same: what is shared with the right computation is not given again.
-        return c._replace(activations=lambda n, i: activations(n, i), written=over)
+        return c._replace(activations=lambda n, i: activations(n, i)).rewritten(over)
 
     # Of the numbers as they are computed: those that follow from claimed ones would give any claim itself, where relu
     # is passed through.
 
-    def _activations(self, case: Case, i: int, answer: dict[Key, Any]) -> Array:
+    def _activations(self, case: Case, i: int, answer: Answer) -> Array:
         return case.layers[i].activation.forward(answer[layer_keys(i).preactivations])
 
-    def _error(self, case: Case, i: int, answer: dict[Key, Any]) -> Array:
+    def _error(self, case: Case, i: int, answer: Answer) -> Array:
         keys = layer_keys(i)
         if i == case.depth - 1:  # Loss and activation may be combined.
             error: Array = answer[keys.by_preactivations]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from engine.mistakes.activation import LAYER, in_layers
-from engine.mistakes.computation import Case, Computation, Key, Numbers, layer_keys
+from engine.mistakes.computation import Answer, Case, Computation, Numbers, layer_keys
 from engine.rules import About, Array, hyper
 
 
@@ -190,22 +190,21 @@ class BiasGradientOverUnits:
         return _has_bias(case, self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before, written = c.by_bias, c.written
-        layers = case.indices(self.layer)
+        before, layers = c.by_bias, case.indices(self.layer)
         # Of another shape it cannot be used in an update.
         others = [i for i in layers if case.layers[i].bias is not None and len(case.layers[i].weights.T) != case.batch]
 
         def stage(n: Numbers, i: int) -> Array:
             return before(n, i) if i in others else n.by_z[i].sum(axis=1)
 
-        def summed(answer: dict[Key, Any]) -> dict[Key, Any]:
-            answer = dict(answer) if written is None else written(answer)
+        def summed(answer: Answer) -> Answer:
             for i in others:
                 keys = layer_keys(i)
                 answer[keys.by["bias"]] = answer[keys.by_preactivations].sum(axis=1)
             return answer
 
-        return c._replace(by_bias=in_layers(self.layer, stage, before), written=summed if others else written)
+        c = c._replace(by_bias=in_layers(self.layer, stage, before))
+        return c.rewritten(summed) if others else c
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,16 +355,13 @@ class GradientTransposed:
         return any(min(layer.weights.shape) > 1 for layer in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        written = c.written
-
-        def turned(answer: dict[Key, Any]) -> dict[Key, Any]:
-            answer = dict(answer) if written is None else written(answer)
+        def turned(answer: Answer) -> Answer:
             for i in case.indices(self.layer):
                 key = layer_keys(i).by["weights"]
                 answer[key] = answer[key].T
             return answer
 
-        return c._replace(written=turned)
+        return c.rewritten(turned)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,10 @@
 """Mistakes in the count of steps: what belongs to one update is taken after it, or there are several."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from engine.clipping import norm
-from engine.mistakes.computation import LOSS, OUTPUTS, UPDATE_NORM, Case, Computation, Key, layer_keys
+from engine.mistakes.computation import LOSS, OUTPUTS, UPDATE_NORM, Answer, Case, Computation, layer_keys
 from engine.network import Network, forward
 from engine.objective import LossObjective, evaluated
 from engine.rules import About
@@ -13,13 +12,6 @@ from engine.step import step
 
 MOST_EXAMPLES = 32
 """More single updates than these are not tried: each costs as much as one of the whole batch."""
-Answer = dict[Key, Any]
-
-
-def _rewritten(c: Computation, rewrite: Callable[[Answer], Answer]) -> Computation:
-    """The computation whose finished answer is written anew."""
-    written = c.written
-    return c._replace(written=lambda answer: rewrite(dict(answer) if written is None else written(answer)))
 
 
 def _parameters(case: Case, network: Network) -> Answer:
@@ -58,7 +50,7 @@ class ComputedAfterUpdate:
                 answer[OUTPUTS] = trace[-1].activations
             return answer
 
-        return _rewritten(c, rewrite)
+        return c.rewritten(rewrite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +80,7 @@ class SeveralSteps:
                 case.known[self] = self._after(case)
             return answer | case.known[self]
 
-        return _rewritten(c, rewrite)
+        return c.rewritten(rewrite)
 
     def _after(self, case: Case) -> Answer:
         """The parameters after all the steps, and how far they moved."""
