@@ -1,32 +1,22 @@
 """Mistakes in an activation's derivative, and in the activations themselves."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from engine.activations import sigmoid
-from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.computation import LAYER, Case, Computation, Numbers, Stage
 from engine.probability_losses import CrossEntropy
 from engine.row_activations import Softmax
 from engine.rules import About, Array, column, hyper, row_sums
 
-Stage = Callable[[Numbers, int], Array]
-LAYER = "The only layer where it is made; null for all of them."
 SOFTMAXES = ("softmax", "softmin", "log_softmax")
 OF_ACTIVATION = ("sigmoid", "tanh", "softmax", "exponential")
 """The activations whose derivative is written in what they give."""
 
 
-def in_layers(layer: int | None, altered: Stage, before: Stage) -> Stage:
-    """`altered` in one layer, or in all of them, and `before` elsewhere."""
-    if layer is None:
-        return altered
-    return lambda n, i: altered(n, i) if i == layer else before(n, i)
-
-
-def in_own_derivative(c: Computation, layer: int | None, altered: Stage) -> Computation:
+def in_own_derivative(c: Computation, case: Case, layer: int | None, altered: Stage) -> Computation:
     """`altered` in place of the product with an activation's derivative, in one layer or all.
 
     In all of them, the last one's combined form with its loss, which needs no derivative, stays as it is.
@@ -38,7 +28,7 @@ def in_own_derivative(c: Computation, layer: int | None, altered: Stage) -> Comp
             return before(n, i)
         return altered(n, i)
 
-    return c._replace(by_preactivations=in_layers(layer, stage, before))
+    return c.in_layers(case.indices(layer), by_preactivations=stage)
 
 
 def kinds_of(case: Case, layer: int | None) -> list[str]:
@@ -60,20 +50,16 @@ class SoftmaxDiagonalOnly:
     about: ClassVar = About("Softmax's Jacobian: the diagonal only", r"a_j (1 - a_j) \text{ for } a_j ([j = k] - a_k)")
 
     def applies(self, case: Case) -> bool:
-        return any(kind in SOFTMAXES for kind in kinds_of(case, self.layer))
+        return bool(case.of_kinds(SOFTMAXES, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_preactivations
-
         def diagonal(n: Numbers, i: int) -> Array:
             kind, a = n.layer(i).activation.kind, n.a[i]
             if kind == "log_softmax":
                 return n.by_a[i] * (1 - np.exp(a))
-            if kind not in SOFTMAXES:
-                return before(n, i)
             return n.by_a[i] * a * (1 - a) * (-1 if kind == "softmin" else 1)
 
-        return c._replace(by_preactivations=in_layers(self.layer, diagonal, before))
+        return c.in_layers(case.of_kinds(SOFTMAXES, self.layer), by_preactivations=diagonal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +81,7 @@ class SoftmaxDerivativeTwice:
         return case.layers[-1].activation.kind in SOFTMAXES
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return _derivative_of_error(c, self.at, self.diagonal == "yes")
+        return _derivative_of_error(c, case, self.at, self.diagonal == "yes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +101,10 @@ class SigmoidDerivativeInCombinedForm:
         return case.loss is not None and case.layers[-1].activation.kind not in (*SOFTMAXES, "identity")
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return _derivative_of_error(c, self.at, False)
+        return _derivative_of_error(c, case, self.at, False)
 
 
-def _derivative_of_error(c: Computation, at: str, diagonal: bool) -> Computation:
+def _derivative_of_error(c: Computation, case: Case, at: str, diagonal: bool) -> Computation:
     """The last layer's derivative applied to what is already the derivative by its preactivations."""
     before, by_outputs = c.by_preactivations, c.by_outputs
 
@@ -130,10 +116,7 @@ def _derivative_of_error(c: Computation, at: str, diagonal: bool) -> Computation
         together = n.computation.combined(n)
         return by_outputs(n) if together is None else together * column(n.scales)
 
-    def last_only(n: Numbers, i: int) -> Array:
-        return stage(n, i) if i == n.last else before(n, i)
-
-    c = c._replace(by_preactivations=last_only)
+    c = c.in_layers([case.depth - 1], by_preactivations=stage)
     return c._replace(by_outputs=error) if at == "outputs" else c
 
 
@@ -161,32 +144,32 @@ class DerivativeLeftOut:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.at == "both":
-            return in_own_derivative(c, self.layer, lambda n, i: n.by_a[i])
-        before = c.by_preactivations
+            return in_own_derivative(c, case, self.layer, lambda n, i: n.by_a[i])
         if self.at == "hidden":
-            return c._replace(by_preactivations=lambda n, i: before(n, i) if i == n.last else n.by_a[i])
-        return _with_error(c, self.layer, self.at, lambda n, i: n.by_a[i])
+            return c.in_layers(range(case.depth - 1), by_preactivations=lambda n, i: n.by_a[i])
+        return _left_out_only(c, case, self.layer, self.at)
 
 
-def _with_error(c: Computation, layer: int | None, at: str, error: Stage) -> Computation:
-    """The computation with another error for the parameters only, or only for what is passed back."""
+def _left_out_only(c: Computation, case: Case, layer: int | None, at: str) -> Computation:
+    """The computation with dL/da for dL/dz on the way to the parameters only, or only in what is passed back."""
 
     def using(stage: Stage) -> Stage:
         def altered(n: Numbers, i: int) -> Array:
             if layer is None and i == n.last and n.computation.combined(n) is not None:
                 return stage(n, i)
-            kept, n.by_z[i] = n.by_z[i], error(n, i)
+            kept, n.by_z[i] = n.by_z[i], n.by_a[i]
             result = stage(n, i)
             n.by_z[i] = kept
             return result
 
-        return in_layers(layer, altered, stage)
+        return altered
 
+    layers = case.indices(layer)
     if at == "passed_back":
-        return c._replace(passed_back=using(c.passed_back))
+        return c.in_layers(layers, passed_back=using(c.passed_back))
     if at != "bias":
-        c = c._replace(by_weights=using(c.by_weights))
-    return c if at == "weights" else c._replace(by_bias=using(c.by_bias))
+        c = c.in_layers(layers, by_weights=using(c.by_weights))
+    return c if at == "weights" else c.in_layers(layers, by_bias=using(c.by_bias))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +193,7 @@ class DerivativeAtActivation:
             rule = n.layer(i).activation
             return rule.backward(n.by_a[i], n.a[i], rule.forward(n.a[i]))
 
-        return in_own_derivative(c, self.layer, stage)
+        return in_own_derivative(c, case, self.layer, stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,14 +210,14 @@ class DerivativeFormulaTakesPreactivation:
     about: ClassVar = About("Formula of the activation given the preactivation", r"z (1 - z) \text{ for } a (1 - a)")
 
     def applies(self, case: Case) -> bool:
-        return any(kind in OF_ACTIVATION for kind in kinds_of(case, self.layer))
+        return bool(case.of_kinds(OF_ACTIVATION, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def stage(n: Numbers, i: int) -> Array:
             rule = n.layer(i).activation
             return rule.backward(n.by_a[i], n.z[i], n.z[i] if rule.kind in OF_ACTIVATION else n.a[i])
 
-        return in_own_derivative(c, self.layer, stage)
+        return in_own_derivative(c, case, self.layer, stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,18 +235,14 @@ class DerivativeOfNeighbor:
     about: ClassVar = About("Derivative with a neighbor's value", r"a_j (1 - a_{j \pm 1}) \text{ for } a_j (1 - a_j)")
 
     def applies(self, case: Case) -> bool:
-        return any(kind in ("softmax", "sigmoid") for kind in kinds_of(case, self.layer))
+        return bool(case.of_kinds(("softmax", "sigmoid"), self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_preactivations
-
         def stage(n: Numbers, i: int) -> Array:
-            if n.layer(i).activation.kind not in ("softmax", "sigmoid"):
-                return before(n, i)
             shift = 1 if self.neighbor == "before" else -1
             return n.by_a[i] * n.a[i] * (1 - np.roll(n.a[i], shift, axis=1))
 
-        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
+        return c.in_layers(case.of_kinds(("softmax", "sigmoid"), self.layer), by_preactivations=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +262,7 @@ class ActivationLeftOut:
         return any(kind != "identity" for kind in kinds_of(case, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return c._replace(activations=in_layers(self.layer, lambda n, i: n.z[i].copy(), c.activations))
+        return c.in_layers(case.indices(self.layer), activations=lambda n, i: n.z[i].copy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,19 +281,17 @@ class ActivationFormulaWrong:
     about: ClassVar = About("Wrong formula of an activation", r"\frac{1}{1 + e^z} \text{ for } \frac{1}{1 + e^{-z}}")
 
     def applies(self, case: Case) -> bool:
-        return self._kind in kinds_of(case, self.layer)
+        return bool(self._layers(case))
+
+    def _layers(self, case: Case) -> list[int]:
+        return case.of_kinds((self._kind,), self.layer)
 
     @property
     def _kind(self) -> str:
         return {"s": "softmax", "(": "tanh"}.get(self.formula[0], "sigmoid")
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.activations
-
-        def stage(n: Numbers, i: int) -> Array:
-            return self._value(n.z[i]) if n.layer(i).activation.kind == self._kind else before(n, i)
-
-        return c._replace(activations=in_layers(self.layer, stage, before))
+        return c.in_layers(self._layers(case), activations=lambda n, i: self._value(n.z[i]))
 
     def _value(self, z: Array) -> Array:
         match self.formula:
@@ -346,17 +323,11 @@ class SoftmaxWithoutExponential:
     about: ClassVar = About("Softmax without its exponential", r"\frac{z_j}{\sum_k z_k}")
 
     def applies(self, case: Case) -> bool:
-        return "softmax" in kinds_of(case, self.layer)
+        return bool(case.of_kinds(("softmax",), self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.activations
-
-        def stage(n: Numbers, i: int) -> Array:
-            if n.layer(i).activation.kind != "softmax":
-                return before(n, i)
-            return n.z[i] / row_sums(n.z[i])
-
-        return c._replace(activations=in_layers(self.layer, stage, before))
+        layers = case.of_kinds(("softmax",), self.layer)
+        return c.in_layers(layers, activations=lambda n, i: n.z[i] / row_sums(n.z[i]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,34 +349,26 @@ class SoftmaxOverBatch:
     about: ClassVar = About("Softmax over the batch", r"\frac{e^{z_{nj}}}{\sum_m e^{z_{mj}}}")
 
     def applies(self, case: Case) -> bool:
-        if case.batch == 1 or not (
-            any(kind in SOFTMAXES for kind in kinds_of(case, self.layer)) or self._in_loss(case)
-        ):
+        places = case.of_kinds(SOFTMAXES, self.layer) + ([case.depth - 1] if self._in_loss(case) else [])
+        if case.batch == 1 or not places:
             return False
         if self.over != "without_keepdims":
             return True
-        places = [case.layers[-1]] if self._in_loss(case) else []
-        places += [layer for layer in case.layers_of(self.layer) if layer.activation.kind in SOFTMAXES]
-        return self.derivative == "combined" and all(layer.weights.shape[1] == case.batch for layer in places)
+        return self.derivative == "combined" and all(case.layers[i].weights.shape[1] == case.batch for i in places)
 
     def _in_loss(self, case: Case) -> bool:
         """Whether it is the loss that takes softmax."""
         return self.layer is None and isinstance(case.loss, CrossEntropy) and case.loss.from_logits
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        activations, by_preactivations = c.activations, c.by_preactivations
+        layers = case.of_kinds(SOFTMAXES, self.layer)
 
-        def stage(n: Numbers, i: int) -> Array:
-            rule = n.layer(i).activation
-            return self._over(rule, n.z[i]) if rule.kind in SOFTMAXES else activations(n, i)
+        def back(n: Numbers, i: int) -> Array:
+            return self._back(n.layer(i).activation, n.by_a[i], n.a[i])
 
-        def backwards(n: Numbers, i: int) -> Array:
-            rule = n.layer(i).activation
-            return self._back(rule, n.by_a[i], n.a[i]) if rule.kind in SOFTMAXES else by_preactivations(n, i)
-
-        c = c._replace(activations=in_layers(self.layer, stage, activations))
+        c = c.in_layers(layers, activations=lambda n, i: self._over(n.layer(i).activation, n.z[i]))
         if self.derivative == "own":
-            c = c._replace(by_preactivations=in_layers(self.layer, backwards, by_preactivations))
+            c = c.in_layers(layers, by_preactivations=back)
         return self._of_logits(c, case) if self._in_loss(case) else c
 
     def _of_logits(self, c: Computation, case: Case) -> Computation:

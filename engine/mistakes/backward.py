@@ -5,8 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from engine.mistakes.activation import LAYER, in_layers
-from engine.mistakes.computation import Answer, Case, Computation, Key, Numbers, layer_keys
+from engine.mistakes.computation import LAYER, Answer, Case, Computation, Key, Numbers, layer_keys
 from engine.rules import About, Array, hyper, row_sums
 
 
@@ -32,7 +31,7 @@ class SignFlipped:
         return self.layer is None or self.at != "derivative"
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        layer = self.layer
+        layers = case.indices(self.layer)
         match self.at:
             case "derivative":
                 scales = c.scales
@@ -42,16 +41,14 @@ class SignFlipped:
                 return c._replace(loss_scales=lambda n: -loss_scales(n))
             case "preactivations":
                 error = c.by_preactivations
-                return c._replace(by_preactivations=in_layers(layer, lambda n, i: -error(n, i), error))
+                return c.in_layers(layers, by_preactivations=lambda n, i: -error(n, i))
             case "passed_back":
                 passed_back = c.passed_back
-                return c._replace(passed_back=in_layers(layer, lambda n, i: -passed_back(n, i), passed_back))
+                return c.in_layers(layers, passed_back=lambda n, i: -passed_back(n, i))
         by_weights, by_bias = c.by_weights, c.by_bias
         if self.at != "bias":
-            c = c._replace(by_weights=in_layers(layer, lambda n, i: -by_weights(n, i), by_weights))
-        if self.at != "weights":
-            c = c._replace(by_bias=in_layers(layer, lambda n, i: -by_bias(n, i), by_bias))
-        return c
+            c = c.in_layers(layers, by_weights=lambda n, i: -by_weights(n, i))
+        return c if self.at == "weights" else c.in_layers(layers, by_bias=lambda n, i: -by_bias(n, i))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +67,19 @@ class WeightsTransposed:
                             r"\frac{\partial L}{\partial z} W^\top")  # fmt: skip
 
     def applies(self, case: Case) -> bool:
-        return any(len(layer.weights) > 1 and _is_square(layer.weights) for layer in case.layers_of(self.layer))
+        return any(len(case.layers[i].weights) > 1 for i in case.square(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        passed_back, preactivations = c.passed_back, c.preactivations
-
-        def backwards(n: Numbers, i: int) -> Array:
-            weights = n.layer(i).weights
-            return n.by_z[i] @ weights if _is_square(weights) else passed_back(n, i)
+        layers = case.square(self.layer)
 
         def forwards(n: Numbers, i: int) -> Array:
             weights, bias = n.layer(i).weights, n.layer(i).bias
-            if not _is_square(weights):
-                return preactivations(n, i)
             z: Array = n.x(i) @ weights.T
             return z if bias is None else z + bias
 
         if self.at != "forward":
-            c = c._replace(passed_back=in_layers(self.layer, backwards, passed_back))
-        if self.at != "passed_back":
-            c = c._replace(preactivations=in_layers(self.layer, forwards, preactivations))
-        return c
-
-
-def _is_square(weights: Array) -> bool:
-    return weights.shape[0] == weights.shape[1]
+            c = c.in_layers(layers, passed_back=lambda n, i: n.by_z[i] @ n.layer(i).weights)
+        return c if self.at == "passed_back" else c.in_layers(layers, preactivations=forwards)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +107,7 @@ class DiagonalWeightsOnly:
             grad[:, : len(diagonal)] = n.by_z[i][:, : len(diagonal)] * diagonal
             return grad
 
-        return c._replace(passed_back=in_layers(self.layer, stage, c.passed_back))
+        return c.in_layers(case.indices(self.layer), passed_back=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +129,8 @@ class MagnitudesPassedBackThrough:
         return any((layer.weights < 0).any() for layer in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        def stage(n: Numbers, i: int) -> Array:
-            error: Array = n.by_z[i] @ np.abs(n.layer(i).weights).T
-            return error
-
-        return c._replace(passed_back=in_layers(self.layer, stage, c.passed_back))
+        layers = case.indices(self.layer)
+        return c.in_layers(layers, passed_back=lambda n, i: n.by_z[i] @ np.abs(n.layer(i).weights).T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +154,7 @@ class PassedBackWithoutWeights:
         def stage(n: Numbers, i: int) -> Array:
             return np.broadcast_to(row_sums(n.by_z[i]), n.x(i).shape)
 
-        return c._replace(passed_back=in_layers(self.layer, stage, c.passed_back))
+        return c.in_layers(case.indices(self.layer), passed_back=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,15 +174,13 @@ class PassedBackThroughUpdatedWeights:
         return case.optimizer is not None
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.passed_back
+        layers = [i for i in case.indices(self.layer) if "weights" not in case.layers[i].frozen]
 
         def stage(n: Numbers, i: int) -> Array:
-            if "weights" in n.layer(i).frozen:
-                return before(n, i)
             new = n.computation.updated(n, i, "weights", n.by[i]["weights"])
             return n.by_z[i] @ new.T
 
-        return c._replace(passed_back=in_layers(self.layer, stage, before))
+        return c.in_layers(layers, passed_back=stage)
 
 
 @dataclass(frozen=True, slots=True)

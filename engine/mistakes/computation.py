@@ -5,7 +5,7 @@ so that two mistakes add up. `run`, in run.py, walks the stages in order and yie
 the answer that holds it: `("layers", 1, "gradients", "weights")`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -28,6 +28,8 @@ Key = tuple[str | int, ...]
 """The path of a number or array in the answer."""
 Answer = dict[Key, Any]
 """All numbers of a computation."""
+LAYER = "The only layer where it is made; null for all of them."
+"""What the field `layer` of a mistake is."""
 
 OUTPUTS: Key = ("outputs",)
 LOSS: Key = ("loss",)
@@ -89,6 +91,18 @@ class Case:
     def indices(self, layer: int | None) -> range:
         """Their indices."""
         return range(self.depth) if layer is None else range(layer, layer + 1)
+
+    def of_kinds(self, kinds: Collection[str], layer: int | None = None) -> list[int]:
+        """The indices of those with an activation of these kinds."""
+        return [i for i in self.indices(layer) if self.layers[i].activation.kind in kinds]
+
+    def square(self, layer: int | None = None) -> list[int]:
+        """The indices of those that have as many units as inputs."""
+        return [i for i in self.indices(layer) if len(set(self.layers[i].weights.shape)) == 1]
+
+    def has_bias(self, layer: int | None = None) -> bool:
+        """Whether any of them has a bias."""
+        return any(one.bias is not None for one in self.layers_of(layer))
 
     def before_step(self, key: Key) -> Array | None:
         """The parameter that is `key` after the step, as it was before; None for the key of something else."""
@@ -194,6 +208,10 @@ class Numbers:
         loss, outputs = self.computation.loss, self.a[-1]
         takes_logarithms = loss is not None and loss.kind == "kl_divergence" and self.combined_loss[0] is not None
         return np.log(outputs) if takes_logarithms else outputs
+
+
+Stage = Callable[[Numbers, int], Array]
+"""What is computed in every layer."""
 
 
 def preactivations(n: Numbers, i: int) -> Array:
@@ -312,18 +330,18 @@ class Computation(NamedTuple):
 
     loss: Loss | None = None
     optimizer: Optimizer | None = None
-    preactivations: Callable[[Numbers, int], Array] = preactivations
-    activations: Callable[[Numbers, int], Array] = activations
+    preactivations: Stage = preactivations
+    activations: Stage = activations
     loss_values: Callable[[Numbers], Array] = loss_values
     loss_scales: Callable[[Numbers], Array] = scales
     scales: Callable[[Numbers], Array] = scales
     output_gradients: Callable[[Numbers], Array] = output_gradients
     combined: Callable[[Numbers], Array | None] = combined
     by_outputs: Callable[[Numbers], Array] = by_outputs
-    by_preactivations: Callable[[Numbers, int], Array] = by_preactivations
-    by_weights: Callable[[Numbers, int], Array] = by_weights
-    by_bias: Callable[[Numbers, int], Array] = by_bias
-    passed_back: Callable[[Numbers, int], Array] = passed_back
+    by_preactivations: Stage = by_preactivations
+    by_weights: Stage = by_weights
+    by_bias: Stage = by_bias
+    passed_back: Stage = passed_back
     penalty: Callable[[Numbers], float] = penalty
     by_penalty: Callable[[Numbers, int, str], Any] = by_penalty
     trained: Callable[[Case], list[tuple[int, str]]] = trained
@@ -331,10 +349,19 @@ class Computation(NamedTuple):
     updated: Callable[[Numbers, int, str, Array], Array] = updated
     written: Callable[[Answer], Answer] | None = None
 
+    def in_layers(self, layers: Collection[int], **stages: Stage) -> "Computation":
+        """The computation with these stages in some layers, and with its own in the others."""
+        altered: dict[str, Any] = {name: _in_layers(layers, s, getattr(self, name)) for name, s in stages.items()}
+        return self._replace(**altered)
+
     def rewritten(self, rewrite: Callable[[Answer], Answer]) -> "Computation":
         """The computation whose finished answer is written anew; what is given to `rewrite` may be changed."""
         written = self.written
         return self._replace(written=lambda answer: rewrite(dict(answer) if written is None else written(answer)))
+
+
+def _in_layers(layers: Collection[int], stage: Stage, other: Stage) -> Stage:
+    return lambda n, i: stage(n, i) if i in layers else other(n, i)
 
 
 def right(case: Case) -> Computation:

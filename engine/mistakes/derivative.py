@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from engine.activations import Activation, Sigmoid, Tanh
-from engine.mistakes.activation import LAYER, SOFTMAXES, in_layers, in_own_derivative
-from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.activation import SOFTMAXES, in_own_derivative
+from engine.mistakes.computation import LAYER, Case, Computation, Numbers
 from engine.objective import combination
 from engine.piecewise_activations import LeakyRelu, Relu
 from engine.rules import About, Array, hyper, row_sums
@@ -55,7 +55,7 @@ class DerivativeFormulaWrong:
     about: ClassVar = About("Wrong formula of a derivative", r"1 - a \text{ for } a (1 - a) \text{ or } 1 - a^2")
 
     def applies(self, case: Case) -> bool:
-        return any(layer.activation.kind in FORMULAS[self.formula] for layer in case.layers_of(self.layer))
+        return bool(case.of_kinds(FORMULAS[self.formula], self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_preactivations
@@ -69,7 +69,7 @@ class DerivativeFormulaWrong:
                 return n.by_a[i] * np.where(n.z[i] < 0, n.a[i], 1.0)
             return n.by_a[i] * self._derivative(n.a[i])
 
-        return in_own_derivative(c, self.layer, stage)
+        return in_own_derivative(c, case, self.layer, stage)
 
     def _derivative(self, a: Array) -> Array:
         match self.formula:
@@ -118,7 +118,7 @@ class DerivativeTwice:
         def stage(n: Numbers, i: int) -> Array:
             return n.layer(i).activation.backward(before(n, i), n.z[i], n.a[i])
 
-        return in_own_derivative(c, self.layer, stage)
+        return in_own_derivative(c, case, self.layer, stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,23 +137,19 @@ class DerivativeAtKink:
     about: ClassVar = About("Derivative at a kink", r"f'(0) = 1 \text{ for } f'(0) = 0")
 
     def applies(self, case: Case) -> bool:
-        return any(
-            layer.activation.kind in KINKED and _sides(layer.activation, case.preactivations[i])[2].any()
-            for i, layer in enumerate(case.layers)
-        )
+        kinked = case.of_kinds(KINKED)
+        return any(_sides(case.layers[i].activation, case.preactivations[i])[2].any() for i in kinked)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_preactivations
 
         def stage(n: Numbers, i: int) -> Array:
-            here, rule = before(n, i), n.layer(i).activation
-            if rule.kind not in KINKED:
-                return here
-            left, right, kinks = _sides(rule, n.z[i])
+            here = before(n, i)
+            left, right, kinks = _sides(n.layer(i).activation, n.z[i])
             middle = n.by_a[i] * (left + right) / 2
             return np.where(kinks, middle if self.side == "middle" else 2 * middle - here, here)
 
-        return c._replace(by_preactivations=stage)
+        return c.in_layers(case.of_kinds(KINKED), by_preactivations=stage)
 
 
 def _sides(rule: Activation, z: Array) -> tuple[Array, Array, Array]:
@@ -180,7 +176,10 @@ class OtherActivation:
     about: ClassVar = About("Another activation", r"g(z) \text{ for } f(z)")
 
     def applies(self, case: Case) -> bool:
-        return any(self._is_other(case, i) for i in case.indices(self.layer))
+        return bool(self._layers(case))
+
+    def _layers(self, case: Case) -> list[int]:
+        return [i for i in case.indices(self.layer) if self._is_other(case, i)]
 
     def _is_other(self, case: Case, i: int) -> bool:
         own, hidden = case.layers[i].activation.kind, i < case.depth - 1 or case.depth == 1
@@ -195,24 +194,20 @@ class OtherActivation:
         return combination(loss, own)[0] is not None
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        rule, before, activations = OTHERS[self.to], c.by_preactivations, c.activations
+        rule, layers = OTHERS[self.to], self._layers(case)
 
         def derivative(n: Numbers, i: int) -> Array:
-            if not self._is_other(case, i) or self._is_for_softmax(case, i):
-                return before(n, i)
             a = n.a[i] if self.of == "both" else rule.forward(n.z[i])
             grad: Array = rule.backward(n.by_a[i], n.z[i], a)
             return grad
 
         def activation(n: Numbers, i: int) -> Array:
-            if not self._is_other(case, i):
-                return activations(n, i)
             a: Array = rule.forward(n.z[i])
             return a
 
         if self.of == "both":
-            c = c._replace(activations=in_layers(self.layer, activation, activations))
-        return c._replace(by_preactivations=in_layers(self.layer, derivative, before))
+            c = c.in_layers(layers, activations=activation)
+        return c.in_layers([i for i in layers if not self._is_for_softmax(case, i)], by_preactivations=derivative)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +232,7 @@ class ActivationTwice:
         def stage(n: Numbers, i: int) -> Array:
             return n.layer(i).activation.forward(before(n, i))
 
-        return c._replace(activations=in_layers(self.layer, stage, before))
+        return c.in_layers(case.indices(self.layer), activations=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,19 +250,15 @@ class SoftmaxJacobianSign:
     about: ClassVar = About("Softmax's Jacobian: a wrong sign", r"a_j ([j = k] + a_k) \text{ for } a_j ([j = k] - a_k)")
 
     def applies(self, case: Case) -> bool:
-        return any(layer.activation.kind == "softmax" for layer in case.layers_of(self.layer))
+        return bool(case.of_kinds(("softmax",), self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_preactivations
-
         def stage(n: Numbers, i: int) -> Array:
-            if n.layer(i).activation.kind != "softmax":
-                return before(n, i)
             g, a = n.by_a[i], n.a[i]
             own = 0.0 if self.at == "both" else 2 * g * a
             return a * (g + row_sums(g * a) - own)
 
-        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
+        return c.in_layers(case.of_kinds(("softmax",), self.layer), by_preactivations=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +279,12 @@ class HyperparametersForgotten:
     about: ClassVar = About("Hyperparameters of an activation forgotten", r"f_{0.01} \text{ for } f_\alpha")
 
     def applies(self, case: Case) -> bool:
-        return any(self._forgetful(layer.activation) != layer.activation for layer in case.layers_of(self.layer))
+        return bool(self._rules(case))
+
+    def _rules(self, case: Case) -> dict[int, Any]:
+        """The activations of the layers that they change."""
+        own = {i: case.layers[i].activation for i in case.indices(self.layer)}
+        return {i: other for i, rule in own.items() if (other := self._forgetful(rule)) != rule}
 
     def _forgetful(self, rule: Any) -> Any:
         if self.form == "defaults":
@@ -304,11 +300,9 @@ class HyperparametersForgotten:
         return replace(rule, negative_slope=0.0) if rule.kind == "leaky_relu" else rule
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before, rules = c.by_preactivations, [self._forgetful(layer.activation) for layer in case.layers]
+        rules = self._rules(case)
 
         def derivative(n: Numbers, i: int) -> Array:
-            if rules[i] == n.layer(i).activation:
-                return before(n, i)
             grad: Array = rules[i].backward(n.by_a[i], n.z[i], n.a[i])
             return grad
 
@@ -317,7 +311,5 @@ class HyperparametersForgotten:
             return a
 
         if self.of != "derivative":
-            c = c._replace(activations=in_layers(self.layer, activation, c.activations))
-        if self.of != "activation":
-            c = c._replace(by_preactivations=in_layers(self.layer, derivative, before))
-        return c
+            c = c.in_layers(rules, activations=activation)
+        return c if self.of == "activation" else c.in_layers(rules, by_preactivations=derivative)

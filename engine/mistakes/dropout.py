@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar, Literal, get_args
 
-from engine.mistakes.activation import LAYER
-from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.computation import LAYER, Case, Computation, Numbers
 from engine.rules import About, Array, hyper
 
 Scale = Literal["2", "1/2", "5/4", "4/5", "10/9", "9/10"]
@@ -39,32 +38,26 @@ class DropoutScale:
 
         def first(n: Numbers, i: int) -> Array:
             z, bias = preactivations(n, i), n.layer(i).bias
-            if i:
-                return z
             return times * z if bias is None else times * (z - bias) + bias
 
-        return c._replace(
+        return c.in_layers(
+            [0],
             preactivations=first,
-            by_weights=lambda n, i: by_weights(n, i) * (1 if i else times),
-            passed_back=lambda n, i: passed_back(n, i) * (1 if i else times),
+            by_weights=lambda n, i: by_weights(n, i) * times,
+            passed_back=lambda n, i: passed_back(n, i) * times,
         )
 
     def _of_layers(self, c: Computation, case: Case) -> Computation:
         times, layers = float(Fraction(self.times)), set(case.indices(self.layer)) - {case.depth - 1}
-        activations, by_preactivations = c.activations, c.by_preactivations
-
-        def scaled(n: Numbers, i: int) -> Array:
-            return activations(n, i) * times if i in layers else activations(n, i)
+        activations = c.activations
 
         def derivative(n: Numbers, i: int) -> Array:
-            if i not in layers:
-                return by_preactivations(n, i)
             rule = n.layer(i).activation
             grad: Array = rule.backward(n.by_a[i], n.z[i], rule.forward(n.z[i]))
             return grad if self.at == "forward" else times * grad
 
-        c = c._replace(by_preactivations=derivative)
-        return c if self.at == "gradients" else c._replace(activations=scaled)
+        c = c.in_layers(layers, by_preactivations=derivative)
+        return c if self.at == "gradients" else c.in_layers(layers, activations=lambda n, i: activations(n, i) * times)
 
 
 def scales(case: Case, layers: Iterable[int]) -> Iterator[DropoutScale]:

@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from engine.mistakes.activation import LAYER, in_layers
-from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.computation import LAYER, Case, Computation, Numbers
 from engine.mistakes.loss import scaled
 from engine.rules import About, Array, hyper
 
@@ -37,12 +36,12 @@ class ConstantFactor:
     about: ClassVar = About("Off by a constant factor", r"k g \text{ for } g")
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        times, layer = self.times, self.layer
+        times, layers = self.times, case.indices(self.layer)
         if self.at in ("both", "gradients"):
             return scaled(c, lambda n: times, self.at)
         if self.at == "preactivations":
             error = c.by_preactivations
-            return c._replace(by_preactivations=in_layers(layer, lambda n, i: times * error(n, i), error))
+            return c.in_layers(layers, by_preactivations=lambda n, i: times * error(n, i))
         if "step" in self.at:
             before, names = c.updated, ("weights", "bias") if self.at == "step" else (self.at.removesuffix("_step"),)
 
@@ -55,10 +54,8 @@ class ConstantFactor:
             return c._replace(updated=updated)
         by_weights, by_bias = c.by_weights, c.by_bias
         if self.at != "bias":
-            c = c._replace(by_weights=in_layers(layer, lambda n, i: times * by_weights(n, i), by_weights))
-        if self.at != "weights":
-            c = c._replace(by_bias=in_layers(layer, lambda n, i: times * by_bias(n, i), by_bias))
-        return c
+            c = c.in_layers(layers, by_weights=lambda n, i: times * by_weights(n, i))
+        return c if self.at == "weights" else c.in_layers(layers, by_bias=lambda n, i: times * by_bias(n, i))
 
 
 def forms(times: float, meaning: str | None, layer: int, update: bool) -> list[ConstantFactor]:

@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from engine.losses import HalfSquaredError
-from engine.mistakes.activation import LAYER, in_layers
-from engine.mistakes.computation import Answer, Case, Computation, Numbers, layer_keys
+from engine.mistakes.computation import LAYER, Answer, Case, Computation, Numbers, layer_keys
 from engine.mistakes.targets import with_targets_of
 from engine.rules import About, Array, hyper
 
@@ -24,9 +23,10 @@ def _sums(n: Numbers, i: int, inputs: Array, weights: Array) -> Array:
 
 def with_inputs(c: Computation, other: Array) -> Computation:
     """The computation with other inputs of the network."""
-    return c._replace(
-        preactivations=in_layers(0, lambda n, i: _sums(n, i, other, n.layer(i).weights), c.preactivations),
-        by_weights=in_layers(0, lambda n, i: other.T @ n.by_z[i], c.by_weights),
+    return c.in_layers(
+        [0],
+        preactivations=lambda n, i: _sums(n, i, other, n.layer(i).weights),
+        by_weights=lambda n, i: other.T @ n.by_z[i],
     )
 
 
@@ -69,7 +69,7 @@ class FlattenedInOtherOrder:
         read, written = (_by_columns, _by_rows) if self.read == "columns" else (_by_rows, _by_columns)
         if self.of == "inputs":
             return with_inputs(c, read(case.inputs))
-        layer, by_weights, turned = self.layer, c.by_weights, written if self.of == "both" else read
+        layers, by_weights, turned = case.indices(self.layer), c.by_weights, written if self.of == "both" else read
 
         def forward(n: Numbers, i: int) -> Array:
             return _sums(n, i, n.x(i), read(n.layer(i).weights))
@@ -79,11 +79,11 @@ class FlattenedInOtherOrder:
             return error
 
         if self.of in ("both", "weights", "forward"):
-            c = c._replace(preactivations=in_layers(layer, forward, c.preactivations))
+            c = c.in_layers(layers, preactivations=forward)
         if self.of in ("both", "weights", "passed_back"):
-            c = c._replace(passed_back=in_layers(layer, back, c.passed_back))
+            c = c.in_layers(layers, passed_back=back)
         if self.of in ("both", "gradients"):
-            c = c._replace(by_weights=in_layers(layer, lambda n, i: turned(by_weights(n, i)), by_weights))
+            c = c.in_layers(layers, by_weights=lambda n, i: turned(by_weights(n, i)))
         return c
 
 
@@ -127,7 +127,7 @@ class LoopOneShort:
             kept[(slice(None),) * axis + (-1 if self.left == "last" else 0,)] = 0
             return kept
 
-        layer, before, by_weights, by_bias = self.layer, c.preactivations, c.by_weights, c.by_bias
+        layers, before, by_weights, by_bias = case.indices(self.layer), c.preactivations, c.by_weights, c.by_bias
 
         def sums(n: Numbers, i: int) -> Array:
             x, w, b = n.x(i), n.layer(i).weights, n.layer(i).bias
@@ -140,14 +140,14 @@ class LoopOneShort:
             return n.layer(i).input_gradients(without(n.by_z[i], 1))
 
         if self.over in ("inputs", "biases"):
-            return c._replace(preactivations=in_layers(layer, sums, before))
+            return c.in_layers(layers, preactivations=sums)
         if self.over == "passed_back":
-            return c._replace(passed_back=in_layers(layer, back, c.passed_back))
+            return c.in_layers(layers, passed_back=back)
         if self.over != "bias_gradients":
             axis = 0 if self.over == "gradients_of_inputs" else 1
-            c = c._replace(by_weights=in_layers(layer, lambda n, i: without(by_weights(n, i), axis), by_weights))
+            c = c.in_layers(layers, by_weights=lambda n, i: without(by_weights(n, i), axis))
         if self.over not in ("gradients_of_inputs", "weights_of_units"):
-            c = c._replace(by_bias=in_layers(layer, lambda n, i: without(by_bias(n, i), 0), by_bias))
+            c = c.in_layers(layers, by_bias=lambda n, i: without(by_bias(n, i), 0))
         return c
 
 
@@ -196,8 +196,8 @@ class OneTermOnly:
         if self.of.startswith("loss"):
             return c._replace(loss_scales=one_example)
         if self.of == "passed_back":
-            return c._replace(passed_back=in_layers(self.layer, back, c.passed_back))
-        return c._replace(preactivations=in_layers(self.layer, sums, c.preactivations))
+            return c.in_layers(case.indices(self.layer), passed_back=back)
+        return c.in_layers(case.indices(self.layer), preactivations=sums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,7 @@ class RowsShared:
             row = gradient.sum(axis, keepdims=True) if self.form == "added" else np.take(gradient, [-1], axis)
             return np.broadcast_to(row, gradient.shape).copy()
 
-        return c._replace(by_weights=in_layers(self.layer, stage, before))
+        return c.in_layers(case.indices(self.layer), by_weights=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,25 +254,24 @@ class KeptOfLastExample:
         return case.batch > 1 and case.depth > 1
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        by_weights, by_preactivations, activations = c.by_weights, c.by_preactivations, c.activations
+        activations = c.activations
 
         def last(array: Array) -> Array:
             return np.broadcast_to(array[-1:], array.shape)
 
         def weights(n: Numbers, i: int) -> Array:
             gradient: Array = last(n.a[i - 1]).T @ n.by_z[i]
-            return by_weights(n, 0) if i == 0 else gradient
+            return gradient
 
         def errors(n: Numbers, i: int) -> Array:
-            if i == n.last:
-                return by_preactivations(n, i)
             return n.layer(i).activation.backward(n.by_a[i], last(n.z[i]), last(n.a[i]))
 
         def shown(answer: Answer) -> Answer:
             keys = [layer_keys(i).activations for i in range(case.depth - 1)]
             return answer | {key: last(answer[key]) for key in keys if key in answer}
 
-        c = c._replace(by_weights=weights, by_preactivations=errors)
+        c = c.in_layers(range(1, case.depth), by_weights=weights)
+        c = c.in_layers(range(case.depth - 1), by_preactivations=errors)
         # Another function, if it gives the same: the right one's numbers are not computed again, and not given either.
         return c if self.shown == "no" else c._replace(activations=lambda n, i: activations(n, i)).rewritten(shown)
 
@@ -302,7 +301,7 @@ class AccumulatorNotReset:
     def alter(self, c: Computation, case: Case) -> Computation:
         axis, forwards, back = 0 if self.between == "examples" else 1, c.preactivations, c.passed_back
         if self.of == "passed_back":
-            return c._replace(passed_back=in_layers(self.layer, lambda n, i: back(n, i).cumsum(axis), back))
+            return c.in_layers(case.indices(self.layer), passed_back=lambda n, i: back(n, i).cumsum(axis))
 
         def sums(n: Numbers, i: int) -> Array:
             bias, z = n.layer(i).bias, forwards(n, i)
@@ -311,7 +310,7 @@ class AccumulatorNotReset:
             total: Array = (z - bias).cumsum(axis) + bias
             return total
 
-        return c._replace(preactivations=in_layers(self.layer, sums, forwards))
+        return c.in_layers(case.indices(self.layer), preactivations=sums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +352,7 @@ class IntegersInPlaceOfDecimals:
             return _with_integers(c, case, ("weights", "bias") if self.of == "parameters" else ("weights",))
         before, activations = c.preactivations, c.activations
         if self.of == "activations":
-            return c._replace(activations=in_layers(self.layer, lambda n, i: np.trunc(activations(n, i)), activations))
+            return c.in_layers(case.indices(self.layer), activations=lambda n, i: np.trunc(activations(n, i)))
 
         def sums(n: Numbers, i: int) -> Array:
             if self.of == "preactivations":
@@ -363,7 +362,7 @@ class IntegersInPlaceOfDecimals:
                 total = np.trunc(total + np.outer(x, row))
             return total if layer.bias is None else total + layer.bias
 
-        return c._replace(preactivations=in_layers(self.layer, sums, before))
+        return c.in_layers(case.indices(self.layer), preactivations=sums)
 
 
 def _with_integers(c: Computation, case: Case, names: tuple[str, ...]) -> Computation:

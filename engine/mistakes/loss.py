@@ -155,7 +155,7 @@ class DividedByBatchInEveryLayer:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_preactivations
-        return c._replace(by_preactivations=lambda n, i: before(n, i) / (1 if i == n.last else case.batch))
+        return c.in_layers(range(case.depth - 1), by_preactivations=lambda n, i: before(n, i) / case.batch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from engine.mistakes.activation import LAYER, in_layers, kinds_of
-from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.computation import LAYER, Case, Computation, Numbers
 from engine.rules import About, Array, hyper
 
 MASKED = ("relu", "relu6", "leaky_relu", "threshold", "hard_shrink")
@@ -28,18 +27,14 @@ class ReluMaskOfGradient:
     about: ClassVar = About("ReLU mask of the incoming gradient", r"[g > 0] \, g \text{ for } [z > 0] \, g")
 
     def applies(self, case: Case) -> bool:
-        return any(kind in MASKED for kind in kinds_of(case, self.layer))
+        return bool(case.of_kinds(MASKED, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_preactivations
-
         def stage(n: Numbers, i: int) -> Array:
-            if n.layer(i).activation.kind not in MASKED:
-                return before(n, i)
             grad = n.by_a[i] * (n.by_a[i] > 0)
             return grad * (n.z[i] > 0) if self.of == "both" else grad
 
-        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
+        return c.in_layers(case.of_kinds(MASKED, self.layer), by_preactivations=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +52,21 @@ class ReluMaskOfOtherLayer:
     about: ClassVar = About("ReLU mask from the wrong layer", r"[z_{l \pm 1} > 0] \text{ for } [z_l > 0]")
 
     def applies(self, case: Case) -> bool:
-        return any(kind in MASKED for kind in kinds_of(case, self.layer))
+        return bool(case.of_kinds(MASKED, self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_preactivations
 
         def stage(n: Numbers, i: int) -> Array:
             other = i + (-1 if self.which == "before" else 1)
-            if n.layer(i).activation.kind not in MASKED or not -1 <= other <= n.last:
+            if not -1 <= other <= n.last:
                 return before(n, i)
             numbers = n.case.inputs if other < 0 else n.z[other]
             if numbers.shape != n.z[i].shape:
                 return before(n, i)
             return n.layer(i).activation.backward(n.by_a[i], numbers, n.layer(i).activation.forward(numbers))
 
-        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
+        return c.in_layers(case.of_kinds(MASKED, self.layer), by_preactivations=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +85,14 @@ class ReluDerivativeWrong:
     about: ClassVar = About("Wrong derivative of relu", r"[z \le 0] \text{ for } [z > 0]")
 
     def applies(self, case: Case) -> bool:
-        return any(kind in self._kinds for kind in kinds_of(case, self.layer))
+        return bool(self._layers(case))
 
-    @property
-    def _kinds(self) -> tuple[str, ...]:
-        return ("leaky_relu",) if "slope" in self.form else ("relu", "leaky_relu")
+    def _layers(self, case: Case) -> list[int]:
+        return case.of_kinds(("leaky_relu",) if "slope" in self.form else ("relu", "leaky_relu"), self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_preactivations
-
         def stage(n: Numbers, i: int) -> Array:
-            rule: Any = n.layer(i).activation
-            if rule.kind not in self._kinds:
-                return before(n, i)
-            slope, z = getattr(rule, "negative_slope", 0.0), n.z[i]
+            slope, z = getattr(n.layer(i).activation, "negative_slope", 0.0), n.z[i]
             positive = slope if self.form == "exchanged" else 1.0
             match self.form:
                 case "exchanged":
@@ -117,4 +106,4 @@ class ReluDerivativeWrong:
             grad: Array = n.by_a[i] * np.where(z > 0, positive, negative)
             return grad
 
-        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
+        return c.in_layers(self._layers(case), by_preactivations=stage)

@@ -5,8 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from engine.mistakes.activation import LAYER, in_layers
-from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.computation import LAYER, Case, Computation, Numbers
 from engine.rules import About, Array, hyper
 
 
@@ -27,7 +26,7 @@ class BiasGradientOfWeights:
                             r"\text{ for } \sum_n \frac{\partial L}{\partial z_{nj}}")  # fmt: skip
 
     def applies(self, case: Case) -> bool:
-        return any(one.bias is not None for one in case.layers_of(self.layer))
+        return case.has_bias(self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def stage(n: Numbers, i: int) -> Array:
@@ -36,7 +35,7 @@ class BiasGradientOfWeights:
                 return gradient[-1]
             return gradient.sum(axis=0) if self.form == "sum" else gradient.mean(axis=0)
 
-        return c._replace(by_bias=in_layers(self.layer, stage, c.by_bias))
+        return c.in_layers(case.indices(self.layer), by_bias=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +59,4 @@ class InputsLeftOut:
         def stage(n: Numbers, i: int) -> Array:
             return np.broadcast_to(n.by_z[i].sum(axis=0), n.layer(i).weights.shape)
 
-        return c._replace(by_weights=in_layers(self.layer, stage, c.by_weights))
+        return c.in_layers(case.indices(self.layer), by_weights=stage)

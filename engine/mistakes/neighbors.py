@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from engine.mistakes.activation import LAYER, in_layers
-from engine.mistakes.computation import Case, Computation, Numbers
+from engine.mistakes.computation import LAYER, Case, Computation, Numbers
 from engine.rules import About, Array, hyper
 
 
@@ -23,23 +22,17 @@ class WeightsOfOtherLayer:
     about: ClassVar = About("Weights of the wrong layer", r"\frac{\partial L}{\partial z_l} W_{l \pm 1}^\top")
 
     def applies(self, case: Case) -> bool:
-        return any(self._other(case, i) is not None for i in case.indices(self.layer))
+        return bool(self._others(case))
 
-    def _other(self, case: Case, i: int) -> Array | None:
-        other = i + (-1 if self.which == "before" else 1)
-        if not 0 <= other < case.depth:
-            return None
-        weights = case.layers[other].weights
-        return weights if weights.shape == case.layers[i].weights.shape else None
+    def _others(self, case: Case) -> dict[int, Array]:
+        """The other weights of each layer where they have the shape of its own."""
+        places = {i: i + (-1 if self.which == "before" else 1) for i in case.indices(self.layer)}
+        others = {i: case.layers[k].weights for i, k in places.items() if 0 <= k < case.depth}
+        return {i: weights for i, weights in others.items() if weights.shape == case.layers[i].weights.shape}
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.passed_back
-
-        def stage(n: Numbers, i: int) -> Array:
-            weights = self._other(case, i)
-            return before(n, i) if weights is None else n.by_z[i] @ weights.T
-
-        return c._replace(passed_back=in_layers(self.layer, stage, before))
+        others = self._others(case)
+        return c.in_layers(others, passed_back=lambda n, i: n.by_z[i] @ others[i].T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +52,21 @@ class InputsOfOtherLayer:
     about: ClassVar = About("Inputs of the wrong layer", r"a_{l - 2}^\top \frac{\partial L}{\partial z_l}")
 
     def applies(self, case: Case) -> bool:
-        return any(self._fits(case, i) for i in case.indices(self.layer))
+        return bool(self._layers(case))
 
-    def _fits(self, case: Case, i: int) -> bool:
+    def _layers(self, case: Case) -> list[int]:
+        """Those whose inputs are as many as the others."""
         inputs = [len(layer.weights) for layer in case.layers]
-        return i > 0 and inputs[i] == inputs[0 if self.of == "network" else i - 1]
+        layers = [i for i in case.indices(self.layer) if i > 0]
+        return [i for i in layers if inputs[i] == inputs[0 if self.of == "network" else i - 1]]
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_weights
-
         def stage(n: Numbers, i: int) -> Array:
-            if not self._fits(case, i):
-                return before(n, i)
             x: Array = case.inputs if self.of == "network" else n.x(i - 1)
             gradient: Array = x.T @ n.by_z[i]
             return gradient
 
-        return c._replace(by_weights=in_layers(self.layer, stage, before))
+        return c.in_layers(self._layers(case), by_weights=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,36 +86,29 @@ class DerivativeOfOtherLayer:
     about: ClassVar = About("Derivative of the wrong layer", r"f'(z_{l \pm 1}) \text{ for } f'(z_l)")
 
     def applies(self, case: Case) -> bool:
-        return any(
-            self._fits(case, i) and (self.function == "other" or self._differs(case, i))
-            for i in case.indices(self.layer)
-        )
+        return any(self.function == "other" or self._differs(case, i) for i in self._layers(case))
 
     def _other(self, i: int) -> int:
         return i + (1 if self.which == "after" else -1)
 
-    def _fits(self, case: Case, i: int) -> bool:
-        other = self._other(i)
-        if not 0 <= other < case.depth or i == case.depth - 1:
-            return False
-        return case.layers[other].weights.shape[1] == case.layers[i].weights.shape[1]
+    def _layers(self, case: Case) -> list[int]:
+        """Those that are as wide as the other."""
+        layers = [i for i in case.indices(self.layer) if 0 <= self._other(i) < case.depth and i < case.depth - 1]
+        widths = [layer.weights.shape[1] for layer in case.layers]
+        return [i for i in layers if widths[i] == widths[self._other(i)]]
 
     def _differs(self, case: Case, i: int) -> bool:
         return case.layers[i].activation != case.layers[self._other(i)].activation
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_preactivations
-
         def stage(n: Numbers, i: int) -> Array:
-            if not self._fits(case, i):
-                return before(n, i)
             other = self._other(i)
             rule: Any = case.layers[other if self.function == "other" else i].activation
             a = n.a[other] if self.function == "other" else rule.forward(n.z[other])
             grad: Array = rule.backward(n.by_a[i], n.z[other], a)
             return grad
 
-        return c._replace(by_preactivations=in_layers(self.layer, stage, before))
+        return c.in_layers(self._layers(case), by_preactivations=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,35 +126,32 @@ class ErrorOfOtherLayer:
     about: ClassVar = About("Error of the wrong layer", r"x_l^\top \frac{\partial L}{\partial z_{l \pm 1}}")
 
     def applies(self, case: Case) -> bool:
-        return any(self._other(case, i) is not None for i in range(case.depth))
+        return bool(self._others(case))
 
-    def _other(self, case: Case, i: int) -> int | None:
-        """The layer whose error is taken for that of layer i; None where there is none of its width."""
-        other = i + (1 if self.which == "after" else -1)
-        if not 0 <= other < case.depth:
-            return None
-        return other if case.layers[other].weights.shape[1] == case.layers[i].weights.shape[1] else None
+    def _others(self, case: Case) -> dict[int, int]:
+        """The layer whose error is taken for that of each layer, where it is as wide."""
+        places = {i: i + (1 if self.which == "after" else -1) for i in range(case.depth)}
+        widths = [layer.weights.shape[1] for layer in case.layers]
+        return {i: k for i, k in places.items() if 0 <= k < case.depth and widths[k] == widths[i]}
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        by_weights, by_bias = c.by_weights, c.by_bias
+        others = self._others(case)
 
         def weights(n: Numbers, i: int) -> Array:
-            error = self._error(n, i)
-            gradient: Array = by_weights(n, i) if error is None else n.x(i).T @ error
+            gradient: Array = n.x(i).T @ self._error(n, i, others[i])
             return gradient
 
         def bias(n: Numbers, i: int) -> Array:
-            error = self._error(n, i)
-            gradient: Array = by_bias(n, i) if error is None else error.sum(axis=0)
+            gradient: Array = self._error(n, i, others[i]).sum(axis=0)
             return gradient
 
-        c = c if self.of == "bias" else c._replace(by_weights=weights)
-        return c if self.of == "weights" else c._replace(by_bias=bias)
+        c = c if self.of == "bias" else c.in_layers(others, by_weights=weights)
+        return c if self.of == "weights" else c.in_layers(others, by_bias=bias)
 
-    def _error(self, n: Numbers, i: int) -> Array | None:
-        other = self._other(n.case, i)
-        if other is None or other > i:
-            return None if other is None else n.by_z[other]
+    def _error(self, n: Numbers, i: int, other: int) -> Array:
+        if other > i:
+            own: Array = n.by_z[other]
+            return own
         kept, n.by_a[other] = n.by_a[other], n.computation.passed_back(n, i)
         error: Array = n.computation.by_preactivations(n, other)
         n.by_a[other] = kept

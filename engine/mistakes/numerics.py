@@ -43,10 +43,7 @@ class FiniteDifferences:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.of == "inputs_too":
-            before = c.passed_back
-            c = c._replace(
-                passed_back=lambda n, i: before(n, i) if i else differences(n, i, "inputs", self.step, self.scheme),
-            )
+            c = c.in_layers([0], passed_back=lambda n, i: differences(n, i, "inputs", self.step, self.scheme))
         return c._replace(
             by_weights=lambda n, i: differences(n, i, "weights", self.step, self.scheme),
             by_bias=lambda n, i: differences(n, i, "bias", self.step, self.scheme),

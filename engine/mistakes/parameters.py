@@ -5,13 +5,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from engine.mistakes.activation import LAYER, in_layers
-from engine.mistakes.computation import Answer, Case, Computation, Numbers, layer_keys
+from engine.mistakes.computation import LAYER, Answer, Case, Computation, Numbers, layer_keys
 from engine.rules import About, Array, hyper
-
-
-def _has_bias(case: Case, layer: int | None) -> bool:
-    return any(one.bias is not None for one in case.layers_of(layer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +23,10 @@ class BiasLeftOut:
     about: ClassVar = About("Bias left out", r"z = x W \text{ for } z = x W + b")
 
     def applies(self, case: Case) -> bool:
-        return _has_bias(case, self.layer)
+        return case.has_bias(self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return c._replace(
-            preactivations=in_layers(self.layer, lambda n, i: n.x(i) @ n.layer(i).weights, c.preactivations)
-        )
+        return c.in_layers(case.indices(self.layer), preactivations=lambda n, i: n.x(i) @ n.layer(i).weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +67,8 @@ class BiasAddedWrongly:
             return z + (times - 1) * bias
 
         if self.form == "threshold":
-            c = c._replace(by_bias=in_layers(self.layer, lambda n, i: -by_bias(n, i), by_bias))
-        return c._replace(preactivations=in_layers(self.layer, stage, before))
+            c = c.in_layers(case.indices(self.layer), by_bias=lambda n, i: -by_bias(n, i))
+        return c.in_layers(case.indices(self.layer), preactivations=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +85,10 @@ class BiasGradientMissing:
     about: ClassVar = About("Bias gradient missing", r"0 \text{ for } \sum_n \frac{\partial L}{\partial z_n}")
 
     def applies(self, case: Case) -> bool:
-        return _has_bias(case, self.layer)
+        return case.has_bias(self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return c._replace(by_bias=in_layers(self.layer, lambda n, i: np.zeros_like(n.by_z[i][0]), c.by_bias))
+        return c.in_layers(case.indices(self.layer), by_bias=lambda n, i: np.zeros_like(n.by_z[i][0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +108,13 @@ class BiasGradientNotSummed:
                             r"\sum_n \frac{\partial L}{\partial z_n}")  # fmt: skip
 
     def applies(self, case: Case) -> bool:
-        return _has_bias(case, self.layer) and (case.batch > 1 or self.rows == "all")
+        return case.has_bias(self.layer) and (case.batch > 1 or self.rows == "all")
 
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.rows == "largest":
-            return c._replace(by_bias=in_layers(self.layer, lambda n, i: n.by_z[i].max(axis=0), c.by_bias))
+            return c.in_layers(case.indices(self.layer), by_bias=lambda n, i: n.by_z[i].max(axis=0))
         rows: Any = {"all": slice(None), "first": 0, "last": -1}[self.rows]
-        return c._replace(by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows], c.by_bias))
+        return c.in_layers(case.indices(self.layer), by_bias=lambda n, i: n.by_z[i][rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +131,11 @@ class BiasGradientAveraged:
     about: ClassVar = About("Bias gradient averaged", r"\frac1N \sum_n \frac{\partial L}{\partial z_n}")
 
     def applies(self, case: Case) -> bool:
-        return _has_bias(case, self.layer) and case.batch > 1
+        return case.has_bias(self.layer) and case.batch > 1
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_bias
-        return c._replace(by_bias=in_layers(self.layer, lambda n, i: before(n, i) / n.case.batch, before))
+        return c.in_layers(case.indices(self.layer), by_bias=lambda n, i: before(n, i) / n.case.batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +162,7 @@ class BiasGradientOneForAll:
             gradient = before(n, i)
             return np.full_like(gradient, gradient.sum() if self.form == "sum" else gradient.mean())
 
-        return c._replace(by_bias=in_layers(self.layer, stage, before))
+        return c.in_layers(case.indices(self.layer), by_bias=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,15 +180,12 @@ class BiasGradientOverUnits:
                             r"\text{ for } \sum_n \frac{\partial L}{\partial z_{nj}}")  # fmt: skip
 
     def applies(self, case: Case) -> bool:
-        return _has_bias(case, self.layer)
+        return case.has_bias(self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before, layers = c.by_bias, case.indices(self.layer)
+        layers = case.indices(self.layer)
         # Of another shape it cannot be used in an update.
         others = [i for i in layers if case.layers[i].bias is not None and len(case.layers[i].weights.T) != case.batch]
-
-        def stage(n: Numbers, i: int) -> Array:
-            return before(n, i) if i in others else n.by_z[i].sum(axis=1)
 
         def summed(answer: Answer) -> Answer:
             for i in others:
@@ -203,7 +193,7 @@ class BiasGradientOverUnits:
                 answer[keys.by["bias"]] = answer[keys.by_preactivations].sum(axis=1)
             return answer
 
-        c = c._replace(by_bias=in_layers(self.layer, stage, before))
+        c = c.in_layers([i for i in layers if i not in others], by_bias=lambda n, i: n.by_z[i].sum(axis=1))
         return c.rewritten(summed) if others else c
 
 
@@ -225,16 +215,15 @@ class GradientMissing:
     def applies(self, case: Case) -> bool:
         if self.of == "everything":
             return self.layer is None
-        return self.of == "weights" or _has_bias(case, self.layer)
+        return self.of == "weights" or case.has_bias(self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.of == "everything":
             scales = c.scales
             return c._replace(scales=lambda n: 0 * scales(n))
-        c = c._replace(by_weights=in_layers(self.layer, lambda n, i: np.zeros_like(n.layer(i).weights), c.by_weights))
-        if self.of == "weights":
-            return c
-        return c._replace(by_bias=in_layers(self.layer, lambda n, i: np.zeros_like(n.by_z[i][0]), c.by_bias))
+        layers = case.indices(self.layer)
+        c = c.in_layers(layers, by_weights=lambda n, i: np.zeros_like(n.layer(i).weights))
+        return c if self.of == "weights" else c.in_layers(layers, by_bias=lambda n, i: np.zeros_like(n.by_z[i][0]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +244,7 @@ class WeightGradientAveraged:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_weights
-        return c._replace(by_weights=in_layers(self.layer, lambda n, i: before(n, i) / n.case.batch, before))
+        return c.in_layers(case.indices(self.layer), by_weights=lambda n, i: before(n, i) / n.case.batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +271,7 @@ class WeightGradientOfMeans:
             x = n.x(i).mean(axis=0) if self.form == "mean" else n.x(i).sum(axis=0)
             return np.outer(x, n.by_z[i].sum(axis=0))
 
-        return c._replace(by_weights=in_layers(self.layer, stage, c.by_weights))
+        return c.in_layers(case.indices(self.layer), by_weights=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +314,7 @@ class BiasGradientOncePerWeight:
     about: ClassVar = About("Bias gradient once per weight", r"d \sum_n \frac{\partial L}{\partial z_n}")
 
     def applies(self, case: Case) -> bool:
-        return _has_bias(case, self.layer)
+        return case.has_bias(self.layer)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_bias
@@ -335,7 +324,7 @@ class BiasGradientOncePerWeight:
             gradient = before(n, i)
             return gradient * inputs if self.form == "sum" else np.broadcast_to(gradient, (inputs, *gradient.shape))
 
-        return c._replace(by_bias=in_layers(self.layer, stage, before))
+        return c.in_layers(case.indices(self.layer), by_bias=stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,10 +372,8 @@ class InputsBeforeActivation:
         return self.layer > 0 and case.layers[self.layer - 1].activation.kind != "identity"
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_weights
-        return c._replace(
-            by_weights=in_layers(self.layer, lambda n, i: before(n, i) if i == 0 else n.z[i - 1].T @ n.by_z[i], before),
-        )
+        layers = [i for i in case.indices(self.layer) if i > 0]
+        return c.in_layers(layers, by_weights=lambda n, i: n.z[i - 1].T @ n.by_z[i])
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,15 +390,10 @@ class OutputsInPlaceOfInputs:
     about: ClassVar = About("Own activations in place of inputs", r"a_l^\top \frac{\partial L}{\partial z_l}")
 
     def applies(self, case: Case) -> bool:
-        return any(one.weights.shape[0] == one.weights.shape[1] for one in case.layers_of(self.layer))
+        return bool(case.square(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.by_weights
-
-        def stage(n: Numbers, i: int) -> Array:
-            return n.a[i].T @ n.by_z[i] if n.a[i].shape == n.x(i).shape else before(n, i)
-
-        return c._replace(by_weights=in_layers(self.layer, stage, before))
+        return c.in_layers(case.square(self.layer), by_weights=lambda n, i: n.a[i].T @ n.by_z[i])
 
 
 @dataclass(frozen=True, slots=True)
@@ -433,8 +415,6 @@ class OneExampleOnly:
         return case.batch > 1
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        rows = slice(-1, None) if self.row == "last" else slice(1)
-        c = c._replace(by_weights=in_layers(self.layer, lambda n, i: n.x(i)[rows].T @ n.by_z[i][rows], c.by_weights))
-        if self.of == "weights":
-            return c
-        return c._replace(by_bias=in_layers(self.layer, lambda n, i: n.by_z[i][rows].sum(axis=0), c.by_bias))
+        rows, layers = slice(-1, None) if self.row == "last" else slice(1), case.indices(self.layer)
+        c = c.in_layers(layers, by_weights=lambda n, i: n.x(i)[rows].T @ n.by_z[i][rows])
+        return c if self.of == "weights" else c.in_layers(layers, by_bias=lambda n, i: n.by_z[i][rows].sum(axis=0))

@@ -74,7 +74,7 @@ class RegularizationOnBiases:
     )
 
     def applies(self, case: Case) -> bool:
-        return case.regularization is not None and any(layer.bias is not None for layer in case.layers)
+        return case.regularization is not None and case.has_bias()
 
     def alter(self, c: Computation, case: Case) -> Computation:
         rule, penalty, by_penalty = case.regularization, c.penalty, c.by_penalty

@@ -5,8 +5,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 from engine.adam_optimizers import Adam, AdamW, NAdam, RAdam
-from engine.mistakes.activation import LAYER
-from engine.mistakes.computation import Case, Computation, Numbers, everywhere
+from engine.mistakes.computation import LAYER, Case, Computation, Numbers, everywhere
 from engine.optimizers import RmsProp, Sgd
 from engine.rules import About, Array, hyper
 
