@@ -33,11 +33,12 @@ MAX_MOMENTUM = "The momentum (or beta1) where the rate is lowest."
 
 @dataclass(frozen=True, slots=True)
 class _Schedule:
-    """What all schedules have in common: the warmup, and no state."""
+    """What all schedules have in common: what their index counts, the warmup, and no state."""
 
     kind: str
     warmup: int = hyper(0, ge=0, description=WARMUP)
     warmup_start_factor: float = hyper(1 / 3, ge=0.0, le=1.0, description=WARMUP_START)
+    unit: Unit = hyper("epoch", description=UNIT)
     scheduled: ClassVar[Callable[[Any, int, float, State], float]]
     monitor = "loss"
 
@@ -90,7 +91,6 @@ class Step(_Schedule):
     """
 
     kind: Literal["step"] = "step"
-    unit: Unit = hyper("epoch", description=UNIT)
     step_size: int = hyper(30, ge=1, description="The rate changes each time that this many units are over.")
     gamma: float = hyper(0.1, gt=0.0, description=GAMMA)
     about: ClassVar = About("Step decay", r"\eta_0 \gamma^{\lfloor i / s \rfloor}")
@@ -109,7 +109,6 @@ class MultiStep(_Schedule):
     """
 
     kind: Literal["multi_step"] = "multi_step"
-    unit: Unit = hyper("epoch", description=UNIT)
     milestones: tuple[int, ...] = hyper(
         (30, 80),
         ({"minimum": 0},),
@@ -135,7 +134,6 @@ class Constant(_Schedule):
     """
 
     kind: Literal["constant"] = "constant"
-    unit: Unit = hyper("epoch", description=UNIT)
     factor: float = hyper(1 / 3, ge=0.0, le=1.0, description="What the rate is multiplied by at first.")
     total_iters: int = hyper(5, ge=0, description="How many units the factor holds for.")
     about: ClassVar = About("Constant factor at first", r"\eta_0 f \;(i < T), \quad \eta_0 \;(i \ge T)")
@@ -152,7 +150,6 @@ class Linear(_Schedule):
     """
 
     kind: Literal["linear"] = "linear"
-    unit: Unit = hyper("epoch", description=UNIT)
     start_factor: float = hyper(1 / 3, gt=0.0, le=1.0, description="What the rate is multiplied by at first.")
     end_factor: float = hyper(1.0, ge=0.0, le=1.0, description="What it is multiplied by in the end.")
     total_iters: int = hyper(5, ge=1, description=TOTAL_ITERS)
@@ -173,7 +170,6 @@ class Exponential(_Schedule):
     """
 
     kind: Literal["exponential"] = "exponential"
-    unit: Unit = hyper("epoch", description=UNIT)
     gamma: float = hyper(0.95, gt=0.0, description=GAMMA)
     about: ClassVar = About("Exponential decay", r"\eta_0 \gamma^i")
 
@@ -189,7 +185,6 @@ class Polynomial(_Schedule):
     """
 
     kind: Literal["polynomial"] = "polynomial"
-    unit: Unit = hyper("epoch", description=UNIT)
     total_iters: int = hyper(5, ge=1, description=TOTAL_ITERS)
     power: float = hyper(1.0, ge=0.0, description="The degree of the polynomial.")
     about: ClassVar = About("Polynomial decay", r"\eta_0 \left(1 - \frac{\min(i, T)}{T}\right)^p")
@@ -213,7 +208,6 @@ class Cosine(_Schedule):
     """
 
     kind: Literal["cosine"] = "cosine"
-    unit: Unit = hyper("epoch", description=UNIT)
     t_max: int = hyper(100, ge=1, description="The index of the lowest rate: usually all units of the training.")
     eta_min: float = hyper(0.0, ge=0.0, description=ETA_MIN)
     about: ClassVar = About(
@@ -235,7 +229,6 @@ class CosineWarmRestarts(_Schedule):
     """
 
     kind: Literal["cosine_warm_restarts"] = "cosine_warm_restarts"
-    unit: Unit = hyper("epoch", description=UNIT)
     t_0: int = hyper(10, ge=1, description="How many units the first cycle has.")
     t_mult: int = hyper(1, ge=1, description="How many times longer each next cycle is.")
     eta_min: float = hyper(0.0, ge=0.0, description=ETA_MIN)
