@@ -6,11 +6,13 @@ Every loss has
 - `reduction`, and `takes_labels`: integer class labels are taken as one-hot rows,
 - `check(y, t)`: raises where outputs or targets are none that it can use,
 - `row_weights(t)`: what each row counts in a mean (None: 1), and `unweighted()`: the same loss without class weights.
+
+`AnyLoss` has all but the first two, for a loss that takes any numbers and has no class weights.
 """
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -18,9 +20,8 @@ from engine.errors import InvalidTarget
 from engine.probability_losses import WEIGHTS, BinaryCrossEntropy, CrossEntropy, Focal, KlDivergence
 from engine.rules import About, Array, column, hyper
 from engine.targets import (
-    REDUCTION,
+    AnyLoss,
     ClassWeights,
-    Reduction,
     Weighted,
     label_weights,
     require_class_weights,
@@ -28,24 +29,8 @@ from engine.targets import (
 )
 
 
-class _OfOutputs:
-    """What the losses of plain outputs have in common."""
-
-    __slots__ = ()
-    takes_labels: ClassVar[bool] = False
-
-    def check(self, y: Array, t: Array) -> None:
-        """Every output and target will do."""
-
-    def unweighted(self) -> Self:
-        return self
-
-    def row_weights(self, t: Array) -> Array | None:
-        return None
-
-
 @dataclass(frozen=True, slots=True)
-class NegativeLogLikelihood(Weighted):
+class NegativeLogLikelihood(Weighted, AnyLoss):
     """-sum_c w_c t_c y_c, with y the logarithms of probabilities (a log_softmax layer makes them).
 
     Row-wise. A mean divides by the sum of the weights of the labels.
@@ -54,7 +39,6 @@ class NegativeLogLikelihood(Weighted):
     """
 
     kind: Literal["negative_log_likelihood"] = "negative_log_likelihood"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     class_weights: ClassWeights = hyper(None, ({"minimum": 0},), description=WEIGHTS)
     takes_labels: ClassVar[bool] = True
     about: ClassVar = About("Negative log-likelihood", r"-\sum_c w_c t_c y_c", "-w_c t_c", r"-w_c t_c")
@@ -75,14 +59,13 @@ class NegativeLogLikelihood(Weighted):
 
 
 @dataclass(frozen=True, slots=True)
-class Mse(_OfOutputs):
+class Mse(AnyLoss):
     """(y - t)^2. Elementwise: the mean divides by batch and outputs.
 
     Source: torch.nn.MSELoss.
     """
 
     kind: Literal["mse"] = "mse"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About("Mean squared error", r"(y - t)^2", "2 (y - t)", r"2 (y - t)")
 
     def values(self, y: Array, t: Array) -> Array:
@@ -93,14 +76,13 @@ class Mse(_OfOutputs):
 
 
 @dataclass(frozen=True, slots=True)
-class Mae(_OfOutputs):
+class Mae(AnyLoss):
     """|y - t|, with derivative 0 at y = t. Elementwise: the mean divides by batch and outputs.
 
     Source: torch.nn.L1Loss.
     """
 
     kind: Literal["mae"] = "mae"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About("Mean absolute error", r"|y - t|", "sign(y - t)", r"\operatorname{sign}(y - t)")
 
     def values(self, y: Array, t: Array) -> Array:
@@ -111,7 +93,7 @@ class Mae(_OfOutputs):
 
 
 @dataclass(frozen=True, slots=True)
-class HalfSquaredError(_OfOutputs):
+class HalfSquaredError(AnyLoss):
     """1/2 sum_j (y_j - t_j)^2 over a row: the quadratic cost of textbooks.
 
     Row-wise: the mean divides by the batch alone.
@@ -120,7 +102,6 @@ class HalfSquaredError(_OfOutputs):
     """
 
     kind: Literal["half_squared_error"] = "half_squared_error"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About("Half the squared error", r"\tfrac12 \sum_j (y_j - t_j)^2", "y - t", r"y - t")
 
     def values(self, y: Array, t: Array) -> Array:
@@ -132,14 +113,13 @@ class HalfSquaredError(_OfOutputs):
 
 
 @dataclass(frozen=True, slots=True)
-class Huber(_OfOutputs):
+class Huber(AnyLoss):
     """d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = y - t. Elementwise.
 
     Source: Huber 1964, doi:10.1214/aoms/1177703732; torch.nn.HuberLoss.
     """
 
     kind: Literal["huber"] = "huber"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     delta: float = hyper(1.0, gt=0.0, description="Where the parabola becomes a line.")
     about: ClassVar = About(
         "Huber loss",
@@ -157,14 +137,13 @@ class Huber(_OfOutputs):
 
 
 @dataclass(frozen=True, slots=True)
-class SmoothL1(_OfOutputs):
+class SmoothL1(AnyLoss):
     """d^2 / (2 beta) where |d| < beta, else |d| - beta / 2, with d = y - t. Elementwise; with beta 0 it is |d|.
 
     Source: Girshick 2015, arXiv:1504.08083; torch.nn.SmoothL1Loss.
     """
 
     kind: Literal["smooth_l1"] = "smooth_l1"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     beta: float = hyper(1.0, ge=0.0, description="Where the parabola becomes a line.")
     about: ClassVar = About(
         "Smooth L1 loss",
@@ -190,14 +169,13 @@ class SmoothL1(_OfOutputs):
 
 
 @dataclass(frozen=True, slots=True)
-class LogCosh(_OfOutputs):
+class LogCosh(AnyLoss):
     """log(cosh(y - t)). Elementwise.
 
     Source: keras.losses.LogCosh.
     """
 
     kind: Literal["log_cosh"] = "log_cosh"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About("Log-cosh loss", r"\log \cosh (y - t)", "tanh(y - t)", r"\tanh(y - t)")
 
     def values(self, y: Array, t: Array) -> Array:
@@ -212,7 +190,7 @@ class LogCosh(_OfOutputs):
 
 
 @dataclass(frozen=True, slots=True)
-class Poisson(_OfOutputs):
+class Poisson(AnyLoss):
     """exp(y) - t y with log_input (y is the logarithm of the rate), else y - t log(y + eps). Elementwise. With full,
     Stirling's approximation t log(t) - t + log(2 pi t) / 2 is added where t > 1.
 
@@ -220,7 +198,6 @@ class Poisson(_OfOutputs):
     """
 
     kind: Literal["poisson"] = "poisson"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     log_input: bool = hyper(True, description="The outputs are logarithms of rates.")
     full: bool = hyper(False, description="Add the term that does not depend on the outputs.")
     eps: float = hyper(1e-8, gt=0.0, description="Keeps the logarithm finite at a rate of 0.")
@@ -246,7 +223,7 @@ class Poisson(_OfOutputs):
         return np.exp(y) - t if self.log_input else 1 - t / (y + self.eps)
 
 
-class _OfSigns(_OfOutputs):
+class _OfSigns(AnyLoss):
     """Targets are -1 or 1; a 0 counts as -1, as in Keras."""
 
     __slots__ = ()
@@ -275,7 +252,6 @@ class Hinge(_OfSigns):
     """
 
     kind: Literal["hinge"] = "hinge"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About("Hinge loss", r"\max(0, 1 - t y)", "-t where t y < 1, else 0", r"-t \, [t y < 1]")
 
     def values(self, y: Array, t: Array) -> Array:
@@ -294,7 +270,6 @@ class SquaredHinge(_OfSigns):
     """
 
     kind: Literal["squared_hinge"] = "squared_hinge"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     about: ClassVar = About(
         "Squared hinge loss", r"\max(0, 1 - t y)^2", "-2 t max(0, 1 - t y)", r"-2 t \max(0, 1 - t y)"
     )
@@ -308,14 +283,13 @@ class SquaredHinge(_OfSigns):
 
 
 @dataclass(frozen=True, slots=True)
-class CategoricalHinge(_OfOutputs):
+class CategoricalHinge(AnyLoss):
     """max(0, 1 + max_j (1 - t_j) y_j - sum_j t_j y_j) over a row, with derivative 0 at the kink. Row-wise.
 
     Source: keras.losses.CategoricalHinge.
     """
 
     kind: Literal["categorical_hinge"] = "categorical_hinge"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     takes_labels: ClassVar[bool] = True
     about: ClassVar = About(
         "Categorical hinge loss",
@@ -338,7 +312,7 @@ class CategoricalHinge(_OfOutputs):
 
 
 @dataclass(frozen=True, slots=True)
-class MultiMargin(Weighted, _OfOutputs):
+class MultiMargin(Weighted, AnyLoss):
     """sum_{j != c} w_c max(0, margin - y_c + y_j)^p / outputs, with c the label. Row-wise.
 
     Class weights do not change a mean's divisor.
@@ -347,7 +321,6 @@ class MultiMargin(Weighted, _OfOutputs):
     """
 
     kind: Literal["multi_margin"] = "multi_margin"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     # Not hyper, whose bounds of a number Pydantic takes for no literal.
     p: Literal[1, 2] = field(default=1, metadata={"description": "The power of each margin: 1, or 2."})
     margin: float = hyper(1.0, description="How far the label's output must be above the others.")
@@ -388,7 +361,7 @@ class MultiMargin(Weighted, _OfOutputs):
 
 
 @dataclass(frozen=True, slots=True)
-class CosineSimilarity(_OfOutputs):
+class CosineSimilarity(AnyLoss):
     """-sum_j y_j t_j / (|y| |t|) over a row: minus the cosine of the angle, from -1 (same direction) to 1. Row-wise. A
     squared length counts as at least eps.
 
@@ -396,7 +369,6 @@ class CosineSimilarity(_OfOutputs):
     """
 
     kind: Literal["cosine_similarity"] = "cosine_similarity"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     eps: float = hyper(1e-12, gt=0.0, description="The least squared length of outputs and targets.")
     about: ClassVar = About(
         "Cosine similarity",

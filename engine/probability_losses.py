@@ -18,9 +18,8 @@ from engine.activations import sigmoid
 from engine.row_activations import log_softmax, softmax
 from engine.rules import About, Array, hyper, row_sums
 from engine.targets import (
-    REDUCTION,
+    AnyLoss,
     ClassWeights,
-    Reduction,
     Weighted,
     label_weights,
     require_class_weights,
@@ -75,7 +74,7 @@ class _OfProbabilities(Weighted):
 
 
 @dataclass(frozen=True, slots=True)
-class CrossEntropy(_OfProbabilities):
+class CrossEntropy(_OfProbabilities, AnyLoss):
     """-sum_c w_c t_c log(y_c) over the classes c of a row; y are probabilities, or softmax of logits.
 
     Row-wise. Where a probability is 0 and its target is not, the loss is infinite; its derivative by the probability is
@@ -86,7 +85,6 @@ class CrossEntropy(_OfProbabilities):
     """
 
     kind: Literal["cross_entropy"] = "cross_entropy"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     from_logits: bool = hyper(False, description=FROM_LOGITS)
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description=SMOOTHING)
     class_weights: ClassWeights = hyper(None, ({"minimum": 0},), description=WEIGHTS)
@@ -123,7 +121,7 @@ class CrossEntropy(_OfProbabilities):
 
 
 @dataclass(frozen=True, slots=True)
-class BinaryCrossEntropy(_OfProbabilities):
+class BinaryCrossEntropy(_OfProbabilities, AnyLoss):
     """-w (t log(y) + (1 - t) log(1 - y)); y are probabilities, or sigmoid of logits.
 
     On probabilities, logarithms are at least -100 and the derivative's divisor y (1 - y) is at least 1e-12, as in
@@ -133,13 +131,11 @@ class BinaryCrossEntropy(_OfProbabilities):
     """
 
     kind: Literal["binary_cross_entropy"] = "binary_cross_entropy"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     from_logits: bool = hyper(False, description=FROM_LOGITS)
     label_smoothing: float = hyper(0.0, ge=0.0, le=1.0, description="Moves each target this share of the way to 1/2.")
     class_weights: ClassWeights = hyper(
         None, ({"minimum": 0},), description="`[outputs]`: one weight >= 0 for each, or null."
     )
-    takes_labels: ClassVar[bool] = False
     combines_with: ClassVar[Mapping[str, int]] = {"sigmoid": 1}
     about: ClassVar = About(
         "Binary cross-entropy",
@@ -147,9 +143,6 @@ class BinaryCrossEntropy(_OfProbabilities):
         "w (y - t) / (y (1 - y)) by a probability; w (sigmoid(z) - t) by a logit",
         r"w \frac{y - t}{y (1 - y)}",
     )
-
-    def row_weights(self, t: Array) -> Array | None:
-        return None
 
     def _weighted(self, losses: Array) -> Array:
         return losses if self.class_weights is None else losses * np.array(self.class_weights, losses.dtype)
@@ -172,7 +165,7 @@ class BinaryCrossEntropy(_OfProbabilities):
 
 
 @dataclass(frozen=True, slots=True)
-class Focal(_OfProbabilities):
+class Focal(_OfProbabilities, AnyLoss):
     """-alpha sum_c w_c (1 - y_c)^gamma t_c log(y_c); y are probabilities, or softmax of logits.
 
     Row-wise, for classes that exclude each other. With gamma 0 it is alpha times the cross-entropy of each row; class
@@ -183,7 +176,6 @@ class Focal(_OfProbabilities):
     """
 
     kind: Literal["focal"] = "focal"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     alpha: float = hyper(0.25, ge=0.0, description="Scales the whole loss.")
     gamma: float = hyper(2.0, ge=0.0, description="How strongly well-classified examples are discounted.")
     from_logits: bool = hyper(False, description=FROM_LOGITS)
@@ -197,9 +189,6 @@ class Focal(_OfProbabilities):
         "alpha w_c t_c (gamma (1 - y_c)^(gamma - 1) log(y_c) - (1 - y_c)^gamma / y_c)",
         r"\alpha w_c t_c \left( \gamma (1 - y_c)^{\gamma - 1} \log y_c - \frac{(1 - y_c)^\gamma}{y_c} \right)",
     )
-
-    def row_weights(self, t: Array) -> Array | None:
-        return None
 
     def _weighted(self, t: Array) -> Array:
         t = smoothed(t, self.label_smoothing, t.shape[1])
@@ -234,7 +223,7 @@ class Focal(_OfProbabilities):
 
 
 @dataclass(frozen=True, slots=True)
-class KlDivergence:
+class KlDivergence(AnyLoss):
     """t (log(t) - y), with y the logarithms of probabilities; with log_target, exp(t) (t - y).
 
     After a softmax or softmin layer, y are the logarithms of the probabilities that the layer makes, in the combined,
@@ -244,10 +233,8 @@ class KlDivergence:
     """
 
     kind: Literal["kl_divergence"] = "kl_divergence"
-    reduction: Reduction = hyper("mean", description=REDUCTION)
     log_target: bool = hyper(False, description="The targets are logarithms of probabilities too.")
     from_logits: bool = hyper(False, description="The outputs are logits: their log_softmax is taken first.")
-    takes_labels: ClassVar[bool] = False
     combines_with: ClassVar[Mapping[str, int]] = SOFTMAX
     about: ClassVar = About("Kullback-Leibler divergence", r"t (\log t - y)", "-t", r"-t")
     of_logarithms: ClassVar = About(about.title, r"e^t (t - y)", "-exp(t)", r"-e^t")
@@ -262,12 +249,6 @@ class KlDivergence:
 
     def on_logits(self) -> Self:
         return replace(self, from_logits=True)
-
-    def unweighted(self) -> Self:
-        return self
-
-    def row_weights(self, t: Array) -> Array | None:
-        return None
 
     def values(self, y: Array, t: Array) -> Array:
         log_p = log_softmax(y) if self.from_logits else y

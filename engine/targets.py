@@ -1,13 +1,13 @@
-"""What losses ask of targets, outputs and class weights."""
+"""What losses have in common, and what they ask of targets, outputs and class weights."""
 
 import math
-from dataclasses import replace
-from typing import Literal, Self
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
 from engine.errors import InvalidTarget, NotProbabilities, ShapeMismatch, require
-from engine.rules import Array
+from engine.rules import Array, hyper
 
 Reduction = Literal["mean", "batch_mean", "sum"]
 REDUCTION = (
@@ -55,6 +55,25 @@ def require_class_weights(weights: ClassWeights, outputs: int) -> None:
             expected=[outputs],
             received=[len(weights)],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class AnyLoss:
+    """What all losses have in common: a reduction and, where they say nothing else, no labels, no class weights, and
+    nothing that they refuse."""
+
+    kind: str
+    reduction: Reduction = hyper("mean", description=REDUCTION)
+    takes_labels: ClassVar[bool] = False
+
+    def check(self, y: Array, t: Array) -> None:
+        """Every output and target will do."""
+
+    def unweighted(self) -> Self:
+        return self
+
+    def row_weights(self, t: Array) -> Array | None:
+        return None
 
 
 class Weighted:
