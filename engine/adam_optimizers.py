@@ -17,9 +17,9 @@ from engine.descent import (
     FRACTIONS,
     MAXIMIZE,
     State,
+    WithBetas,
     descended,
     rate,
-    require_fractions,
     zeros,
 )
 from engine.errors import InvalidState
@@ -27,7 +27,7 @@ from engine.rules import About, Array, hyper
 
 
 @dataclass(frozen=True, slots=True)
-class Adam:
+class Adam(WithBetas):
     """m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, then w - learning_rate * m' / (sqrt(v') + eps).
 
     m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) correct the bias of the first steps. With amsgrad, v becomes its
@@ -46,9 +46,6 @@ class Adam:
     about: ClassVar = About(
         "Adam", r"w \leftarrow w - \eta \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}"
     )
-
-    def __post_init__(self) -> None:
-        require_fractions(self.betas)
 
     def init(self, parameters: Array) -> State:
         return zeros(parameters, *adam_slots(self.amsgrad))
@@ -77,7 +74,7 @@ def adam_step(rule: "Adam | AdamW", g: Array, state: State, parameters: Array) -
 
 
 @dataclass(frozen=True, slots=True)
-class AdamW:
+class AdamW(WithBetas):
     """Adam's step from w - learning_rate * weight_decay * w: the decay does not enter the averages.
 
     Source: Loshchilov and Hutter 2017, arXiv:1711.05101; torch.optim.AdamW.
@@ -95,9 +92,6 @@ class AdamW:
         r"w \leftarrow w - \eta \lambda w - \eta \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}",
     )
 
-    def __post_init__(self) -> None:
-        require_fractions(self.betas)
-
     def init(self, parameters: Array) -> State:
         return zeros(parameters, *adam_slots(self.amsgrad))
 
@@ -107,7 +101,7 @@ class AdamW:
 
 
 @dataclass(frozen=True, slots=True)
-class Adamax:
+class Adamax(WithBetas):
     """m = beta1 m + (1 - beta1) g, u = max(beta2 u, |g| + eps), then w - learning_rate / (1 - beta1^t) * m / u.
 
     Source: Kingma and Ba 2014, arXiv:1412.6980; torch.optim.Adamax.
@@ -120,9 +114,6 @@ class Adamax:
     weight_decay: float = hyper(0.0, ge=0.0, description=DECAY)
     maximize: bool = hyper(False, description=MAXIMIZE)
     about: ClassVar = About("Adamax", r"w \leftarrow w - \frac{\eta}{1 - \beta_1^t} \frac{m}{u}")
-
-    def __post_init__(self) -> None:
-        require_fractions(self.betas)
 
     def init(self, parameters: Array) -> State:
         return zeros(parameters, "exp_avg", "exp_inf")
@@ -145,7 +136,7 @@ def decayed(rule: "NAdam | RAdam", gradients: Array, parameters: Array) -> tuple
 
 
 @dataclass(frozen=True, slots=True)
-class NAdam:
+class NAdam(WithBetas):
     """Adam with Nesterov's momentum: mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2) weighs gradient and average.
 
     The step is learning_rate * ((1 - mu_t) / (1 - M_t) * g + mu_(t+1) / (1 - M_t mu_(t+1)) * m) / (sqrt(v') + eps).
@@ -168,9 +159,6 @@ class NAdam:
         r" \Big/ \left( \sqrt{v / (1 - \beta_2^t)} + \epsilon \right)",
     )
 
-    def __post_init__(self) -> None:
-        require_fractions(self.betas)
-
     def init(self, parameters: Array) -> State:
         return {"mu_product": 1.0, **zeros(parameters, "exp_avg", "exp_avg_sq")}
 
@@ -192,7 +180,7 @@ class NAdam:
 
 
 @dataclass(frozen=True, slots=True)
-class RAdam:
+class RAdam(WithBetas):
     """Adam's step times a rectification of its variance; while that is unknown (rho_t <= 5), w - learning_rate * m'.
 
     rho_t = rho - 2 t beta2^t / (1 - beta2^t) with rho = 2 / (1 - beta2) - 1; the rectification is the root of
@@ -211,9 +199,6 @@ class RAdam:
     about: ClassVar = About(
         "RAdam", r"w \leftarrow w - \eta \, r_t \frac{m / (1 - \beta_1^t)}{(\sqrt v + \epsilon) / \sqrt{1 - \beta_2^t}}"
     )
-
-    def __post_init__(self) -> None:
-        require_fractions(self.betas)
 
     def init(self, parameters: Array) -> State:
         return zeros(parameters, "exp_avg", "exp_avg_sq")

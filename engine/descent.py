@@ -22,10 +22,15 @@ def rate(default: float) -> Any:
     return hyper(default, ge=0.0, description=RATE)
 
 
-def require_fractions(betas: tuple[float, float]) -> None:
-    """Raises OutOfRange where a beta is none of the numbers from 0 to just below 1."""
-    for i, beta in enumerate(betas):
-        require(0 <= beta < 1, ("betas", i), ">= 0, < 1", beta)
+class WithBetas:
+    """What the optimizers with betas have in common; each is a dataclass, and has them among its fields."""
+
+    __slots__ = ()
+    betas: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for i, beta in enumerate(self.betas):
+            require(0 <= beta < 1, ("betas", i), ">= 0, < 1", beta)
 
 
 def zeros(parameters: Array, *names: str) -> State:

@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from engine.adam_optimizers import Adam, Adamax, AdamW, NAdam, RAdam
-from engine.descent import DECAY, DECOUPLED, EPS, FRACTIONS, MAXIMIZE, State, descended, rate, require_fractions, zeros
+from engine.descent import DECAY, DECOUPLED, EPS, FRACTIONS, MAXIMIZE, State, WithBetas, descended, rate, zeros
 from engine.errors import require
 from engine.rules import About, Array, filled, hyper
 
@@ -239,7 +239,7 @@ class Asgd:
 
 
 @dataclass(frozen=True, slots=True)
-class Lion:
+class Lion(WithBetas):
     """w - learning_rate * (sign(beta1 m + (1 - beta1) g) + weight_decay * w), then m = beta2 m + (1 - beta2) g.
 
     Source: Chen et al. 2023, arXiv:2302.06675, algorithm 2.
@@ -255,9 +255,6 @@ class Lion:
     about: ClassVar = About(
         "Lion", r"w \leftarrow w - \eta \left( \operatorname{sign}(\beta_1 m + (1 - \beta_1) g) + \lambda w \right)"
     )
-
-    def __post_init__(self) -> None:
-        require_fractions(self.betas)
 
     def init(self, parameters: Array) -> State:
         return zeros(parameters, "exp_avg")

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.clipping import Clipping, norm
 from engine.data import Data, order
+from engine.descent import WithBetas
 from engine.errors import EngineError, InvalidWeights, NonFinite
 from engine.losses import Loss
 from engine.measures import Row, evaluate, measure, measure_outputs, monitor
@@ -279,7 +280,7 @@ def with_momentum(optimizer: Optimizer, momentum: float) -> dict[str, Any]:
 
     Raises EngineError for an optimizer that has neither.
     """
-    if hasattr(optimizer, "betas"):
+    if isinstance(optimizer, WithBetas):
         return {"betas": (momentum, optimizer.betas[1])}
     if getattr(optimizer, "momentum", 0) > 0:
         # Without any, an optimizer keeps no buffer; with the least there is, its update is the same.

@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from engine.adam_optimizers import Adam, Adamax, AdamW, NAdam, RAdam
-from engine.descent import State
+from engine.descent import State, WithBetas
 from engine.mistakes.computation import Case, Computation, Numbers, trained
-from engine.optimizers import Adagrad, Lion, RmsProp
+from engine.optimizers import Adagrad, RmsProp
 from engine.rules import About, Array
 
 Adaptive = Adam | AdamW | RmsProp | Adagrad
-WithBetas = Adam | AdamW | Adamax | NAdam | RAdam
+Corrected = Adam | AdamW | Adamax | NAdam | RAdam
+"""Those that go by the count of steps, which corrects the bias of their averages."""
 
 
 def decayed(rule: Any, gradient: Array, parameter: Array) -> tuple[Array, Array]:
@@ -171,13 +172,13 @@ class AdaptiveStepMixedUp:
             case "sum_for_first" | "sum_for_both" | "correction_multiplied":
                 return isinstance(rule, Adam | AdamW) and not rule.amsgrad
             case "step_ahead":
-                return isinstance(rule, WithBetas)
+                return isinstance(rule, Corrected)
             case "first_step" | "step_behind":
-                return isinstance(rule, WithBetas) and steps_before(case) > (1 if self.form == "step_behind" else 0)
+                return isinstance(rule, Corrected) and steps_before(case) > (1 if self.form == "step_behind" else 0)
             case "betas_exchanged":
-                return isinstance(rule, WithBetas | Lion) and rule.betas[0] != rule.betas[1]
+                return isinstance(rule, WithBetas) and rule.betas[0] != rule.betas[1]
             case "plain_gradient":
-                return isinstance(rule, WithBetas | RmsProp | Adagrad)
+                return isinstance(rule, Corrected | RmsProp | Adagrad)
             case "keras_defaults":
                 return _with_keras_defaults(case) != rule
         return isinstance(rule, RmsProp)
