@@ -8,7 +8,7 @@ import numpy as np
 from engine.activations import Activation
 from engine.errors import EngineError, NonFinite
 from engine.finite import is_finite
-from engine.initializers import Initializer, Shape, generator
+from engine.initializers import Initializer, OfMatrices, Shape, generator
 from engine.layers import Dense
 from engine.network import Network
 from engine.rules import Array
@@ -37,7 +37,7 @@ def initialize(input_size: int, layers: Sequence[Blank], dtype: str, seed: int) 
     for i, layer in enumerate(layers):
         shape = (inputs, layer.units)
         rule = layer.bias_initializer
-        if rule is not None and rule.needs_matrix:
+        if isinstance(rule, OfMatrices):
             raise EngineError(
                 ("layers", i, "bias_initializer"),
                 f"{rule.kind} makes matrices, and a bias is a vector.",

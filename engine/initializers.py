@@ -45,7 +45,6 @@ class Zeros:
     """
 
     kind: Literal["zeros"] = "zeros"
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("Zeros", r"0")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -60,7 +59,6 @@ class Ones:
     """
 
     kind: Literal["ones"] = "ones"
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("Ones", r"1")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -76,7 +74,6 @@ class Constant:
 
     kind: Literal["constant"] = "constant"
     value: float = hyper(0.0, description="Every number.")
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("Constant", r"c")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -93,7 +90,6 @@ class Uniform:
     kind: Literal["uniform"] = "uniform"
     a: float = hyper(0.0, description="The least number.")
     b: float = hyper(1.0, description="The largest number.")
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("Uniform", r"U(a, b)")
 
     def __post_init__(self) -> None:
@@ -114,7 +110,6 @@ class Normal:
     kind: Literal["normal"] = "normal"
     mean: float = hyper(0.0, description="The mean.")
     std: float = hyper(1.0, ge=0.0, description="The standard deviation.")
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("Normal", r"N(\mu, \sigma^2)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -133,7 +128,6 @@ class TruncatedNormal:
     std: float = hyper(1.0, gt=0.0, description="The standard deviation before truncation.")
     a: float = hyper(-2.0, description="The least number.")
     b: float = hyper(2.0, description="The largest number.")
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("Truncated normal", r"N(\mu, \sigma^2) \text{ given } a \le x \le b")
 
     def __post_init__(self) -> None:
@@ -169,7 +163,6 @@ class GlorotUniform:
 
     kind: Literal["glorot_uniform"] = "glorot_uniform"
     gain: float = hyper(1.0, ge=0.0, description=GAIN)
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("Glorot (Xavier) uniform", r"U\left(\pm g \sqrt{6 / (n_{in} + n_{out})}\right)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -185,7 +178,6 @@ class GlorotNormal:
 
     kind: Literal["glorot_normal"] = "glorot_normal"
     gain: float = hyper(1.0, ge=0.0, description=GAIN)
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("Glorot (Xavier) normal", r"N\left(0, g^2 \cdot 2 / (n_{in} + n_{out})\right)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -202,7 +194,6 @@ class HeUniform:
     kind: Literal["he_uniform"] = "he_uniform"
     gain: float = hyper(math.sqrt(2), ge=0.0, description=GAIN)
     mode: Mode = hyper("fan_in", description=MODE)
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("He (Kaiming) uniform", r"U\left(\pm g \sqrt{3 / n}\right)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -219,7 +210,6 @@ class HeNormal:
     kind: Literal["he_normal"] = "he_normal"
     gain: float = hyper(math.sqrt(2), ge=0.0, description=GAIN)
     mode: Mode = hyper("fan_in", description=MODE)
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("He (Kaiming) normal", r"N(0, g^2 / n)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -234,7 +224,6 @@ class LecunUniform:
     """
 
     kind: Literal["lecun_uniform"] = "lecun_uniform"
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("LeCun uniform", r"U\left(\pm \sqrt{3 / n_{in}}\right)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -249,7 +238,6 @@ class LecunNormal:
     """
 
     kind: Literal["lecun_normal"] = "lecun_normal"
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("LeCun normal", r"N(0, 1 / n_{in})")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -265,7 +253,6 @@ class Orthogonal:
 
     kind: Literal["orthogonal"] = "orthogonal"
     gain: float = hyper(1.0, ge=0.0, description=GAIN)
-    needs_matrix: ClassVar[bool] = True
     about: ClassVar = About("Orthogonal", r"g Q, \quad Q^\top Q = I")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -285,7 +272,6 @@ class Identity:
 
     kind: Literal["identity"] = "identity"
     gain: float = hyper(1.0, description="The numbers of the diagonal.")
-    needs_matrix: ClassVar[bool] = True
     about: ClassVar = About("Identity", r"g I")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -300,7 +286,6 @@ class PytorchLinear:
     """
 
     kind: Literal["pytorch_linear"] = "pytorch_linear"
-    needs_matrix: ClassVar[bool] = False
     about: ClassVar = About("PyTorch's default for linear layers", r"U\left(\pm 1 / \sqrt{n_{in}}\right)")
 
     def sample(self, shape: Shape, fan_in: int, fan_out: int, random: np.random.Generator) -> Array:
@@ -324,3 +309,6 @@ Initializer = (
     | Identity
     | PytorchLinear
 )
+
+OfMatrices = Orthogonal | Identity
+"""Those that make no bias."""

@@ -16,8 +16,8 @@ from engine.rules import Array
 
 RULES = get_args(Initializer)
 assert RULES, "an empty union would make every test below pass"
-MATRIX_RULES = [rule for rule in RULES if rule.needs_matrix]
-ANY_SHAPE_RULES = [rule for rule in RULES if not rule.needs_matrix]
+MATRIX_RULES = [rule for rule in RULES if issubclass(rule, initializers.OfMatrices)]
+ANY_SHAPE_RULES = [rule for rule in RULES if not issubclass(rule, initializers.OfMatrices)]
 
 INPUTS, UNITS = 400, 300
 
