@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from engine.mistakes.computation import LAYER, Answer, Case, Computation, Key, Numbers, layer_keys
+from engine.mistakes.factor import multiplied
+from engine.mistakes.loss import scaled
 from engine.rules import About, Array, hyper, row_sums
 
 
@@ -31,24 +33,9 @@ class SignFlipped:
         return self.layer is None or self.at != "derivative"
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        layers = case.indices(self.layer)
-        match self.at:
-            case "derivative":
-                scales = c.scales
-                return c._replace(scales=lambda n: -scales(n))
-            case "loss":
-                loss_scales = c.loss_scales
-                return c._replace(loss_scales=lambda n: -loss_scales(n))
-            case "preactivations":
-                error = c.by_preactivations
-                return c.in_layers(layers, by_preactivations=lambda n, i: -error(n, i))
-            case "passed_back":
-                passed_back = c.passed_back
-                return c.in_layers(layers, passed_back=lambda n, i: -passed_back(n, i))
-        by_weights, by_bias = c.by_weights, c.by_bias
-        if self.at != "bias":
-            c = c.in_layers(layers, by_weights=lambda n, i: -by_weights(n, i))
-        return c if self.at == "weights" else c.in_layers(layers, by_bias=lambda n, i: -by_bias(n, i))
+        if self.at in ("derivative", "loss"):
+            return scaled(c, lambda n: -1.0, "loss" if self.at == "loss" else "gradients")
+        return multiplied(c, -1.0, self.at, case.indices(self.layer))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Numbers that are all off by one factor, whatever it comes from."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -7,15 +8,38 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from engine.mistakes.computation import LAYER, Case, Computation, Numbers
+from engine.mistakes.computation import LAYER, Case, Computation, Numbers, Stage
 from engine.mistakes.loss import scaled
 from engine.rules import About, Array, hyper
 
 Place = Literal[
     "both", "gradients", "parameters", "preactivations", "weights", "bias", "step", "weights_step", "bias_step"
 ]
+PARAMETERS = ("weights", "bias")
 SIMPLEST = 100
 """The largest denominator of a factor that is read as a fraction."""
+
+
+def multiplied(c: Computation, times: float, at: str, layers: Collection[int]) -> Computation:
+    """The computation with a multiple of what is made in some layers: the errors by preactivations, those passed back,
+    or the gradients of the parameters or of one kind of them."""
+
+    def multiple(stage: Stage) -> Stage:
+        return lambda n, i: times * stage(n, i)
+
+    names = [at] if at == "passed_back" else [f"by_{name}" for name in (PARAMETERS if at == "parameters" else [at])]
+    return c.in_layers(layers, **{name: multiple(getattr(c, name)) for name in names})
+
+
+def longer_step(c: Computation, times: float, names: Collection[str] = PARAMETERS) -> Computation:
+    """The computation with a step as many times as long, of weights, biases or both."""
+    before = c.updated
+
+    def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+        old, new = n.layer(i).parameters[name], before(n, i, name, gradient)
+        return old + times * (new - old) if name in names else new
+
+    return c._replace(updated=updated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +60,11 @@ class ConstantFactor:
     about: ClassVar = About("Off by a constant factor", r"k g \text{ for } g")
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        times, layers = self.times, case.indices(self.layer)
         if self.at in ("both", "gradients"):
-            return scaled(c, lambda n: times, self.at)
-        if self.at == "preactivations":
-            error = c.by_preactivations
-            return c.in_layers(layers, by_preactivations=lambda n, i: times * error(n, i))
+            return scaled(c, lambda n: self.times, self.at)
         if "step" in self.at:
-            before, names = c.updated, ("weights", "bias") if self.at == "step" else (self.at.removesuffix("_step"),)
-
-            def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
-                old = n.layer(i).parameters[name]
-                if name not in names:
-                    return before(n, i, name, gradient)
-                return old + times * (before(n, i, name, gradient) - old)
-
-            return c._replace(updated=updated)
-        by_weights, by_bias = c.by_weights, c.by_bias
-        if self.at != "bias":
-            c = c.in_layers(layers, by_weights=lambda n, i: times * by_weights(n, i))
-        return c if self.at == "weights" else c.in_layers(layers, by_bias=lambda n, i: times * by_bias(n, i))
+            return longer_step(c, self.times, PARAMETERS if self.at == "step" else [self.at.removesuffix("_step")])
+        return multiplied(c, self.times, self.at, case.indices(self.layer))
 
 
 def forms(times: float, meaning: str | None, layer: int, update: bool) -> list[ConstantFactor]:

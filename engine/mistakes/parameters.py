@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from engine.mistakes.computation import LAYER, Answer, Case, Computation, Numbers, layer_keys
+from engine.mistakes.factor import multiplied
 from engine.rules import About, Array, hyper
 
 
@@ -55,7 +56,7 @@ class BiasAddedWrongly:
         return any(bias.any() for bias in biases)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before, by_bias = c.preactivations, c.by_bias
+        before = c.preactivations
 
         def stage(n: Numbers, i: int) -> Array:
             bias, z = n.layer(i).bias, before(n, i)
@@ -67,7 +68,7 @@ class BiasAddedWrongly:
             return z + (times - 1) * bias
 
         if self.form == "threshold":
-            c = c.in_layers(case.indices(self.layer), by_bias=lambda n, i: -by_bias(n, i))
+            c = multiplied(c, -1.0, "bias", case.indices(self.layer))
         return c.in_layers(case.indices(self.layer), preactivations=stage)
 
 
@@ -290,12 +291,9 @@ class GradientsCountedTwice:
         return True
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        by_weights, by_bias, by_penalty = c.by_weights, c.by_bias, c.by_penalty
-        return c._replace(
-            by_weights=lambda n, i: 2 * by_weights(n, i),
-            by_bias=lambda n, i: 2 * by_bias(n, i),
-            by_penalty=lambda n, i, name: 2 * by_penalty(n, i, name),
-        )
+        by_penalty = c.by_penalty
+        c = multiplied(c, 2.0, "parameters", case.indices(None))
+        return c._replace(by_penalty=lambda n, i, name: 2 * by_penalty(n, i, name))
 
 
 @dataclass(frozen=True, slots=True)

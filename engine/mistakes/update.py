@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from engine.adam_optimizers import Adam, AdamW, NAdam, RAdam
 from engine.mistakes.computation import LAYER, Case, Computation, Numbers, everywhere
+from engine.mistakes.factor import longer_step
 from engine.optimizers import RmsProp, Sgd
 from engine.rules import About, Array, hyper
 
@@ -70,13 +71,7 @@ class LearningRateTwice:
         return rule is not None and rule.kind != "rprop" and rule.learning_rate != 1
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before, times = c.updated, getattr(c.optimizer, "learning_rate", 1.0)
-
-        def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
-            old = n.layer(i).parameters[name]
-            return old + times * (before(n, i, name, gradient) - old)
-
-        return c._replace(updated=updated)
+        return longer_step(c, getattr(c.optimizer, "learning_rate", 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +116,7 @@ class LearningRateOff:
         return case.optimizer is not None and case.optimizer.kind != "rprop"
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before, times = c.updated, float(Fraction(self.times))
-
-        def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
-            old = n.layer(i).parameters[name]
-            return old + times * (before(n, i, name, gradient) - old)
-
-        return c._replace(updated=updated)
+        return longer_step(c, float(Fraction(self.times)))
 
 
 @dataclass(frozen=True, slots=True)
