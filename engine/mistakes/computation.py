@@ -116,6 +116,11 @@ class Case:
     def loss(self) -> Loss | None:
         return self.objective.loss if isinstance(self.objective, LossObjective) else None
 
+    @property
+    def is_combined(self) -> bool:
+        """Whether the loss is taken together with the last activation."""
+        return self.loss is not None and combination(self.loss, self.layers[-1].activation.kind)[0] is not None
+
     @cached_property
     def targets(self) -> Array:
         """Targets in the shape of the outputs; for a vector-Jacobian product, its vector."""

@@ -8,7 +8,6 @@ import numpy as np
 from engine.activations import Activation, Sigmoid, Tanh
 from engine.mistakes.activation import SOFTMAXES, in_own_derivative
 from engine.mistakes.computation import LAYER, Case, Computation, Numbers
-from engine.objective import combination
 from engine.piecewise_activations import LeakyRelu, Relu
 from engine.rules import About, Array, hyper, row_sums
 
@@ -188,10 +187,8 @@ class OtherActivation:
 
     def _is_for_softmax(self, case: Case, i: int) -> bool:
         """Whether this is sigmoid in place of the softmax that the loss is combined with."""
-        own, loss = case.layers[i].activation.kind, case.loss
-        if (own, self.to, self.of, i) != ("softmax", "sigmoid", "both", case.depth - 1) or loss is None:
-            return False
-        return combination(loss, own)[0] is not None
+        made = (case.layers[i].activation.kind, self.to, self.of, i)
+        return made == ("softmax", "sigmoid", "both", case.depth - 1) and case.is_combined
 
     def alter(self, c: Computation, case: Case) -> Computation:
         rule, layers = OTHERS[self.to], self._layers(case)

@@ -15,6 +15,8 @@ from engine.reduction import row_scales
 from engine.rules import About, Array
 from engine.targets import Reduction
 
+SquaredErrors = Mse | HalfSquaredError
+CrossEntropies = CrossEntropy | BinaryCrossEntropy
 At = Literal["both", "gradients", "loss"]
 Everywhere = Literal["both", "gradients", "loss", "parameters", "errors"]
 
@@ -37,6 +39,16 @@ def scaled(c: Computation, factor: Callable[[Numbers], Any], at: str) -> Computa
 
 def _times(stage: Callable[[Numbers], Array], factor: Callable[[Numbers], Any]) -> Callable[[Numbers], Array]:
     return lambda n: stage(n) * factor(n)
+
+
+def with_loss(
+    c: Computation, values: Callable[[Numbers], Array], by_outputs: Callable[[Numbers], Array], at: str = "both"
+) -> Computation:
+    """The computation with another loss before the reduction and its derivative by the outputs, which no activation is
+    combined with; or with one of the two alone."""
+    if at != "gradients":
+        c = c._replace(loss_values=values)
+    return c if at == "loss" else c._replace(output_gradients=by_outputs, combined=lambda n: None)
 
 
 def reduced(reduction: Reduction) -> Callable[[Numbers], float]:
@@ -237,7 +249,7 @@ class SquaredErrorFactor:
     about: ClassVar = About("Factor 2 of the squared error", r"y - t \text{ for } 2 (y - t), \text{ or the reverse}")
 
     def applies(self, case: Case) -> bool:
-        return isinstance(case.loss, Mse | HalfSquaredError)
+        return isinstance(case.loss, SquaredErrors)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         factor = 0.5 if isinstance(case.loss, Mse) else 2.0
@@ -376,11 +388,10 @@ class BinaryInPlaceOfCategorical:
             terms = case.targets * binary.gradient(n.a[-1], ones), (1 - case.targets) * binary.gradient(n.a[-1], zeros)
             return share * (terms[0] - terms[1])
 
-        if self.at in ("both", "gradients"):
-            c = c._replace(output_gradients=gradient, combined=lambda n: None)
-        if self.at in ("both", "loss"):
-            c = c._replace(loss_values=lambda n: share * binary.values(n.a[-1], n.case.targets).sum(axis=1))
-        return c
+        def values(n: Numbers) -> Array:
+            return np.array(share * binary.values(n.a[-1], n.case.targets).sum(axis=1))
+
+        return with_loss(c, values, gradient, self.at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from engine.activations import sigmoid
-from engine.losses import HalfSquaredError, Mse
 from engine.mistakes.computation import Case, Computation, Numbers
-from engine.mistakes.loss import At, scaled
+from engine.mistakes.loss import At, CrossEntropies, SquaredErrors, scaled, with_loss
 from engine.probability_losses import BinaryCrossEntropy, CrossEntropy
 from engine.reduction import reduce
 from engine.row_activations import softmax
 from engine.rules import About, Array, row_sums
-
-CrossEntropies = CrossEntropy | BinaryCrossEntropy
 
 
 def _probabilities(loss: CrossEntropies, outputs: Array) -> Array:
@@ -45,22 +42,18 @@ class ProbabilitiesAsLogits:
     about: ClassVar = About("Softmax or sigmoid applied twice", r"-\log \text{softmax}(\text{softmax}(z))_t")
 
     def applies(self, case: Case) -> bool:
-        return isinstance(case.loss, CrossEntropy | BinaryCrossEntropy)
+        return isinstance(case.loss, CrossEntropies)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         loss = case.loss
-        assert isinstance(loss, CrossEntropy | BinaryCrossEntropy)
+        assert isinstance(loss, CrossEntropies)
         on_logits = replace(loss, from_logits=True)
 
         def gradient(n: Numbers) -> Array:
             p = _probabilities(loss, n.a[-1])
             return _by_outputs(loss, on_logits.gradient(p, case.targets), p)
 
-        return c._replace(
-            loss_values=lambda n: on_logits.values(_probabilities(loss, n.a[-1]), case.targets),
-            output_gradients=gradient,
-            combined=lambda n: None,
-        )
+        return with_loss(c, lambda n: on_logits.values(_probabilities(loss, n.a[-1]), case.targets), gradient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +89,7 @@ class LogarithmLeftOut:
                 return -case.targets * p
             return _by_outputs(loss, -case.targets, p)
 
-        return c._replace(
-            loss_values=lambda n: 0.0 - (case.targets * probabilities(n.a[-1])).sum(axis=1),
-            output_gradients=gradient,
-            combined=lambda n: None,
-        )
+        return with_loss(c, lambda n: 0.0 - (case.targets * probabilities(n.a[-1])).sum(axis=1), gradient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +146,7 @@ class EpsilonInLogarithm:
                 by_p = np.where((p < epsilon) | (p > 1 - epsilon), 0, by_p)
             return _by_outputs(loss, by_p, p)
 
-        c = c._replace(loss_values=values)
-        return c if self.at == "loss" else c._replace(output_gradients=gradient, combined=lambda n: None)
+        return with_loss(c, values, gradient, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +165,7 @@ class SquaredInPlaceOfCrossEntropy:
     about: ClassVar = About("Squared error in place of cross-entropy", r"\sum_c (y_c - t_c)^2")
 
     def applies(self, case: Case) -> bool:
-        return isinstance(case.loss, CrossEntropy | BinaryCrossEntropy)
+        return isinstance(case.loss, CrossEntropies)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         loss, outputs = case.loss, case.targets.shape[1]
@@ -189,15 +177,7 @@ class SquaredInPlaceOfCrossEntropy:
             squares = share * (n.a[-1] - case.targets) ** 2
             return np.array(squares if case.elementwise else squares.sum(axis=1))
 
-        if self.at != "gradients":
-            c = c._replace(loss_values=values)
-        if self.at != "loss":
-            c = c._replace(output_gradients=lambda n: 2 * share * (n.a[-1] - case.targets), combined=lambda n: None)
-        return c
-
-
-def _is_squared(case: Case) -> bool:
-    return isinstance(case.loss, Mse | HalfSquaredError)
+        return with_loss(c, values, lambda n: 2 * share * (n.a[-1] - case.targets), self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +194,7 @@ class AbsoluteInPlaceOfSquaredError:
     about: ClassVar = About("Absolute in place of squared error", r"|y - t| \text{ for } (y - t)^2")
 
     def applies(self, case: Case) -> bool:
-        return _is_squared(case)
+        return isinstance(case.loss, SquaredErrors)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def values(n: Numbers) -> Array:
@@ -240,7 +220,7 @@ class RootOfSquaredError:
     about: ClassVar = About("Root of the squared error", r"\sqrt{\frac1N \sum_n L_n} \text{ for } \frac1N \sum_n L_n")
 
     def applies(self, case: Case) -> bool:
-        return _is_squared(case)
+        return isinstance(case.loss, SquaredErrors)
 
     def alter(self, c: Computation, case: Case) -> Computation:
         scales = c.scales

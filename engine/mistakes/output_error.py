@@ -8,11 +8,11 @@ import numpy as np
 
 from engine.losses import HalfSquaredError, Mse
 from engine.mistakes.computation import Case, Computation, Numbers
-from engine.objective import combination
+from engine.mistakes.loss import SquaredErrors
 from engine.rules import About, Array
 
 
-def _with_error(c: Computation, changed: Callable[[Array, Numbers], Array]) -> Computation:
+def with_error(c: Computation, changed: Callable[[Array, Numbers], Array]) -> Computation:
     """The computation with another error: y - t where loss and activation combine, the derivative by the outputs
     elsewhere."""
     combined, output_gradients = c.combined, c.output_gradients
@@ -30,9 +30,7 @@ def _with_error(c: Computation, changed: Callable[[Array, Numbers], Array]) -> C
 
 def _is_difference(case: Case) -> bool:
     """Whether the error is a multiple of y - t."""
-    if isinstance(case.loss, Mse | HalfSquaredError):
-        return True
-    return case.loss is not None and combination(case.loss, case.layers[-1].activation.kind)[0] is not None
+    return isinstance(case.loss, SquaredErrors) or case.is_combined
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +52,10 @@ class ErrorWithoutSign:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         if self.form == "magnitude":
-            return _with_error(c, lambda error, n: np.abs(error))
+            return with_error(c, lambda error, n: np.abs(error))
         # As a loss half_squared_error is half of it.
         half = 0.5 if isinstance(case.loss, HalfSquaredError) else 1.0
-        return _with_error(c, lambda error, n: half * (n.a[-1] - case.targets) ** 2)
+        return with_error(c, lambda error, n: half * (n.a[-1] - case.targets) ** 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class OutputsRounded:
             decided = y > 0.5 if self.form == "above_half" else y == y.max(axis=1, keepdims=True)
             return np.array(error + times * (decided - y))
 
-        return _with_error(c, changed)
+        return with_error(c, changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ class ErrorAveraged:
             last[-1] = error.sum(axis=0)
             return last
 
-        return _with_error(c, changed)
+        return with_error(c, changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +137,14 @@ class OutputErrorMixedUp:
         loss = case.loss
         if loss is None or getattr(loss, "label_smoothing", False) or getattr(loss, "class_weights", None) is not None:
             return False
-        together = combination(loss, case.layers[-1].activation.kind)[0] is not None
         match self.form:
             case "targets_left_out":
                 return _is_difference(case)
             case "logits":
-                return together and case.layers[-1].activation.kind != "identity"
+                return case.is_combined and case.layers[-1].activation.kind != "identity"
             case "target_alone":
-                return together and case.targets.shape[1] > 1
-        return together
+                return case.is_combined and case.targets.shape[1] > 1
+        return case.is_combined
 
     def alter(self, c: Computation, case: Case) -> Computation:
         times, t = 2.0 if isinstance(case.loss, Mse) else 1.0, case.targets
@@ -162,4 +159,4 @@ class OutputErrorMixedUp:
                     return np.asarray(n.z[-1] - t)
             return np.where(t > 0, error, 0.0)
 
-        return _with_error(c, changed)
+        return with_error(c, changed)

@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from engine.losses import HalfSquaredError, Mse
+from engine.losses import Mse
 from engine.mistakes.computation import Case, Computation, Numbers
-from engine.mistakes.loss import At, scaled
-from engine.objective import LossObjective, combination
-from engine.probability_losses import BinaryCrossEntropy, CrossEntropy
+from engine.mistakes.loss import At, CrossEntropies, SquaredErrors, scaled
+from engine.mistakes.output_error import with_error
+from engine.objective import LossObjective
 from engine.rules import About, Array, column
 
 USUAL_SMOOTHING = 0.1
@@ -140,7 +140,7 @@ class TargetsBroadcast:
         objective = case.objective
         if not isinstance(objective, LossObjective) or objective.sample_weights is not None:
             return False
-        return isinstance(objective.loss, Mse | HalfSquaredError) and case.batch > 1 and case.targets.shape[1] == 1
+        return isinstance(objective.loss, SquaredErrors) and case.batch > 1 and case.targets.shape[1] == 1
 
     def alter(self, c: Computation, case: Case) -> Computation:
         t, loss = case.targets, case.loss
@@ -178,30 +178,20 @@ class LabelsAsNumbers:
         t, loss = case.targets, case.loss
         if t.shape[1] == 1 or (self.along == "outputs" and len(t) != t.shape[1]):
             return False
-        if isinstance(loss, CrossEntropy | BinaryCrossEntropy):
-            if not loss.from_logits and combination(loss, case.layers[-1].activation.kind)[0] is None:
+        if isinstance(loss, CrossEntropies):
+            if not loss.from_logits and not case.is_combined:
                 return False
-        elif not isinstance(loss, Mse | HalfSquaredError):
+        elif not isinstance(loss, SquaredErrors):
             return False
         return bool(((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all())
 
     def alter(self, c: Computation, case: Case) -> Computation:
         labels = case.targets.argmax(axis=1)
         numbers = np.broadcast_to(column(labels) if self.along == "rows" else labels, case.targets.shape)
-        if isinstance(case.loss, Mse | HalfSquaredError):
+        if isinstance(case.loss, SquaredErrors):
             other = _with_targets(case, numbers.astype(case.targets.dtype))
             return _compared(c, lambda n: replace(n, case=other), "both")
-        combined, output_gradients = c.combined, c.output_gradients
-
-        def together(n: Numbers) -> Array | None:
-            error = combined(n)
-            return None if error is None else error + case.targets - numbers
-
-        def by_outputs(n: Numbers) -> Array:
-            error = output_gradients(n)
-            return error + case.targets - numbers if n.combined_loss[0] is None else error
-
-        return c._replace(combined=together, output_gradients=by_outputs)
+        return with_error(c, lambda error, n: error + case.targets - numbers)
 
 
 @dataclass(frozen=True, slots=True)
