@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.adam_optimizers import Adam, Adamax, AdamW, NAdam, RAdam
 from engine.descent import State, WithBetas
-from engine.mistakes.computation import Case, Computation, Numbers, trained
+from engine.mistakes.computation import Case, Computation, Numbers
 from engine.optimizers import Adagrad, RmsProp
 from engine.rules import About, Array
 
@@ -281,7 +281,7 @@ class StepsCountedPerParameter:
 
     def _counts(self, case: Case) -> dict[tuple[int, str], int]:
         """How far each parameter moves the count on."""
-        return {(i, n): case.layers[i].parameters[n].size if self.of == "numbers" else 1 for i, n in trained(case)}
+        return {(i, n): case.layers[i].parameters[n].size if self.of == "numbers" else 1 for i, n in case.trained}
 
     def alter(self, c: Computation, case: Case) -> Computation:
         counts = self._counts(case)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from engine.clipping import ClipByNorm, ClipByValue, norm
-from engine.mistakes.computation import Answer, Case, Computation, Numbers, layer_keys, trained
+from engine.mistakes.computation import Answer, Case, Computation, Numbers, layer_keys
 from engine.rules import About, Array
 
 By = Literal["norm", "value"]
@@ -84,7 +84,7 @@ class ClippingMixedUp:
         if case.optimizer is None or case.clipping is None:
             return False
         if self.form == "weights_alone":
-            return {name for _, name in trained(case)} == {"weights", "bias"}
+            return {name for _, name in case.trained} == {"weights", "bias"}
         return self.form == "other_kind" or isinstance(case.clipping, ClipByNorm)
 
     def alter(self, c: Computation, case: Case) -> Computation:
@@ -156,7 +156,7 @@ class GradientsAfterClipping:
         assert rule is not None
 
         def clipped(answer: Answer) -> Answer:
-            keys = [layer_keys(i).by[name] for i, name in trained(case)]
+            keys = [layer_keys(i).by[name] for i, name in case.trained]
             gradients = [answer[key] for key in keys]
             return answer | dict(zip(keys, rule.clip(gradients, norm(gradients)), strict=True))
 

@@ -149,6 +149,7 @@ class Case:
 
     @cached_property
     def everywhere(self) -> list[tuple[int, str]]:
+        """Layer and name of each parameter."""
         return [(i, name) for i, layer in enumerate(self.layers) for name in layer.parameters]
 
     @cached_property
@@ -307,11 +308,6 @@ def by_penalty(n: Numbers, i: int, name: str) -> Any:
     """What the penalty adds to the gradient of a parameter."""
     rule = n.case.regularization
     return 0.0 if rule is None or name != "weights" else rule.gradient(n.layer(i).weights)
-
-
-def everywhere(case: Case) -> list[tuple[int, str]]:
-    """Layer and name of each parameter."""
-    return case.everywhere
 
 
 def trained(case: Case) -> list[tuple[int, str]]:

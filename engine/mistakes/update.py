@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 from engine.adam_optimizers import Adam, AdamW, NAdam, RAdam
-from engine.mistakes.computation import LAYER, Case, Computation, Numbers, everywhere
+from engine.mistakes.computation import LAYER, Case, Computation, Numbers
 from engine.mistakes.factor import longer_step
 from engine.optimizers import RmsProp, Sgd
 from engine.rules import About, Array, hyper
@@ -162,7 +162,7 @@ class FrozenUpdated:
         return case.optimizer is not None and any(layer.frozen for layer in case.layers)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return c._replace(trained=everywhere)
+        return c._replace(trained=lambda case: case.everywhere)
 
 
 @dataclass(frozen=True, slots=True)
