@@ -20,7 +20,15 @@ from engine.derivation.formulas import (
     matrix_product,
     number,
 )
-from engine.derivation.judging import MOST_EXAMPLES, agree, judged, name_of_scale, probabilities, scaled
+from engine.derivation.judging import (
+    MOST_EXAMPLES,
+    agree,
+    counted_targets,
+    judged,
+    name_of_scale,
+    probabilities,
+    scaled,
+)
 from engine.derivation.notation import by, delta, layer_name, symbol
 from engine.derivation.slopes import jacobian, slopes, works_by_rows
 from engine.derivation.update import update_steps
@@ -99,7 +107,7 @@ def _probability_minus_target(worked: Worked) -> Formula | None:
     seen, a = judged(worked), worked.before.trace[-1].activations
     if seen is None or not isinstance(seen.loss, LossOfProbabilities) or (p := probabilities(seen.loss, a)) is None:
         return None
-    t = 0 - seen.loss.logit_gradient(a, np.zeros_like(p), seen.targets)
+    t = counted_targets(seen.loss, a, seen.targets)
     plain = (p - t == worked.before.evaluation.output_gradients).all()
     return Difference(Numbers(p), Numbers(t)) if plain else None
 
@@ -164,21 +172,20 @@ LOST = (
 def _combined(worked: Worked) -> tuple[str, Formula]:
     """The combined derivative by the last layer's z, from the outputs and what the loss makes of the targets.
 
-    On logits it is p * -sum(g) + g after softmax, with g the derivative by the logarithms of the outputs, and
-    w * p + g after sigmoid; at p = 0, g alone.
+    On logits it is p * sum(t) - t after softmax, and w * p - t after sigmoid, with t as `counted_targets` has them.
     """
     seen = judged(worked)
     assert seen is not None and seen.combined is not None
     _, z, p = worked.before.trace[-1]
     logits = seen.sign * z
-    g = seen.combined.logit_gradient(logits, np.zeros_like(p), seen.targets)
+    t = counted_targets(seen.combined, logits, seen.targets)
     if seen.loss.kind == "binary_cross_entropy":
-        slope = seen.combined.logit_gradient(logits, np.ones_like(p), seen.targets) - g
+        slope = seen.combined.logit_gradient(logits, np.ones_like(p), seen.targets) + t
         plain = bool((slope == 1).all())
         outputs: Formula = Numbers(p) if plain else elementwise(Numbers(slope), Numbers(p))
         text = OUTPUT_MINUS_TARGET if plain else f"{OUTPUT_MINUS_TARGET} Each has its class weight."
-        return text + name_of_scale(worked), scaled(worked, Difference(outputs, Numbers(0 - g)))
-    totals = 0 - row_sums(g)
+        return text + name_of_scale(worked), scaled(worked, Difference(outputs, Numbers(t)))
+    totals = row_sums(t)
     text, outputs = OUTPUT_MINUS_TARGET, Numbers(p)
     if not (totals == 1).all():
         outputs = elementwise(Numbers(p), Numbers(totals))
@@ -188,7 +195,7 @@ def _combined(worked: Worked) -> tuple[str, Formula]:
             "Both derivatives taken together; what takes the place of a target is minus the derivative by the "
             "logarithm of the output."
         )
-    inner: Formula = Difference(outputs, Numbers(0 - g))
+    inner: Formula = Difference(outputs, Numbers(t))
     if seen.sign == -1:
         text += OF_SOFTMIN
         inner = Product((number(np.asarray(-1, p.dtype)), inner))

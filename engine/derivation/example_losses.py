@@ -4,7 +4,14 @@ import numpy as np
 
 from engine.derivation.derivation import Statement, Worked
 from engine.derivation.formulas import Applied, Difference, Formula, Numbers, Product, Squared, Sum, equation, number
-from engine.derivation.judging import Judged, agree, effective_targets, probabilities, without_smoothing
+from engine.derivation.judging import (
+    Judged,
+    agree,
+    counted_targets,
+    effective_targets,
+    probabilities,
+    without_smoothing,
+)
 from engine.losses import HalfSquaredError, Mse
 from engine.probability_losses import BinaryCrossEntropy
 from engine.rules import Array, column
@@ -66,7 +73,7 @@ def _logarithms(seen: Judged, y: Array, n: int, outputs: list[int] | slice, valu
     if targets is not None:
         pairs, text = list(zip(-targets[n], y, strict=True)), CLASSES
     elif isinstance(loss, BinaryCrossEntropy) and loss.class_weights is None:
-        t = -loss.logit_gradient(y, np.zeros_like(y), seen.targets[n, outputs])
+        t = counted_targets(loss, y, seen.targets[n, outputs])
         pairs, text = [(-t[0], y[0]), (t[0] - 1, 1 - y[0])], BINARY
     else:
         return None

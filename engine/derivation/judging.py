@@ -68,15 +68,19 @@ def probabilities(loss: Loss, outputs: Array) -> Array | None:
     return LOGITS[loss.kind][1](outputs)
 
 
-def effective_targets(seen: Judged) -> Array | None:
-    """The targets of a cross-entropy of classes after smoothing and class weights; None for another loss.
+def counted_targets(loss: LossOfProbabilities, logits: Array, t: Array) -> Array:
+    """What a loss on logits makes of its targets: after smoothing, and times class weights.
 
-    Its derivative by logits is p * sum(t) - t: at p = 0, minus these targets.
+    Its derivative by logits is p * sum(t) - t, or w * p - t after sigmoid: at p = 0, minus these targets. For focal and
+    kl_divergence that is minus the derivative by the logarithms of the outputs.
     """
-    loss = seen.loss
-    if not isinstance(loss, CrossEntropy):
-        return None
-    return -loss.logit_gradient(seen.targets, np.zeros_like(seen.targets), seen.targets)
+    return 0 - loss.logit_gradient(logits, np.zeros_like(logits), t)
+
+
+def effective_targets(seen: Judged) -> Array | None:
+    """The targets of a cross-entropy of classes as it counts them; None for another loss."""
+    loss, t = seen.loss, seen.targets
+    return counted_targets(loss, t, t) if isinstance(loss, CrossEntropy) else None
 
 
 def without_smoothing(seen: Judged) -> Judged:

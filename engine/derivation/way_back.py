@@ -17,7 +17,7 @@ from engine.derivation.formulas import (
     matrix_product,
     number,
 )
-from engine.derivation.judging import judged, without_smoothing
+from engine.derivation.judging import counted_targets, judged, without_smoothing
 from engine.derivation.notation import by, delta, layer_name, symbol
 from engine.derivation.slopes import jacobian_column, works_by_rows
 from engine.rules import Array
@@ -70,7 +70,7 @@ def _first_errors(chain: Chain, n: int) -> list[Statement]:
         scale = worked.before.evaluation.scales[n]
         if seen is not None and seen.loss.kind in ("cross_entropy", "binary_cross_entropy"):
             assert seen.combined is not None
-            t = -seen.combined.logit_gradient(seen.targets, np.zeros_like(seen.targets), seen.targets)[n]
+            t = counted_targets(seen.combined, seen.targets, seen.targets)[n]
             if (y - t == own[n]).all():
                 text += " The error of a unit is output minus target."
                 text += "" if without_smoothing(seen) is seen else " Label smoothing has moved the target."

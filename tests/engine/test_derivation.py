@@ -359,6 +359,13 @@ def test_a_loss_of_logits_shows_its_probabilities(loss: dict[str, Any]) -> None:
     assert isinstance(first.formula, formulas.Equation) and r"\log" in str(first.formula.sides[1])
 
 
+def test_a_target_of_zero_has_no_sign() -> None:
+    derivation = derive(textbook(loss={"kind": "cross_entropy", "class_weights": [2.0, 3.0, 4.0]}))
+    steps = [step for section in derivation.sections for step in section.steps]
+    targets = next(step.value for step in steps if step.text.startswith("What takes the place of the targets"))
+    assert 0 in targets and not np.signbit(targets).any()
+
+
 def test_both_ways_through_softmax_are_shown_where_they_agree() -> None:
     assert "The long way, through the whole Jacobian" in texts(derive(textbook()))
     saturated = textbook(inputs=[[100.0, 200.0, 70.0]])
