@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from engine.clipping import Clipping
-from engine.derivation.formulas import Formula
+from engine.derivation.formulas import Formula, Numbers
 from engine.network import Network
 from engine.objective import Objective
 from engine.optimizers import Optimizer
@@ -39,6 +41,11 @@ class Worked(NamedTuple):
     def weights_form(self, array: Array) -> Array:
         """Weights, or anything of their shape, as the reader writes them; a vector as it is."""
         return array.T if self.transposed and array.ndim == 2 else array
+
+    def shown(self, array: Array) -> Numbers:
+        """A parameter, or an array of its shape, in a formula: a vector is a row. One of its numbers is itself."""
+        written = np.asarray(self.weights_form(array))
+        return Numbers(np.atleast_2d(written) if written.ndim else written)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,12 +1,11 @@
 """What an optimizer makes of gradient and parameter before, and in place of, the g and w of its formula."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from engine.adam_optimizers import AdamW
-from engine.derivation.derivation import Statement
+from engine.derivation.derivation import Statement, Worked
 from engine.derivation.formulas import Difference, Formula, Product, Sum, equation, number
 from engine.derivation.notation import by, hyperparameters
 from engine.optimizers import Lion, Optimizer, Sgd
@@ -20,27 +19,20 @@ def rule_text(rule: Optimizer) -> str:
 
 
 def update_statements(
-    rule: Optimizer,
-    letter: str,
-    old: Array,
-    gradient: Array,
-    new: Array,
-    kept: dict[str, Any],
-    what: str,
-    shown: Callable[[Array], Formula],
-    form: Callable[[Array], Array],
-    clipped: bool,
+    worked: Worked, letter: str, old: Array, gradient: Array, new: Array, kept: dict[str, Any], what: str
 ) -> list[Statement]:
-    """The update of `old` to `new`, in as many steps as it takes; `kept` is the state after it.
+    """The update of `old` to `new`, a parameter or one of its numbers, in as many steps as it takes; `kept` is the
+    state after it.
 
-    `shown` makes a formula of an array of the parameter's shape, `form` the value that an answer has of it. A gradient
-    that was `clipped` is called g from there on: the derivative by the parameter is another.
+    A gradient that was clipped is called g from there on: the derivative by the parameter is another.
     """
+    rule, clipped, shown = worked.optimizer, worked.clipping is not None, worked.shown
+    assert rule is not None
     g, moving, steps = gradient, old, []
     name, sign = ("the clipped gradient", r"g \leftarrow -g") if clipped else ("the gradient", rf"g = -{by(letter)}")
 
     def tell(text: str, left: str, right: Formula, value: Array) -> None:
-        steps.append(Statement(text, equation(left, right, shown(value)), form(value)))
+        steps.append(Statement(text, equation(left, right, shown(value)), worked.weights_form(value)))
 
     def times(factor: float, array: Array) -> Product:
         return Product((number(np.asarray(factor, old.dtype)), shown(array)))
@@ -63,7 +55,7 @@ def update_statements(
         if rule.momentum:
             direction = kept["momentum_buffer"]
             text = "The momentum: b = momentum * b + (1 - dampening) * g, and g itself in the first step:"
-            steps.append(Statement(text, equation("b", shown(direction)), form(direction)))
+            steps.append(Statement(text, equation("b", shown(direction)), worked.weights_form(direction)))
         if rule.nesterov:
             ahead = g + rule.momentum * direction
             text = "With nesterov the step goes along g + momentum * b:"
@@ -80,5 +72,5 @@ def update_statements(
     else:
         text = f"{what} by {rule.kind}, from the old values and {name}:"
         moved, left = Sum((shown(moving), shown(new - moving))), rf"{letter} \leftarrow {letter} + \Delta {letter}"
-    steps.append(Statement(text, equation(left, moved, shown(new)), form(new)))
+    steps.append(Statement(text, equation(left, moved, shown(new)), worked.weights_form(new)))
     return steps

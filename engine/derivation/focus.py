@@ -184,8 +184,5 @@ def _update_section(chain: Chain) -> Section:
         for key, array in step.state[chain.layer][chain.parameter].items()
     }
     what = "The update of the parameter"
-    limited = worked.clipping is not None
-    steps += update_statements(
-        rule, chain.letter, chain.old, gradient, new, kept, what, number, lambda value: value, limited
-    )
+    steps += update_statements(worked, chain.letter, chain.old, gradient, new, kept, what)
     return Section("The update", tuple(steps))

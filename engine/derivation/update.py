@@ -1,6 +1,5 @@
 """Clipping, and the update of a layer's parameters."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,17 +7,12 @@ import numpy as np
 from engine.clipping import ClipByNorm
 from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.descent import rule_text, update_statements
-from engine.derivation.formulas import Fraction, Numbers, Sum, equation, number
+from engine.derivation.formulas import Fraction, Sum, equation, number
 from engine.derivation.notation import about, by, hyperparameters, layer_name, plain_formula, symbol
 from engine.optimizers import Sgd
 from engine.rules import Array
 
 LETTERS = {"weights": "W", "bias": "b"}
-
-
-def shown(worked: Worked, array: Array) -> Numbers:
-    """A parameter, or an array of its shape, as the reader writes it; a vector is a row."""
-    return Numbers(np.atleast_2d(worked.weights_form(array)))
 
 
 def clipped(worked: Worked) -> dict[tuple[int, str], Array]:
@@ -49,22 +43,10 @@ def update_steps(worked: Worked, i: int) -> list[Statement]:
         letter = symbol(LETTERS[name], i)
         if (i, name) not in gradients:
             frozen = "they are frozen" if name == "weights" else "it is frozen"
-            steps.append(Statement(f"{what} is left out: {frozen}.", equation(letter, shown(worked, new)), value))
+            steps.append(Statement(f"{what} is left out: {frozen}.", equation(letter, worked.shown(new)), value))
             continue
-        gradient = gradients[i, name]
         kept = worked.step.state[i][name]
-        steps += update_statements(
-            worked.optimizer,
-            letter,
-            old,
-            gradient,
-            new,
-            kept,
-            what,
-            partial(shown, worked),
-            worked.weights_form,
-            worked.clipping is not None,
-        )
+        steps += update_statements(worked, letter, old, gradients[i, name], new, kept, what)
         steps += _states(worked, i, name)
     return steps
 
@@ -76,7 +58,7 @@ def _states(worked: Worked, i: int, name: str) -> list[Statement]:
     return [
         Statement(
             f"For the next step the optimizer keeps {key}:",
-            equation(rf"\text{{{key.replace('_', ' ')}}}", shown(worked, array)),
+            equation(rf"\text{{{key.replace('_', ' ')}}}", worked.shown(array)),
             worked.weights_form(array),
         )
         for key, array in kept.items()
@@ -116,7 +98,7 @@ def clipping_section(worked: Worked) -> Section:
         )
     for (i, name), gradient in clipped(worked).items():
         text = f"After clipping, the gradient by the {name} of {layer_name(worked, i)}:"
-        steps.append(Statement(text, equation("g", shown(worked, gradient)), worked.weights_form(gradient)))
+        steps.append(Statement(text, equation("g", worked.shown(gradient)), worked.weights_form(gradient)))
     for i in reversed(range(len(worked.network.layers))):
         steps += update_steps(worked, i)
     return Section("Clipping and the update" if worked.step is not None else "Clipping", tuple(steps))
