@@ -362,13 +362,9 @@ class SoftmaxOverBatch:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         layers = case.of_kinds(SOFTMAXES, self.layer)
-
-        def back(n: Numbers, i: int) -> Array:
-            return self._back(n.layer(i).activation, n.by_a[i], n.a[i])
-
         c = c.in_layers(layers, activations=lambda n, i: self._over(n.layer(i).activation, n.z[i]))
         if self.derivative == "own":
-            c = c.in_layers(layers, by_preactivations=back)
+            c = c.in_layers(layers, by_preactivations=lambda n, i: self._back(n.layer(i).activation, n.by_a[i], n.a[i]))
         return self._of_logits(c, case) if self._in_loss(case) else c
 
     def _of_logits(self, c: Computation, case: Case) -> Computation:

@@ -58,15 +58,11 @@ class WeightsTransposed:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         layers = case.square(self.layer)
-
-        def forwards(n: Numbers, i: int) -> Array:
-            weights, bias = n.layer(i).weights, n.layer(i).bias
-            z: Array = n.x(i) @ weights.T
-            return z if bias is None else z + bias
-
         if self.at != "forward":
             c = c.in_layers(layers, passed_back=lambda n, i: n.by_z[i] @ n.layer(i).weights)
-        return c if self.at == "passed_back" else c.in_layers(layers, preactivations=forwards)
+        if self.at != "passed_back":
+            c = c.in_layers(layers, preactivations=lambda n, i: n.sums(i, n.x(i), n.layer(i).weights.T))
+        return c
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +134,8 @@ class PassedBackWithoutWeights:
         return True
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        def stage(n: Numbers, i: int) -> Array:
-            return np.broadcast_to(row_sums(n.by_z[i]), n.x(i).shape)
-
-        return c.in_layers(case.indices(self.layer), passed_back=stage)
+        layers = case.indices(self.layer)
+        return c.in_layers(layers, passed_back=lambda n, i: np.broadcast_to(row_sums(n.by_z[i]), n.x(i).shape))
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,12 @@ class Numbers:
     def layer(self, i: int) -> Layer:
         return self.case.network.layers[i]
 
+    def sums(self, i: int, inputs: Array, weights: Array) -> Array:
+        """The preactivations of layer i from other inputs or weights."""
+        z: Array = inputs @ weights
+        bias = self.layer(i).bias
+        return z if bias is None else z + bias
+
     @property
     def last(self) -> int:
         return self.case.depth - 1

@@ -113,11 +113,9 @@ class DerivativeTwice:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         before = c.by_preactivations
-
-        def stage(n: Numbers, i: int) -> Array:
-            return n.layer(i).activation.backward(before(n, i), n.z[i], n.a[i])
-
-        return in_own_derivative(c, case, self.layer, stage)
+        return in_own_derivative(
+            c, case, self.layer, lambda n, i: n.layer(i).activation.backward(before(n, i), n.z[i], n.a[i])
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +196,8 @@ class OtherActivation:
             grad: Array = rule.backward(n.by_a[i], n.z[i], a)
             return grad
 
-        def activation(n: Numbers, i: int) -> Array:
-            a: Array = rule.forward(n.z[i])
-            return a
-
         if self.of == "both":
-            c = c.in_layers(layers, activations=activation)
+            c = c.in_layers(layers, activations=lambda n, i: rule.forward(n.z[i]))
         return c.in_layers([i for i in layers if not self._is_for_softmax(case, i)], by_preactivations=derivative)
 
 
@@ -224,12 +218,8 @@ class ActivationTwice:
         return any(layer.activation.kind not in STRAIGHT for layer in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        before = c.activations
-
-        def stage(n: Numbers, i: int) -> Array:
-            return n.layer(i).activation.forward(before(n, i))
-
-        return c.in_layers(case.indices(self.layer), activations=stage)
+        layers, before = case.indices(self.layer), c.activations
+        return c.in_layers(layers, activations=lambda n, i: n.layer(i).activation.forward(before(n, i)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,15 +288,8 @@ class HyperparametersForgotten:
 
     def alter(self, c: Computation, case: Case) -> Computation:
         rules = self._rules(case)
-
-        def derivative(n: Numbers, i: int) -> Array:
-            grad: Array = rules[i].backward(n.by_a[i], n.z[i], n.a[i])
-            return grad
-
-        def activation(n: Numbers, i: int) -> Array:
-            a: Array = rules[i].forward(n.z[i])
-            return a
-
         if self.of != "derivative":
-            c = c.in_layers(rules, activations=activation)
-        return c if self.of == "activation" else c.in_layers(rules, by_preactivations=derivative)
+            c = c.in_layers(rules, activations=lambda n, i: rules[i].forward(n.z[i]))
+        if self.of != "activation":
+            c = c.in_layers(rules, by_preactivations=lambda n, i: rules[i].backward(n.by_a[i], n.z[i], n.a[i]))
+        return c

@@ -14,18 +14,11 @@ MOST_SUMS = 10**8
 """The most multiplications of a pass whose partial sums are cut one by one, which takes much longer than a product."""
 
 
-def _sums(n: Numbers, i: int, inputs: Array, weights: Array) -> Array:
-    """A layer's preactivations from other inputs or weights."""
-    z: Array = inputs @ weights
-    bias = n.layer(i).bias
-    return z if bias is None else z + bias
-
-
 def with_inputs(c: Computation, other: Array) -> Computation:
     """The computation with other inputs of the network."""
     return c.in_layers(
         [0],
-        preactivations=lambda n, i: _sums(n, i, other, n.layer(i).weights),
+        preactivations=lambda n, i: n.sums(i, other, n.layer(i).weights),
         by_weights=lambda n, i: other.T @ n.by_z[i],
     )
 
@@ -70,18 +63,10 @@ class FlattenedInOtherOrder:
         if self.of == "inputs":
             return with_inputs(c, read(case.inputs))
         layers, by_weights, turned = case.indices(self.layer), c.by_weights, written if self.of == "both" else read
-
-        def forward(n: Numbers, i: int) -> Array:
-            return _sums(n, i, n.x(i), read(n.layer(i).weights))
-
-        def back(n: Numbers, i: int) -> Array:
-            error: Array = n.by_z[i] @ read(n.layer(i).weights).T
-            return error
-
         if self.of in ("both", "weights", "forward"):
-            c = c.in_layers(layers, preactivations=forward)
+            c = c.in_layers(layers, preactivations=lambda n, i: n.sums(i, n.x(i), read(n.layer(i).weights)))
         if self.of in ("both", "weights", "passed_back"):
-            c = c.in_layers(layers, passed_back=back)
+            c = c.in_layers(layers, passed_back=lambda n, i: n.by_z[i] @ read(n.layer(i).weights).T)
         if self.of in ("both", "gradients"):
             c = c.in_layers(layers, by_weights=lambda n, i: turned(by_weights(n, i)))
         return c
@@ -136,13 +121,10 @@ class LoopOneShort:
                 return z - (x - without(x, 1)) @ w
             return z if b is None else z - (b - without(b, 0))
 
-        def back(n: Numbers, i: int) -> Array:
-            return n.layer(i).input_gradients(without(n.by_z[i], 1))
-
         if self.over in ("inputs", "biases"):
             return c.in_layers(layers, preactivations=sums)
         if self.over == "passed_back":
-            return c.in_layers(layers, passed_back=back)
+            return c.in_layers(layers, passed_back=lambda n, i: n.layer(i).input_gradients(without(n.by_z[i], 1)))
         if self.over != "bias_gradients":
             axis = 0 if self.over == "gradients_of_inputs" else 1
             c = c.in_layers(layers, by_weights=lambda n, i: without(by_weights(n, i), axis))
@@ -176,16 +158,13 @@ class OneTermOnly:
         return any(layer.weights.shape[axis] > 1 for layer in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        kept, scales = slice(-1, None) if self.term == "last" else slice(1), c.loss_scales
+        layers, scales = case.indices(self.layer), c.loss_scales
+        kept = slice(-1, None) if self.term == "last" else slice(1)
 
         def sums(n: Numbers, i: int) -> Array:
             z: Array = n.x(i)[:, kept] @ n.layer(i).weights[kept]
             bias = n.layer(i).bias
             return z if bias is None or self.of == "preactivations" else z + bias
-
-        def back(n: Numbers, i: int) -> Array:
-            error: Array = n.by_z[i][:, kept] @ n.layer(i).weights[:, kept].T
-            return error
 
         def one_example(n: Numbers) -> Array:
             every = scales(n)
@@ -196,8 +175,8 @@ class OneTermOnly:
         if self.of.startswith("loss"):
             return c._replace(loss_scales=one_example)
         if self.of == "passed_back":
-            return c.in_layers(case.indices(self.layer), passed_back=back)
-        return c.in_layers(case.indices(self.layer), preactivations=sums)
+            return c.in_layers(layers, passed_back=lambda n, i: n.by_z[i][:, kept] @ n.layer(i).weights[:, kept].T)
+        return c.in_layers(layers, preactivations=sums)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +238,6 @@ class KeptOfLastExample:
         def last(array: Array) -> Array:
             return np.broadcast_to(array[-1:], array.shape)
 
-        def weights(n: Numbers, i: int) -> Array:
-            gradient: Array = last(n.a[i - 1]).T @ n.by_z[i]
-            return gradient
-
         def errors(n: Numbers, i: int) -> Array:
             return n.layer(i).activation.backward(n.by_a[i], last(n.z[i]), last(n.a[i]))
 
@@ -270,7 +245,7 @@ class KeptOfLastExample:
             keys = [layer_keys(i).activations for i in range(case.depth - 1)]
             return answer | {key: last(answer[key]) for key in keys if key in answer}
 
-        c = c.in_layers(range(1, case.depth), by_weights=weights)
+        c = c.in_layers(range(1, case.depth), by_weights=lambda n, i: last(n.a[i - 1]).T @ n.by_z[i])
         c = c.in_layers(range(case.depth - 1), by_preactivations=errors)
         # Another function, if it gives the same: the right one's numbers are not computed again, and not given either.
         return c if self.shown == "no" else c._replace(activations=lambda n, i: activations(n, i)).rewritten(shown)

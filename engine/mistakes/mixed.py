@@ -56,7 +56,7 @@ class InputsLeftOut:
         return True
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        def stage(n: Numbers, i: int) -> Array:
-            return np.broadcast_to(n.by_z[i].sum(axis=0), n.layer(i).weights.shape)
-
-        return c.in_layers(case.indices(self.layer), by_weights=stage)
+        return c.in_layers(
+            case.indices(self.layer),
+            by_weights=lambda n, i: np.broadcast_to(n.by_z[i].sum(axis=0), n.layer(i).weights.shape),
+        )

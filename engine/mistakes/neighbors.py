@@ -61,12 +61,8 @@ class InputsOfOtherLayer:
         return [i for i in layers if inputs[i] == inputs[0 if self.of == "network" else i - 1]]
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        def stage(n: Numbers, i: int) -> Array:
-            x: Array = case.inputs if self.of == "network" else n.x(i - 1)
-            gradient: Array = x.T @ n.by_z[i]
-            return gradient
-
-        return c.in_layers(self._layers(case), by_weights=stage)
+        first = self.of == "network"
+        return c.in_layers(self._layers(case), by_weights=lambda n, i: n.x(0 if first else i - 1).T @ n.by_z[i])
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +133,11 @@ class ErrorOfOtherLayer:
     def alter(self, c: Computation, case: Case) -> Computation:
         others = self._others(case)
 
-        def weights(n: Numbers, i: int) -> Array:
-            gradient: Array = n.x(i).T @ self._error(n, i, others[i])
-            return gradient
-
-        def bias(n: Numbers, i: int) -> Array:
-            gradient: Array = self._error(n, i, others[i]).sum(axis=0)
-            return gradient
-
-        c = c if self.of == "bias" else c.in_layers(others, by_weights=weights)
-        return c if self.of == "weights" else c.in_layers(others, by_bias=bias)
+        if self.of != "bias":
+            c = c.in_layers(others, by_weights=lambda n, i: n.x(i).T @ self._error(n, i, others[i]))
+        if self.of != "weights":
+            c = c.in_layers(others, by_bias=lambda n, i: self._error(n, i, others[i]).sum(axis=0))
+        return c
 
     def _error(self, n: Numbers, i: int, other: int) -> Array:
         if other > i:
