@@ -28,6 +28,7 @@ from engine.targets import (
 )
 
 SOFTMAX = {"softmax": 1, "softmin": -1}
+"""The activations that make probabilities of classes, each with the sign of its logits."""
 SMOOTHING = "Moves this share of each target to all classes equally."
 WEIGHTS = "`[outputs]`: one weight >= 0 for each class, or null for all equal."
 FLOOR = {8: np.array(1e-300), 4: np.array(1e-30, np.float32)}

@@ -84,3 +84,6 @@ class LogSoftmax:
 
     def backward(self, grad: Array, z: Array, a: Array) -> Array:
         return grad - np.exp(a) * row_sums(grad)
+
+
+RowActivation = Softmax | Softmin | LogSoftmax

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.findings.case import Case
+from engine.probability_losses import SOFTMAX
 from engine.rules import Array, column
 
 REGRESSION = {"mse", "mae", "half_squared_error", "huber", "smooth_l1", "log_cosh"}
-SOFTMAX = {"softmax", "softmin"}
 FAR = 700.0
 """A logit in place of infinity: beyond it exp overflows."""
 ROUNDS = 30

@@ -17,6 +17,7 @@ from engine.objective import LossObjective, Objective, VectorObjective, evaluate
 from engine.optimizers import Optimizer
 from engine.reduction import prepare_targets, reduce
 from engine.regularization import Regularization
+from engine.row_activations import RowActivation
 from engine.rules import Array
 from engine.step import Differentiation, NetworkState, Step, differentiate, init_state, step
 
@@ -109,8 +110,8 @@ class Case:
     def slopes(self) -> list[Array | None]:
         """Each unit's derivative of its activation `[rows, units]`; None where the units of a row are mixed."""
         slopes: list[Array | None] = []
-        for layer, (_, z, a), shape in zip(self.network.layers, self.trace, self.shapes, strict=True):
-            rows = shape.steepest is None and layer.activation.kind != "exponential"
+        for layer, (_, z, a) in zip(self.network.layers, self.trace, strict=True):
+            rows = isinstance(layer.activation, RowActivation)
             slopes.append(None if rows else layer.activation.backward(np.ones_like(z), z, a))
         return slopes
 

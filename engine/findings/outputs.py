@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from engine.clipping import root_mean_square
-from engine.findings.answers import REGRESSION, SOFTMAX, constant_answer, of_class_logits, wished
+from engine.findings.answers import REGRESSION, constant_answer, of_class_logits, wished
 from engine.findings.case import Case, Finding, deviations
+from engine.probability_losses import SOFTMAX
 from engine.rules import Array
 from engine.wording import plural
 
