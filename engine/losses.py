@@ -45,7 +45,7 @@ class NegativeLogLikelihood(Weighted, AnyLoss):
 
     def check(self, y: Array, t: Array) -> None:
         require_class_weights(self.class_weights, y.shape[1])
-        require_targets(t, 0, 1, "a number from 0 to 1")
+        require_targets(t)
 
     def row_weights(self, t: Array) -> Array | None:
         return label_weights(self.class_weights, t)
@@ -299,7 +299,7 @@ class CategoricalHinge(AnyLoss):
     )
 
     def check(self, y: Array, t: Array) -> None:
-        require_targets(t, 0, 1, "a number from 0 to 1")
+        require_targets(t)
 
     def values(self, y: Array, t: Array) -> Array:
         others = (1 - t) * y

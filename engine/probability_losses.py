@@ -66,7 +66,7 @@ class _OfProbabilities(Weighted):
 
     def check(self, y: Array, t: Array) -> None:
         require_class_weights(self.class_weights, y.shape[1])
-        require_targets(t, 0, 1, "a number from 0 to 1")
+        require_targets(t)
         if not self.from_logits:
             require_probabilities(y, next(iter(self.combines_with)))
 
@@ -246,7 +246,7 @@ class KlDivergence(AnyLoss):
 
     def check(self, y: Array, t: Array) -> None:
         if not self.log_target:
-            require_targets(t, 0, math.inf, "a number at least 0")
+            require_targets(t, math.inf)
 
     def on_logits(self) -> Self:
         return replace(self, from_logits=True)

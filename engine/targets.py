@@ -21,14 +21,17 @@ FEW = 64
 """Below this size Python's own minimum and maximum of a list are faster than the calls of NumPy."""
 
 
-def require_targets(t: Array, least: float, most: float, expected: str) -> None:
-    """Raises InvalidTarget at the first target that is not from `least` to `most`."""
+def require_targets(t: Array, most: float = 1) -> None:
+    """Raises InvalidTarget at the first target that is not from 0 to `most`."""
     numbers = t.ravel().tolist() if t.size <= FEW else (t.min(), t.max())
-    if min(numbers) >= least and max(numbers) <= most:
+    if min(numbers) >= 0 and max(numbers) <= most:
         return
-    i, j = (int(k) for k in np.argwhere(~((t >= least) & (t <= most)))[0])
+    i, j = (int(k) for k in np.argwhere(~((t >= 0) & (t <= most)))[0])
     raise InvalidTarget(
-        ("targets", i, j), "This loss cannot use this target.", expected=expected, received=t[i, j].item()
+        ("targets", i, j),
+        "This loss cannot use this target.",
+        expected="a number from 0 to 1" if most == 1 else "a number at least 0",
+        received=t[i, j].item(),
     )
 
 

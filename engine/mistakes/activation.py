@@ -31,10 +31,6 @@ def in_own_derivative(c: Computation, case: Case, layer: int | None, altered: St
     return c.in_layers(case.indices(layer), by_preactivations=stage)
 
 
-def kinds_of(case: Case, layer: int | None) -> list[str]:
-    return [one.activation.kind for one in case.layers_of(layer)]
-
-
 @dataclass(frozen=True, slots=True)
 class SoftmaxDiagonalOnly:
     """Softmax's Jacobian without what lies off its diagonal: dL/dz_j = dL/da_j * a_j (1 - a_j).
@@ -138,7 +134,7 @@ class DerivativeLeftOut:
                             r"f'(z) \frac{\partial L}{\partial a}")  # fmt: skip
 
     def applies(self, case: Case) -> bool:
-        if all(kind == "identity" for kind in kinds_of(case, self.layer)):
+        if all(one.activation.kind == "identity" for one in case.layers_of(self.layer)):
             return False
         return self.at != "hidden" or (self.layer is None and case.depth > 1)
 
@@ -186,7 +182,7 @@ class DerivativeAtActivation:
     about: ClassVar = About("Derivative taken at the activation", r"f'(a) \text{ for } f'(z)")
 
     def applies(self, case: Case) -> bool:
-        return any(kind not in ("identity", "relu") for kind in kinds_of(case, self.layer))
+        return any(one.activation.kind not in ("identity", "relu") for one in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def stage(n: Numbers, i: int) -> Array:
@@ -259,7 +255,7 @@ class ActivationLeftOut:
     about: ClassVar = About("Activation left out", r"a = z \text{ for } a = f(z)")
 
     def applies(self, case: Case) -> bool:
-        return any(kind != "identity" for kind in kinds_of(case, self.layer))
+        return any(one.activation.kind != "identity" for one in case.layers_of(self.layer))
 
     def alter(self, c: Computation, case: Case) -> Computation:
         return c.in_layers(case.indices(self.layer), activations=lambda n, i: n.z[i].copy())

@@ -280,8 +280,8 @@ class LogarithmBase:
         return scaled(c, lambda n: 1 / math.log(self.base), self.at)
 
 
-def _terms(c: Computation, case: Case, first: float, second: float, at: str) -> Computation:
-    """Binary cross-entropy with its two terms, t log y and (1 - t) log(1 - y), each times a factor.
+def _second_term(c: Computation, case: Case, times: float, at: str) -> Computation:
+    """Binary cross-entropy with a multiple of the second of its terms, t log y and (1 - t) log(1 - y).
 
     Value and derivative are linear in the target, so that the first term is t times what the target 1 gives, the
     second (1 - t) times what 0 gives.
@@ -294,7 +294,7 @@ def _terms(c: Computation, case: Case, first: float, second: float, at: str) -> 
     ones, zeros = np.ones_like(t), np.zeros_like(t)
 
     def mixed(rule: Callable[[Array], Array]) -> Array:
-        return first * t * rule(ones) + second * (1 - t) * rule(zeros)
+        return t * rule(ones) + times * (1 - t) * rule(zeros)
 
     def together(n: Numbers) -> Array | None:
         on_logits, _ = n.combined_loss
@@ -331,7 +331,7 @@ class BinaryTermSign:
         return isinstance(case.loss, BinaryCrossEntropy)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return _terms(c, case, 1.0, -1.0, self.at)
+        return _second_term(c, case, -1.0, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +351,7 @@ class CategoricalInPlaceOfBinary:
         return isinstance(case.loss, BinaryCrossEntropy)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return _terms(c, case, 1.0, 0.0, self.at)
+        return _second_term(c, case, 0.0, self.at)
 
 
 @dataclass(frozen=True, slots=True)
