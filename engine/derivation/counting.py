@@ -7,7 +7,7 @@ from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.formulas import Formula, Fraction, Sum, equation, number, product
 from engine.derivation.notation import layer_name, shapes
 from engine.derivation.slopes import works_by_rows
-from engine.wording import plural
+from engine.wording import capitalized, plural
 
 
 class LayerCounts(NamedTuple):
@@ -87,7 +87,7 @@ def reuse_section(worked: Worked) -> Section:
         steps.append(_added("Backpropagation takes in all:", [shared[i] for i in order]))
     for i in order:
         layer, name = found[i], layer_name(worked, i)
-        text = f"{name[0].upper()}{name[1:]}, each gradient on its own. "
+        text = f"{capitalized(name)}, each gradient on its own. "
         if i == order[0]:
             text = f"Now each of the {parameters} gradients on its own, nothing kept from one to the next. {text}"
         text += f"Making the error of one unit takes {layer.one}, from the loss on. A weight needs that and "
@@ -116,7 +116,7 @@ def _shared_words(worked: Worked, found: list[LayerCounts], i: int) -> str:
     parts.append("the gradients by the weights (examples × inputs × units)")
     if layer.passed_back:
         parts.append("passing the error back (as many)")
-    text = f"{name[0].upper()}{name[1:]}: {', '.join(parts)}."
+    text = f"{capitalized(name)}: {', '.join(parts)}."
     return text if layer.derivative else f"{text} Its activation is differentiated together with the loss."
 
 

@@ -15,6 +15,7 @@ from engine.derivation.judging import (
 from engine.losses import HalfSquaredError, Mse
 from engine.probability_losses import BinaryCrossEntropy
 from engine.rules import Array, column
+from engine.wording import capitalized
 
 MOST_LINES = 8
 """So many losses are worked out one by one; more are told together."""
@@ -49,8 +50,7 @@ def _line(worked: Worked, seen: Judged, place: tuple[int, ...]) -> Statement | N
     if len(place) > 1 and seen.values.shape[1] > 1:
         names.append(f"output {place[1] + 1}")
     index = ",".join(str(k + 1) for k, size in zip(place, seen.values.shape, strict=True) if size > 1)
-    told = ", ".join(names)
-    told = told[:1].upper() + told[1:]
+    told = capitalized(", ".join(names))
     if not any(place):
         told = f"{told}. {text}" if told else text
     left = rf"\ell_{{{index}}}" if index else r"\ell"

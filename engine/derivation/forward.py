@@ -23,7 +23,7 @@ from engine.derivation.notation import (
 )
 from engine.objective import LossObjective
 from engine.rules import column
-from engine.wording import plural
+from engine.wording import capitalized, plural
 
 
 def network_section(worked: Worked) -> Section:
@@ -33,7 +33,7 @@ def network_section(worked: Worked) -> Section:
         inputs, units = layer.weights.shape
         weights = worked.weights_form(layer.weights)
         text = (
-            f"{_capital(layer_name(worked, i))} takes {plural(inputs, 'number')} and has {plural(units, 'unit')} "
+            f"{capitalized(layer_name(worked, i))} takes {plural(inputs, 'number')} and has {plural(units, 'unit')} "
             f"with the activation {layer.activation.kind}."
         )
         if layer.frozen:
@@ -60,10 +60,6 @@ def network_section(worked: Worked) -> Section:
             text = "How much each example counts:"
             steps.append(Statement(text, equation("w", Numbers(column(weights))), weights))
     return Section("The network", tuple(steps))
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _overview(worked: Worked) -> str:
