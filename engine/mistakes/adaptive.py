@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from engine.adam_optimizers import Adam, Adamax, AdamW, NAdam, RAdam
-from engine.descent import State, WithBetas
+from engine.descent import State, WithBetas, descended
 from engine.mistakes.computation import Case, Computation, Numbers
 from engine.optimizers import Adagrad, RmsProp
 from engine.rules import About, Array
@@ -20,10 +20,10 @@ Corrected = Adam | AdamW | Adamax | NAdam | RAdam
 
 def decayed(rule: Any, gradient: Array, parameter: Array) -> tuple[Array, Array]:
     """Gradient and parameter after weight decay, coupled or decoupled."""
-    g = -gradient if rule.maximize else gradient
-    if rule.weight_decay and (isinstance(rule, AdamW) or getattr(rule, "decoupled_weight_decay", False)):
-        return g, parameter * (1 - rule.learning_rate * rule.weight_decay)
-    return g + rule.weight_decay * parameter, parameter
+    if isinstance(rule, AdamW) or getattr(rule, "decoupled_weight_decay", False):
+        shrunk = parameter * (1 - rule.learning_rate * rule.weight_decay)
+        return descended(gradient, parameter, 0.0, rule.maximize), shrunk
+    return descended(gradient, parameter, rule.weight_decay, rule.maximize), parameter
 
 
 @dataclass(frozen=True, slots=True)

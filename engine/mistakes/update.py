@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 from engine.adam_optimizers import Adam, AdamW, NAdam, RAdam
+from engine.descent import descended
 from engine.mistakes.computation import LAYER, Case, Computation, Numbers
 from engine.mistakes.factor import longer_step
 from engine.optimizers import RmsProp, Sgd
@@ -219,7 +220,7 @@ class MomentumMixedUp:
 
         def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
             parameter, state = n.layer(i).parameters[name], n.case.state[i][name]
-            g = (-gradient if rule.maximize else gradient) + rule.weight_decay * parameter
+            g = descended(gradient, parameter, rule.weight_decay, rule.maximize)
             b = state["momentum_buffer"]
             if self.form == "averaged":
                 b = rule.momentum * b + (1 - rule.momentum) * g
