@@ -50,12 +50,7 @@ class Identity:
     """
 
     kind: Literal["identity"] = "identity"
-    about: ClassVar = About(
-        "Identity",
-        r"z",
-        "1",
-        r"1",
-    )
+    about: ClassVar = About("Identity", r"z", "1", r"1")
 
     def forward(self, z: Array) -> Array:
         return z.copy()
@@ -240,12 +235,7 @@ class Sigmoid:
     """
 
     kind: Literal["sigmoid"] = "sigmoid"
-    about: ClassVar = About(
-        "Logistic sigmoid",
-        r"\frac{1}{1 + e^{-z}}",
-        "a * (1 - a)",
-        r"a (1 - a)",
-    )
+    about: ClassVar = About("Logistic sigmoid", r"\frac{1}{1 + e^{-z}}", "a * (1 - a)", r"a (1 - a)")
 
     def forward(self, z: Array) -> Array:
         return sigmoid(z)
@@ -262,12 +252,7 @@ class LogSigmoid:
     """
 
     kind: Literal["log_sigmoid"] = "log_sigmoid"
-    about: ClassVar = About(
-        "Logarithm of the sigmoid",
-        r"-\log(1 + e^{-z})",
-        "sigmoid(-z)",
-        r"\sigma(-z)",
-    )
+    about: ClassVar = About("Logarithm of the sigmoid", r"-\log(1 + e^{-z})", "sigmoid(-z)", r"\sigma(-z)")
 
     def forward(self, z: Array) -> Array:
         return np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))
@@ -284,12 +269,7 @@ class Tanh:
     """
 
     kind: Literal["tanh"] = "tanh"
-    about: ClassVar = About(
-        "Hyperbolic tangent",
-        r"\tanh z",
-        "1 - a^2",
-        r"1 - a^2",
-    )
+    about: ClassVar = About("Hyperbolic tangent", r"\tanh z", "1 - a^2", r"1 - a^2")
 
     def forward(self, z: Array) -> Array:
         return np.tanh(z)
@@ -333,12 +313,7 @@ class Softsign:
     """
 
     kind: Literal["softsign"] = "softsign"
-    about: ClassVar = About(
-        "Softsign",
-        r"\frac{z}{1 + |z|}",
-        "1 / (1 + |z|)^2",
-        r"\frac{1}{(1 + |z|)^2}",
-    )
+    about: ClassVar = About("Softsign", r"\frac{z}{1 + |z|}", "1 / (1 + |z|)^2", r"\frac{1}{(1 + |z|)^2}")
 
     def forward(self, z: Array) -> Array:
         return z / (1 + np.abs(z))
@@ -355,12 +330,7 @@ class TanhShrink:
     """
 
     kind: Literal["tanh_shrink"] = "tanh_shrink"
-    about: ClassVar = About(
-        "Tanh shrink",
-        r"z - \tanh z",
-        "tanh(z)^2",
-        r"\tanh^2 z",
-    )
+    about: ClassVar = About("Tanh shrink", r"z - \tanh z", "tanh(z)^2", r"\tanh^2 z")
 
     def forward(self, z: Array) -> Array:
         return z - np.tanh(z)
@@ -377,12 +347,7 @@ class Exponential:
     """
 
     kind: Literal["exponential"] = "exponential"
-    about: ClassVar = About(
-        "Exponential",
-        r"e^z",
-        "a",
-        r"a",
-    )
+    about: ClassVar = About("Exponential", r"e^z", "a", r"a")
 
     def forward(self, z: Array) -> Array:
         return np.exp(z)

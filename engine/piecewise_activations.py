@@ -17,12 +17,7 @@ class Relu:
     """
 
     kind: Literal["relu"] = "relu"
-    about: ClassVar = About(
-        "Rectified linear unit",
-        r"\max(0, z)",
-        "1 where z > 0, else 0",
-        r"[z > 0]",
-    )
+    about: ClassVar = About("Rectified linear unit", r"\max(0, z)", "1 where z > 0, else 0", r"[z > 0]")
 
     def forward(self, z: Array) -> Array:
         # NumPy takes the larger of two arrays four times as fast as that of an array and a number.
@@ -40,12 +35,7 @@ class Relu6:
     """
 
     kind: Literal["relu6"] = "relu6"
-    about: ClassVar = About(
-        "ReLU6",
-        r"\min(6, \max(0, z))",
-        "1 where 0 < z < 6, else 0",
-        r"[0 < z < 6]",
-    )
+    about: ClassVar = About("ReLU6", r"\min(6, \max(0, z))", "1 where 0 < z < 6, else 0", r"[0 < z < 6]")
 
     def forward(self, z: Array) -> Array:
         return np.clip(z, 0, 6)
@@ -86,10 +76,7 @@ class HardSigmoid:
 
     kind: Literal["hard_sigmoid"] = "hard_sigmoid"
     about: ClassVar = About(
-        "Hard sigmoid",
-        r"\max(0, \min(1, z / 6 + 1/2))",
-        "1/6 where -3 < z < 3, else 0",
-        r"\tfrac16 [-3 < z < 3]",
+        "Hard sigmoid", r"\max(0, \min(1, z / 6 + 1/2))", "1/6 where -3 < z < 3, else 0", r"\tfrac16 [-3 < z < 3]"
     )
 
     def forward(self, z: Array) -> Array:
@@ -110,10 +97,7 @@ class HardTanh:
     min_val: float = hyper(-1.0, description="The least value.")
     max_val: float = hyper(1.0, description="The largest value.")
     about: ClassVar = About(
-        "Hard tanh",
-        r"\max(l, \min(u, z))",
-        "1 where min_val < z < max_val, else 0",
-        r"[l < z < u]",
+        "Hard tanh", r"\max(l, \min(u, z))", "1 where min_val < z < max_val, else 0", r"[l < z < u]"
     )
 
     def __post_init__(self) -> None:

@@ -29,10 +29,7 @@ class Softmax:
 
     kind: Literal["softmax"] = "softmax"
     about: ClassVar = About(
-        "Softmax",
-        r"\frac{e^{z_j}}{\sum_k e^{z_k}}",
-        "the Jacobian a_j * ([j = k] - a_k)",
-        r"a_j ([j = k] - a_k)",
+        "Softmax", r"\frac{e^{z_j}}{\sum_k e^{z_k}}", "the Jacobian a_j * ([j = k] - a_k)", r"a_j ([j = k] - a_k)"
     )
 
     def forward(self, z: Array) -> Array:
@@ -51,10 +48,7 @@ class Softmin:
 
     kind: Literal["softmin"] = "softmin"
     about: ClassVar = About(
-        "Softmin",
-        r"\frac{e^{-z_j}}{\sum_k e^{-z_k}}",
-        "the Jacobian -a_j * ([j = k] - a_k)",
-        r"-a_j ([j = k] - a_k)",
+        "Softmin", r"\frac{e^{-z_j}}{\sum_k e^{-z_k}}", "the Jacobian -a_j * ([j = k] - a_k)", r"-a_j ([j = k] - a_k)"
     )
 
     def forward(self, z: Array) -> Array:
@@ -73,10 +67,7 @@ class LogSoftmax:
 
     kind: Literal["log_softmax"] = "log_softmax"
     about: ClassVar = About(
-        "Logarithm of softmax",
-        r"z_j - \log \sum_k e^{z_k}",
-        "the Jacobian [j = k] - exp(a_k)",
-        r"[j = k] - e^{a_k}",
+        "Logarithm of softmax", r"z_j - \log \sum_k e^{z_k}", "the Jacobian [j = k] - exp(a_k)", r"[j = k] - e^{a_k}"
     )
 
     def forward(self, z: Array) -> Array:
