@@ -1,6 +1,7 @@
 """The pages of POST /v1/explain in a real browser: they fit a telephone, and their formulas and drawing are drawn."""
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +16,19 @@ ALIGNED = """[...document.querySelectorAll('mtr')].every(row => new Set([...row.
 STRETCHED = """[...document.querySelectorAll('mtable')].every(table => {
     const fence = table.previousElementSibling.getBoundingClientRect(), rows = table.getBoundingClientRect()
     return fence.height >= 0.8 * rows.height })"""
+WHOLE = """[...document.querySelectorAll('mn')].every(number => {
+    const text = document.createRange()
+    text.selectNodeContents(number)
+    return text.getBoundingClientRect().width > 4 * number.textContent.length })"""
+
+
+def wide(units: int) -> dict[str, Any]:
+    """A request whose matrices have as many columns, more than a page has room for."""
+    layers = [
+        {"weights": [[-0.123456] * units] * 2, "bias": [0.1] * units, "activation": "tanh"},
+        {"weights": [[0.123456]] * units, "bias": [0.1], "activation": "identity"},
+    ]
+    return {"network": {"layers": layers}, "inputs": [[0.1, 0.2]], "targets": [[1]], "loss": "mse"}
 
 
 @pytest.mark.parametrize("size", [(1280, 900), (390, 844)], ids=["desktop", "phone"])
@@ -26,6 +40,7 @@ def test_pages_fit_and_are_drawn(client: httpx.Client, browser: str, tmp_path: P
     requests["hostile"] = example(client, "textbook")
     for layer, name in zip(requests["hostile"]["network"]["layers"], HOSTILE, strict=True):
         layer["name"] = name
+    requests["wide"] = wide(25)
     with page_of(browser, *size) as page:
         for name, request in requests.items():
             file = tmp_path / f"{name}.html"
@@ -35,6 +50,7 @@ def test_pages_fit_and_are_drawn(client: httpx.Client, browser: str, tmp_path: P
             assert page.value("document.documentElement.scrollWidth <= window.innerWidth"), name
             assert page.value("document.querySelectorAll('math').length") > 20, name
             assert page.value(DRAWN) and page.value(ALIGNED) and page.value(STRETCHED), name
+            assert page.value(WHOLE), f"{name}: numbers are cut where there is little room"
             assert page.value("document.querySelector('svg').getBoundingClientRect().height") > 100, name
             assert page.value("document.querySelectorAll('script, img, iframe').length") == 0, name
         assert page.complaints == []
