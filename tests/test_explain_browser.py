@@ -20,6 +20,8 @@ WHOLE = """[...document.querySelectorAll('mn')].every(number => {
     const text = document.createRange()
     text.selectNodeContents(number)
     return text.getBoundingClientRect().width > 4 * number.textContent.length })"""
+BEYOND = """[...document.querySelectorAll('math, svg')].map(drawn => drawn.getBoundingClientRect().right).filter(
+    right => right > document.documentElement.clientWidth)"""
 
 
 def wide(units: int) -> dict[str, Any]:
@@ -55,3 +57,18 @@ def test_pages_fit_and_are_drawn(client: httpx.Client, browser: str, tmp_path: P
             assert page.value("document.querySelectorAll('script, img, iframe').length") == 0, name
         assert page.complaints == []
         assert all(url.startswith(("file:", "about:")) for url in page.requests), page.requests
+
+
+def test_nothing_is_cut_off_on_paper(client: httpx.Client, browser: str, tmp_path: Path) -> None:
+    layer = {"weights": [[-0.123456] * 6] * 6, "bias": [1e-10] * 6, "activation": "softmax"}
+    deep = {"network": {"layers": [layer] * 5}, "inputs": [[0.1] * 6], "targets": [0], "loss": "cross_entropy"}
+    with page_of(browser, 680, 900) as page:  # the width of a page of A4 within its margins
+        for name, request in {"wide": wide(30), "deep": deep}.items():
+            file = tmp_path / f"{name}.html"
+            file.write_text(document(client, request, "text/html"))
+            page.open(file.as_uri())
+            page.wait_for(f"location.href == '{file.as_uri()}' && document.readyState == 'complete'")
+            assert page.value(BEYOND), "on a screen it scrolls"
+            page.call("Emulation.setEmulatedMedia", media="print")
+            assert page.value(BEYOND) == [], name
+            page.call("Emulation.setEmulatedMedia", media="")

@@ -18,6 +18,8 @@ NOTE = (
     "Numbers are shown to 6 significant digits. Each number that has more carries all of them in its data-value "
     "attribute; the JSON form of this derivation has every digit."
 )
+NARROW = 30
+"""A formula of more ems than these says how many, so that it gets smaller on paper, where nothing scrolls."""
 
 
 def page(derivation: Derivation) -> str:
@@ -71,8 +73,21 @@ def _formula(formula: Formula) -> Element:
     for operator, piece in pieces(formula):
         math = SubElement(SubElement(box, "span"), "math", {"xmlns": "http://www.w3.org/1998/Math/MathML"})
         math.set("displaystyle", "true")
-        math.append(write_piece(operator, piece, MATHML))
+        written = write_piece(operator, piece, MATHML)
+        math.append(written)
+        if (ems := _ems(written)) > NARROW:
+            math.set("style", f"--ems: {ems:.0f}")
     return box
+
+
+def _ems(element: Element) -> float:
+    """About how many ems wide a formula is, rather more than less."""
+    if element.tag == "mtable":
+        columns = zip(*element, strict=True)
+        return sum(max(_ems(cell) for cell in column) + 0.9 for column in columns)
+    parts = [_ems(part) for part in element]
+    around = 0.6 if element.tag == "mo" else 0
+    return max(parts) if element.tag == "mfrac" else sum(parts) + around + 0.65 * len(element.text or "")
 
 
 def _text(parent: Element, tag: str, text: str, style: str | None = None) -> Element:
