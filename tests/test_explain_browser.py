@@ -20,6 +20,14 @@ WHOLE = """[...document.querySelectorAll('mn')].every(number => {
     const text = document.createRange()
     text.selectNodeContents(number)
     return text.getBoundingClientRect().width > 4 * number.textContent.length })"""
+MISPLACED = """(() => {
+    const room = document.querySelector('svg').viewBox.baseVal, texts = [...document.querySelectorAll('svg text')]
+    const boxes = texts.map(text => text.getBBox()).map(
+        b => ({left: b.x, right: b.x + b.width, top: b.y, end: b.y + b.height}))
+    const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 &&
+        Math.min(a.end, b.end) - Math.max(a.top, b.top) > 4
+    const bad = (a, i) => a.left < 0 || a.right > room.width || boxes.some((b, j) => j < i && meet(a, b))
+    return texts.filter((text, i) => bad(boxes[i], i)).map(text => text.textContent) })()"""
 BEYOND = """[...document.querySelectorAll('math, svg')].map(drawn => drawn.getBoundingClientRect().right).filter(
     right => right > document.documentElement.clientWidth)"""
 
@@ -72,3 +80,33 @@ def test_nothing_is_cut_off_on_paper(client: httpx.Client, browser: str, tmp_pat
             page.call("Emulation.setEmulatedMedia", media="print")
             assert page.value(BEYOND) == [], name
             page.call("Emulation.setEmulatedMedia", media="")
+
+
+NAMES = (
+    "HIDDEN LAYER NUMBER 22",
+    "W" * 64,
+    "\N{CJK UNIFIED IDEOGRAPH-5C42}" * 64,
+    "hidden_layer_number_22",
+    "<b>#1</b>" * 7,
+)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, -1e30])
+@pytest.mark.parametrize("units", [1, 3, 6, 7])
+def test_no_text_of_a_drawing_lies_on_another(
+    client: httpx.Client, browser: str, tmp_path: Path, units: int, scale: float
+) -> None:
+    """From 7 units on, layers are drawn as boxes."""
+    weights = [[0.123 * scale] * units] * units
+    layer = {"weights": weights, "bias": [-0.345 * scale] * units, "activation": "identity"}
+    layers = [layer | {"name": name} for name in NAMES]
+    request = {"network": {"layers": layers}, "inputs": [[-0.5] * units], "targets": [[0.1] * units], "loss": "mse"}
+    file = tmp_path / "drawing.html"
+    file.write_text(document(client, request, "text/html"))
+    with page_of(browser, 1280, 900) as page:
+        page.open(file.as_uri())
+        page.wait_for(f"location.href == '{file.as_uri()}' && document.readyState == 'complete'")
+        assert page.value("document.querySelectorAll('svg text').length") > 15
+        assert page.value(MISPLACED) == []
+        numbers = "[...document.querySelectorAll('svg :is(.value, .gradient)')]"
+        assert page.value(f"{numbers}.length > 10 && {numbers}.every(text => text.dataset.value)")

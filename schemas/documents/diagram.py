@@ -1,7 +1,10 @@
 """The network as a drawing: values and gradients of its units and weights, or, for a larger one, of its layers."""
 
 import math
+from bisect import bisect
+from itertools import accumulate
 from typing import Any
+from unicodedata import east_asian_width
 from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
@@ -18,6 +21,10 @@ MOST_COLUMNS = 6
 RADIUS = 34
 MARGIN = 74
 TOP = 64
+ROOM = 140
+"""How wide the name of a layer may be."""
+MOST_EMS = 15
+"""A longer name is cut."""
 
 
 def diagram(worked: Worked, focus: Focus | None) -> Element:
@@ -38,12 +45,30 @@ def _number(value: Any) -> str:
     return f"{float(value) + 0.0:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _text(parent: Element, x: float, y: float, text: str, style: str, size: float = 12, value: Any = None) -> None:
+def _text(parent: Element, x: float, y: float, text: str, style: str, size: float = 12, value: Any = None) -> Element:
     element = SubElement(parent, "text", {"x": _place(x), "y": _place(y), "class": style, "font-size": _place(size)})
     element.set("text-anchor", "middle")
     element.text = printable(text)
     if value is not None:
         element.set("data-value", exact_number(value))
+    return element
+
+
+def _em(character: str) -> float:
+    """About how wide a character is in sizes of its font, rather more than less."""
+    if character in "mwMW@%#<>=+~" or east_asian_width(character) in "FW":
+        return 1.0
+    if character in " !'(),-./:;I[]_fijlrt|":
+        return 0.48
+    return 0.65 if character.isascii() and not character.isupper() else 0.77
+
+
+def _name(parent: Element, x: float, y: float, name: str, size: float) -> None:
+    """The name of a layer, smaller where it is long, and cut where it is very long."""
+    widths = list(accumulate(map(_em, name)))
+    if widths[-1] > MOST_EMS:
+        name = name[: bisect(widths, MOST_EMS - 1)] + "…"
+    _text(parent, x, y, name, "", min(size, ROOM / min(widths[-1], MOST_EMS)))
 
 
 def _place(x: float) -> str:
@@ -67,8 +92,7 @@ def _heading(worked: Worked, column: int) -> tuple[str, str]:
     if column == 0:
         return "inputs", ""
     layer = worked.network.layers[column - 1]
-    name = layer.name or f"layer {column}"
-    return (name if len(name) <= 22 else name[:21] + "…"), layer.activation.kind.replace("_", " ")
+    return layer.name or f"layer {column}", layer.activation.kind.replace("_", " ")
 
 
 class _Units:
@@ -92,7 +116,7 @@ class _Units:
 
     def draw(self) -> tuple[Element, str]:
         worked, widths = self.worked, self.widths
-        example = "" if worked.batch == 1 else " of the first example"
+        example = "" if worked.batch == 1 else " for the first example"
         description = (
             f"From left to right: {widths[0]} inputs, then layers of {', '.join(str(n) for n in widths[1:])} units. "
             f"Each circle holds what the unit gives{example} and the derivative of the loss by it; each line a weight "
@@ -107,8 +131,8 @@ class _Units:
             self._column(svg, column)
         caption = (
             f"In the circles: what each unit gives{example} (blue), and below it the derivative of the loss by that "
-            "(orange). On the lines: each weight and the derivative of the loss by it. Wider lines are larger weights, "
-            "dashed ones negative."
+            "(orange). On the lines and below the circles: each weight and bias, and the derivative of the loss by it. "
+            "Wider lines are larger weights, dashed ones negative. Here numbers are shown to 3 digits."
         )
         if worked.batch > 1:
             caption += " Derivatives by weights are those of the whole batch."
@@ -157,7 +181,7 @@ class _Units:
         values, gradients = _column_numbers(worked, column)
         name, kind = _heading(worked, column)
         x = self.at(column, 0)[0]
-        _text(svg, x, 22, name, "", 14)
+        _name(svg, x, 22, name, 14)
         _text(svg, x, 40, kind, "soft", 12)
         for unit, (value, gradient) in enumerate(zip(values[0], gradients[0], strict=True)):
             x, y = self.at(column, unit)
@@ -170,27 +194,19 @@ class _Units:
                     style += " marked"
             circle = {"class": style, "cx": _place(x), "cy": _place(y), "r": str(RADIUS)}
             SubElement(svg, "circle", circle)
-            _text(svg, x, y - 3, _number(value), "value", 13, value)
-            _text(svg, x, y + 14, _number(gradient), "gradient", 11.5, gradient)
+            for number, down, style, size in ((value, -3, "value", 13), (gradient, 14, "gradient", 11.5)):
+                text = _number(number)
+                _text(svg, x, y + down, text, style, min(size, 100 / len(text)), number)
             if column and worked.network.layers[column - 1].bias is not None:
                 self._bias(svg, column - 1, unit, x, y)
 
     def _bias(self, svg: Element, i: int, unit: int, x: float, y: float) -> None:
         bias = self.worked.network.layers[i].parameters["bias"][unit]
         gradient = self.worked.before.gradients.layers[i].parameters["bias"][unit]
-        text = SubElement(svg, "text", {"x": _place(x), "y": _place(y + RADIUS + 14), "font-size": "10.5"})
-        text.set("text-anchor", "middle")
-        text.set("class", "halo")
-        for words, style, value in (
-            ("bias ", "soft", None),
-            (_number(bias), "value", bias),
-            (" · ", "soft", None),
-            (_number(gradient), "gradient", gradient),
-        ):
-            part = SubElement(text, "tspan", {"class": style})
-            part.text = words
-            if value is not None:
-                part.set("data-value", exact_number(value))
+        text = _text(svg, x, y + RADIUS + 14, "bias ", "soft halo", 10.5)
+        number = SubElement(text, "tspan", {"class": "value", "data-value": exact_number(bias)})
+        number.text = _number(bias)
+        _text(svg, x, y + RADIUS + 25.5, _number(gradient), "gradient halo", 10.5, gradient)
 
 
 def _column_numbers(worked: Worked, column: int) -> tuple[Array, Array]:
@@ -227,7 +243,7 @@ def _layers(worked: Worked, widths: list[int]) -> tuple[Element, str]:
     caption = (
         "Each box is a layer: its activation and number of units, the root mean square of what it gives (blue), and of "
         "the derivatives of the loss by that (orange). Between the boxes: the same of the weights and of the "
-        "derivatives by them."
+        "derivatives by them. Here numbers are shown to 3 digits."
     )
     return svg, caption + (f" The {left_out} layers in the middle are left out." if left_out else "")
 
@@ -237,20 +253,20 @@ def _box(svg: Element, worked: Worked, column: int, units: int, left: float, top
     box = {"class": "unit", "x": _place(left), "y": _place(top), "width": str(BOX[0]), "height": str(BOX[1])}
     SubElement(svg, "rect", {**box, "rx": "10"})
     x = left + BOX[0] / 2
-    _text(svg, x, top + 22, name, "", 13)
+    _name(svg, x, top + 22, name, 13)
     _text(svg, x, top + 40, f"{units} · {kind}" if kind else f"{units} wide", "soft", 11.5)
-    values, gradients = _column_numbers(worked, column)
-    _text(svg, x, top + 61, _number(root_mean_square(values)), "value", 13)
-    _text(svg, x, top + 79, _number(root_mean_square(gradients)), "gradient", 12)
+    value, gradient = map(root_mean_square, _column_numbers(worked, column))
+    _text(svg, x, top + 61, _number(value), "value", 13, value)
+    _text(svg, x, top + 79, _number(gradient), "gradient", 12, gradient)
 
 
 def _between(svg: Element, worked: Worked, column: int, left: float, top: float, wraps: bool) -> None:
-    weights = worked.network.layers[column].weights
-    gradients = worked.before.gradients.layers[column].parameters["weights"]
+    weight = root_mean_square(worked.network.layers[column].weights)
+    gradient = root_mean_square(worked.before.gradients.layers[column].parameters["weights"])
     if wraps:
         x, y = left + BOX[0] / 2, top + BOX[1] + 22
-        _text(svg, x, y, f"{_number(root_mean_square(weights))}  ↓", "value", 11)
-        _text(svg, x, y + 15, f"{_number(root_mean_square(gradients))}  ↑", "gradient", 11)
+        _text(svg, x, y, f"{_number(weight)}  ↓", "value", 11, weight)
+        _text(svg, x, y + 15, f"{_number(gradient)}  ↑", "gradient", 11, gradient)
         return
     x, y = left + BOX[0] + GAP / 2, top + BOX[1] / 2
     start, end = left + BOX[0] + 6, left + BOX[0] + GAP - 6
@@ -259,5 +275,5 @@ def _between(svg: Element, worked: Worked, column: int, left: float, top: float,
         level = _place(y + offset)
         tip = f"M{_place(a)} {level}H{_place(b)}M{_place(b - 6 * way)} {_place(y + offset - 4)}L{_place(b)} {level}"
         SubElement(svg, "path", {"class": style, "d": f"{tip}L{_place(b - 6 * way)} {_place(y + offset + 4)}"})
-    _text(svg, x, y - 15, _number(root_mean_square(weights)), "value halo", 11)
-    _text(svg, x, y + 24, _number(root_mean_square(gradients)), "gradient halo", 11)
+    _text(svg, x, y - 15, _number(weight), "value halo", 11, weight)
+    _text(svg, x, y + 24, _number(gradient), "gradient halo", 11, gradient)
