@@ -88,6 +88,26 @@ def test_numbers_in_the_drawing_do_not_lie_on_each_other(client: httpx.Client, w
     assert all(abs(x - cx) > 60 or abs(y - cy) > 40 for x, y in places for cx, cy in units)
 
 
+@pytest.mark.parametrize(("activation", "units"), [("tanh", 1), ("softmax", 3)])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_all_that_depends_on_the_parameter_is_marked(
+    client: httpx.Client, activation: str, units: int, layer: int
+) -> None:
+    """What a unit gives depends on every parameter of its layer where the activation works on whole rows."""
+    request = {
+        "network": network(activation, activation),
+        "inputs": [[0.5, -0.4]],
+        "targets": [[0.1, 0.2, 0.3]],
+        "loss": "mse",
+        "focus": {"layer": layer, "parameter": "weights", "index": [1, 1]},
+    }
+    root = check_page(document(client, request, "text/html"))
+    marked = [element.tag for element in root.iter() if "marked" in element.get("class", "").split()]
+    after = 3 if layer == 0 else 0
+    assert marked.count(f"{SVG}circle") == 1 + units + after
+    assert marked.count(f"{SVG}line") == 1 + units * after
+
+
 def check_markdown(text: str) -> list[str]:
     """The formulas stand in math blocks, with macros that code hosts take; returns them."""
     formulas = re.findall(r"^```math\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)

@@ -11,6 +11,7 @@ import numpy as np
 
 from engine.clipping import root_mean_square
 from engine.derivation.derivation import Focus, Worked
+from engine.derivation.slopes import works_by_rows
 from engine.rules import Array
 from schemas.documents.markdown import printable
 from schemas.documents.writing import exact_number
@@ -147,7 +148,11 @@ class _Units:
             return False
         if i == focus.layer:
             return focus.parameter == "weights" and (k, j) == focus.index
-        return (i == focus.layer + 1 and k == focus.index[-1]) or i > focus.layer + 1
+        return (i == focus.layer + 1 and self._depends(focus, k)) or i > focus.layer + 1
+
+    def _depends(self, focus: Focus, unit: int) -> bool:
+        """Whether the parameter changes what a unit of its layer gives: its own, or any that looks at the whole row."""
+        return unit == focus.index[-1] or works_by_rows(self.worked.network.layers[focus.layer].activation)
 
     def _edges(self, svg: Element, i: int) -> None:
         weights = self.worked.network.layers[i].weights
@@ -188,7 +193,7 @@ class _Units:
             style = "unit"
             if self.focus is not None:
                 after = column > self.focus.layer + 1
-                own = column == self.focus.layer + 1 and unit == self.focus.index[-1]
+                own = column == self.focus.layer + 1 and self._depends(self.focus, unit)
                 source = column == self.focus.layer and self.focus.parameter == "weights"
                 if after or own or (source and unit == self.focus.index[0]):
                     style += " marked"
