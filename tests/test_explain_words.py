@@ -223,3 +223,21 @@ def test_products_and_sums_are_spoken_of_where_they_are(client: Any, post: Any) 
     assert "Layer 2 has a single unit" in told
     told = words(example(client, "batch"), post)
     assert "first factor of each" in told and "not along one weight alone" in told
+
+
+def test_the_error_goes_back_along_the_old_weights(client: Any, post: Any) -> None:
+    """Which the update has just replaced, where there is one."""
+    request = example(client, "textbook")
+    old = "the weights of this layer as they were before the update, and what it has itself"
+    assert old in words(request, post)
+    request["network"]["layers"][2]["frozen"] = ["weights"]
+    for unchanged in (request, example(client, "textbook") | {"optimizer": None}):
+        told = words(unchanged, post)
+        assert "the weights of this layer, and what it has itself" in told and "before the update" not in told
+
+
+@pytest.mark.parametrize("focus", [None, {"layer": 0, "parameter": "bias", "index": [0]}])
+def test_letters_and_signs_are_explained_first(client: Any, post: Any, focus: Any) -> None:
+    steps = steps_of(post("/v1/explain", example(client, "textbook") | {"focus": focus}))
+    legend = next(i for i, step in enumerate(steps) if "⊙ multiplies number by number" in step["text"])
+    assert all(step["latex"] is None or focus for step in steps[:legend]) and legend < 2

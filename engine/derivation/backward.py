@@ -55,11 +55,17 @@ def backward_section(worked: Worked, i: int, own: list[dict[str, Array]] | None)
     elif i == depth - 1 and depth > 1:
         steps.append(
             Statement(
-                f"What goes on from here is the error of layer {i + 1} alone: the layer before needs it and these "
-                "weights, and nothing else of what was computed so far."
+                f"What goes on from here is the error of layer {i + 1} alone: the layer before needs it, the weights "
+                f"of this layer{_old_weights(worked, i)}, and what it has itself from the way forward."
             )
         )
     return Section(f"Backward through {layer_name(worked, i)}", tuple(steps))
+
+
+def _old_weights(worked: Worked, i: int) -> str:
+    """Which weights carry the error back, where new ones have just been told."""
+    updated = worked.step is not None and worked.clipping is None and "weights" not in worked.network.layers[i].frozen
+    return " as they were before the update" if updated else ""
 
 
 def _passed_back(worked: Worked, i: int) -> Formula:

@@ -8,7 +8,7 @@ from engine.derivation.chain import Chain
 from engine.derivation.derivation import Derivation, Focus, Section, Statement, Worked
 from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import Sum, abbreviated, equation, number, product
-from engine.derivation.notation import L_OF_OUTPUTS, about, by, delta, plain_formula, symbol
+from engine.derivation.notation import L_OF_OUTPUTS, LEGEND, about, by, delta, plain_formula, symbol
 from engine.derivation.slopes import jacobian_column, works_by_rows
 from engine.derivation.update import clipped, is_plain
 from engine.derivation.way_back import ways_back
@@ -33,7 +33,7 @@ def focus(worked: Worked, on: Focus) -> Derivation:
 def _parameter_section(chain: Chain) -> Section:
     """Which parameter it is, and the chain rule for it in symbols."""
     text = f"This is {chain.words}, counted from 1. In the request it stands in layer {chain.layer}, counted from 0."
-    steps = [Statement(text, equation(chain.letter, number(chain.old)), chain.old)]
+    steps = [Statement(text, equation(chain.letter, number(chain.old)), chain.old), Statement(LEGEND)]
     loss = chain.worked.before.loss
     if loss is None:
         steps.append(Statement(f"There is no loss here: {L_OF_OUTPUTS}"))
@@ -55,7 +55,7 @@ def _plan(chain: Chain) -> str:
         layers = "One more layer stands" if between == 1 else f"{between} more layers stand"
         text += (
             f" {layers} between the unit and the loss. Every unit hears every unit of the layer before, so the "
-            "error is a sum over the units after it, layer by layer."
+            "error is a sum over the units after it, layer by layer; f' is the derivative of an activation."
         )
     if chain.worked.batch > 1:
         text += f" All of that is added up over the {chain.worked.batch} examples n."

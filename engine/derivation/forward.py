@@ -13,6 +13,7 @@ from engine.derivation.formulas import (
     number,
 )
 from engine.derivation.notation import (
+    LEGEND,
     about,
     function,
     hyperparameters,
@@ -28,7 +29,7 @@ from engine.wording import capitalized, plural
 
 def network_section(worked: Worked) -> Section:
     """All weights, biases, inputs and targets."""
-    steps = [Statement(_overview(worked)), Statement(_layout(worked))]
+    steps = [Statement(_overview(worked)), Statement(LEGEND), Statement(_layout(worked))]
     for i, layer in enumerate(worked.network.layers):
         inputs, units = layer.weights.shape
         weights = worked.weights_form(layer.weights)

@@ -11,6 +11,14 @@ MOST_WIDTHS = 7
 L_OF_OUTPUTS = "L stands for the sum of the outputs, each times the number given for it."
 """What takes the place of a loss where the derivative by the outputs is given."""
 
+LEGEND = (
+    "In the formulas x are the inputs, and of a layer W are the weights, b the biases, z what goes into its activation "
+    "f, and a = f(z) what it gives. The number in parentheses above a letter is the layer; numbers below it are the "
+    "example, where there are several, and the unit, or row and column of a weight. ᵀ swaps rows and columns, ⊙ "
+    "multiplies number by number, and log is the natural logarithm."
+)
+"""What every derivation says of its letters and signs before it uses them."""
+
 
 def symbol(letter: str, layer: int, index: str = "") -> str:
     """The symbol of a quantity of a layer, counted from 0: `W^{(1)}`. Activations before the first layer are x."""
