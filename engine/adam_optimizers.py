@@ -77,6 +77,8 @@ def adam_step(rule: "Adam | AdamW", g: Array, state: State, parameters: Array) -
 class AdamW(WithBetas):
     """Adam's step from w - learning_rate * weight_decay * w: the decay does not enter the averages.
 
+    These are Adam's, m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) g^2.
+
     Source: Loshchilov and Hutter 2017, arXiv:1711.05101; torch.optim.AdamW.
     """
 
@@ -140,7 +142,8 @@ class NAdam(WithBetas):
     """Adam with Nesterov's momentum: mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2) weighs gradient and average.
 
     The step is learning_rate * ((1 - mu_t) / (1 - M_t) * g + mu_(t+1) / (1 - M_t mu_(t+1)) * m) / (sqrt(v') + eps).
-    M_t = mu_1 * ... * mu_t is the state's mu_product.
+    M_t = mu_1 * ... * mu_t is the state's mu_product; m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2 and
+    v' = v / (1 - beta2^t) are Adam's.
 
     Source: Dozat 2016; torch.optim.NAdam.
     """
@@ -184,7 +187,8 @@ class RAdam(WithBetas):
     """Adam's step times a rectification of its variance; while that is unknown (rho_t <= 5), w - learning_rate * m'.
 
     rho_t = rho - 2 t beta2^t / (1 - beta2^t) with rho = 2 / (1 - beta2) - 1; the rectification is the root of
-    (rho_t - 4)(rho_t - 2) rho / ((rho - 4)(rho - 2) rho_t).
+    (rho_t - 4)(rho_t - 2) rho / ((rho - 4)(rho - 2) rho_t). m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2
+    and m' = m / (1 - beta1^t) are Adam's.
 
     Source: Liu et al. 2019, arXiv:1908.03265; torch.optim.RAdam.
     """

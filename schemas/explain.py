@@ -82,7 +82,7 @@ class ExplainRequest(OptionalStepRequest):
             require_size(network, len(inputs))
         objective = self.objective()
         if self.optimizer is None:
-            made, before = None, differentiate(network, inputs, objective, self.regularization)
+            made, state, before = None, None, differentiate(network, inputs, objective, self.regularization)
         else:
             state = state_to_engine(self.optimizer_state, self.optimizer, network, self.layout)
             made = step(network, inputs, objective, self.optimizer, state, self.regularization, self.gradient_clipping)
@@ -97,6 +97,7 @@ class ExplainRequest(OptionalStepRequest):
             self.regularization,
             self.gradient_clipping,
             self.layout.transposed,
+            state,
         )
         return derive(worked) if on is None else focus(worked, on)
 

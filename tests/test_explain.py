@@ -70,8 +70,8 @@ def test_the_textbook_is_told_in_the_order_of_the_textbook(client: httpx.Client,
         "By what goes into the activation",
         "By the weights",
         "By the bias",
-        "The update of the weights: against the gradient, as far as the learning rate 0",
-        "The update of the bias: against the gradient, as far as the learning rate 0",
+        "The update of the weights: against the gradient, as far as the learning rate η = 0",
+        "The update of the bias: against the gradient, as far as the learning rate η = 0",
     ]
 
 
@@ -269,7 +269,7 @@ def test_each_part_of_an_update_is_told(client: httpx.Client, post: Any) -> None
         for part in (
             "weight_decay = 0.01",
             "Weight decay adds",
-            "The momentum: b =",
+            "The momentum, b in the formula",
             "With nesterov the step goes along",
         ):
             assert part in texts

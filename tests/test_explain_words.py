@@ -1,10 +1,13 @@
 """What a derivation says in words and symbols is what this request computes, not only what its rules usually do."""
 
-from typing import Any
+import re
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from engine.optimizers import Optimizer
+from schemas.rules import kind_of
 from tests.test_explain_documents import check_all_forms, example
 
 
@@ -241,3 +244,33 @@ def test_letters_and_signs_are_explained_first(client: Any, post: Any, focus: An
     steps = steps_of(post("/v1/explain", example(client, "textbook") | {"focus": focus}))
     legend = next(i for i, step in enumerate(steps) if "⊙ multiplies number by number" in step["text"])
     assert all(step["latex"] is None or focus for step in steps[:legend]) and legend < 2
+
+
+@pytest.mark.parametrize("focus", [None, {"layer": 0, "parameter": "weights", "index": [0, 1]}])
+def test_a_later_step_says_which_it_is_and_what_was_kept(client: Any, post: Any, focus: Any) -> None:
+    """The buffer of momentum is called by its parameter: b alone is a bias."""
+    momentum = {"kind": "sgd", "momentum": 0.9, "dampening": 0.25}
+    for optimizer, first, second in (
+        (momentum, "is g itself in the first step:", "momentum * b, of the step before, and (1 - dampening) * g:"),
+        ("adam", "in step t = 1, ", "in step t = 2, "),
+    ):
+        request = example(client, "textbook") | {"optimizer": optimizer, "focus": focus}
+        assert first in words(request, post) and second not in words(request, post)
+        step = {key: value for key, value in request.items() if key not in ("focus", "include")}
+        request["optimizer_state"] = post("/v1/step", step)["optimizer_state"]
+        told = words(request, post)
+        assert second in told and first not in told
+        if optimizer is momentum:
+            assert r"b_{W^{(1)}" in told and r" = 0.9 \cdot" in told and r" + 0.75 \cdot" in told
+        check_all_forms(client, post, request)
+
+
+@pytest.mark.parametrize("optimizer", [kind_of(rule) for rule in get_args(Optimizer)])
+def test_letters_of_what_is_kept_are_in_the_formula(post: Any, optimizer: str) -> None:
+    chosen = {"kind": optimizer} | ({"momentum": 0.9} if optimizer in ("sgd", "rmsprop") else {})
+    steps = steps_of(post("/v1/explain", one_layer("identity", "mse", [[0, 1], [1, 0]], optimizer=chosen)))
+    [rule] = [step["text"] for step in steps if step["text"].startswith("The optimizer is")]
+    letters = {step["text"].split(", the ")[1].split()[0] for step in steps if "of its formula:" in step["text"]}
+    assert all(re.search(rf"\b{letter}\b", rule) for letter in letters), letters
+    assert bool(letters) is (optimizer != "asgd")
+    assert ("t the number of the step" in rule) is any("in step t = 1" in step["text"] for step in steps)

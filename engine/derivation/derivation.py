@@ -12,13 +12,13 @@ from engine.objective import Objective
 from engine.optimizers import Optimizer
 from engine.regularization import Regularization
 from engine.rules import Array
-from engine.step import Differentiation, Step
+from engine.step import Differentiation, NetworkState, Step
 
 
 class Worked(NamedTuple):
     """An example that the engine has worked out: all that a derivation tells of. `step` is None without an optimizer.
 
-    `transposed`: weights are written `[units, inputs]`.
+    `transposed`: weights are written `[units, inputs]`. `state` is the optimizer's before the step.
     """
 
     network: Network
@@ -30,6 +30,7 @@ class Worked(NamedTuple):
     regularization: Regularization | None = None
     clipping: Clipping | None = None
     transposed: bool = False
+    state: NetworkState | None = None
 
     @property
     def batch(self) -> int:

@@ -10,7 +10,7 @@ from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import Sum, abbreviated, equation, number, product
 from engine.derivation.notation import L_OF_OUTPUTS, LEGEND, about, by, delta, plain_formula, symbol
 from engine.derivation.slopes import jacobian_column, works_by_rows
-from engine.derivation.update import clipped, is_plain
+from engine.derivation.update import clipped, is_plain, states
 from engine.derivation.way_back import ways_back
 
 MOST_PATHS = 32
@@ -179,10 +179,10 @@ def _update_section(chain: Chain) -> Section:
         steps.append(Statement(text, equation("g", number(gradient)), gradient))
     if not is_plain(worked):
         steps.append(Statement(rule_text(rule), equation(about(rule).latex)))
-    kept = {
-        key: array[chain.index] if isinstance(array, np.ndarray) else array
-        for key, array in step.state[chain.layer][chain.parameter].items()
-    }
+    last, kept = (
+        {key: array[chain.index] if isinstance(array, np.ndarray) else array for key, array in state.items()}
+        for state in states(worked, chain.layer, chain.parameter)
+    )
     what = "The update of the parameter"
-    steps += update_statements(worked, chain.letter, chain.old, gradient, new, kept, what)
+    steps += update_statements(worked, chain.letter, chain.old, gradient, new, last, kept, what)
     return Section("The update", tuple(steps))

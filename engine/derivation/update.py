@@ -1,7 +1,5 @@
 """Clipping, and the update of a layer's parameters."""
 
-from typing import Any
-
 import numpy as np
 
 from engine.clipping import ClipByNorm
@@ -9,10 +7,22 @@ from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import Fraction, Sum, equation, number
 from engine.derivation.notation import about, by, hyperparameters, layer_name, plain_formula, symbol
+from engine.descent import State
 from engine.optimizers import Sgd
 from engine.rules import Array
 
 LETTERS = {"weights": "W", "bias": "b"}
+KEPT = {
+    "momentum_buffer": "b",
+    "exp_avg": "m",
+    "exp_avg_sq": "v",
+    "exp_inf": "u",
+    "square_avg": "v",
+    "acc_delta": "u",
+    "sum": "s",
+    "step_size": "size",
+}
+"""What the formulas of the optimizers call the arrays of their states."""
 
 
 def clipped(worked: Worked) -> dict[tuple[int, str], Array]:
@@ -45,19 +55,24 @@ def update_steps(worked: Worked, i: int) -> list[Statement]:
             frozen = "they are frozen" if name == "weights" else "it is frozen"
             steps.append(Statement(f"{what} is left out: {frozen}.", equation(letter, worked.shown(new)), value))
             continue
-        kept = worked.step.state[i][name]
-        steps += update_statements(worked, letter, old, gradients[i, name], new, kept, what)
+        last, kept = states(worked, i, name)
+        steps += update_statements(worked, letter, old, gradients[i, name], new, last, kept, what)
         steps += _states(worked, i, name)
     return steps
 
 
+def states(worked: Worked, i: int, name: str) -> tuple[State, State]:
+    """What the optimizer kept of the step before, and keeps of this one, for a parameter of layer i."""
+    assert worked.step is not None and worked.state is not None
+    return worked.state[i][name], worked.step.state[i][name]
+
+
 def _states(worked: Worked, i: int, name: str) -> list[Statement]:
     """What the optimizer keeps of this step for the next."""
-    assert worked.step is not None
-    kept: dict[str, Any] = worked.step.state[i][name]
+    _, kept = states(worked, i, name)
     return [
         Statement(
-            f"For the next step the optimizer keeps {key}:",
+            f"For the next step the optimizer keeps {key}{f', the {KEPT[key]} of its formula' if key in KEPT else ''}:",
             equation(rf"\text{{{key.replace('_', ' ')}}}", worked.shown(array)),
             worked.weights_form(array),
         )
@@ -75,7 +90,8 @@ def update_rule(worked: Worked) -> Statement:
             "follows its gradients."
         )
     if is_plain(worked):
-        text = "The optimizer is plain gradient descent: each parameter moves against its gradient, times the rate."
+        text = "The optimizer is plain gradient descent: each parameter w moves against its gradient, times the "
+        text += "learning rate η."
         return Statement(text, equation(r"w \leftarrow w - \eta \, " + by("w")))
     return Statement(rule_text(rule), equation(about(rule).latex))
 

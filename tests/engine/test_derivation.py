@@ -245,8 +245,11 @@ def examples(draw: Any) -> Drawn:
         return Drawn(Worked(network, inputs, objective, result, regularization=penalty, transposed=transposed))
     rule = draw(st.sampled_from([*(kind() for kind in OPTIMIZERS), *OPTIMIZERS_IN_STEPS]))
     clipping = draw(st.sampled_from([None, ClipByNorm(max_norm=0.1), ClipByNorm(max_norm=1e9), ClipByValue()]))
-    made = step(network, inputs, objective, rule, init_state(rule, network), penalty, clipping)
-    return Drawn(Worked(network, inputs, objective, made.before, made, rule, penalty, clipping, transposed))
+    state = init_state(rule, network)
+    if draw(st.booleans()):
+        state = step(network, -inputs, objective, rule, state, penalty, clipping).state
+    made = step(network, inputs, objective, rule, state, penalty, clipping)
+    return Drawn(Worked(network, inputs, objective, made.before, made, rule, penalty, clipping, transposed, state))
 
 
 def in_single_precision(
