@@ -274,3 +274,16 @@ def test_letters_of_what_is_kept_are_in_the_formula(post: Any, optimizer: str) -
     assert all(re.search(rf"\b{letter}\b", rule) for letter in letters), letters
     assert bool(letters) is (optimizer != "asgd")
     assert ("t the number of the step" in rule) is any("in step t = 1" in step["text"] for step in steps)
+
+
+def test_a_clipped_gradient_of_a_focus_says_by_what_it_was_clipped(client: Any, post: Any) -> None:
+    focus = {"layer": 2, "parameter": "bias", "index": [0]}
+    request = example(client, "textbook") | {"focus": focus, "gradient_clipping": {"kind": "norm", "max_norm": 0.1}}
+    steps = steps_of(post("/v1/explain", request))
+    norm, factor, gradient = (
+        next(step["value"] for step in steps if step["text"].startswith(start))
+        for start in ("The length of all gradients", "Every gradient is multiplied", "After clipping")
+    )
+    assert norm == post("/v1/step", {k: v for k, v in request.items() if k != "focus"})["gradient_norm"]
+    assert factor == 0.1 / (norm + 1e-6) and np.isclose(gradient, -0.801553105767269 * factor, rtol=1e-15)
+    assert "Here max_norm = 0.1." in words(request, post)

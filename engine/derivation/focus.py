@@ -8,9 +8,9 @@ from engine.derivation.chain import Chain
 from engine.derivation.derivation import Derivation, Focus, Section, Statement, Worked
 from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import Sum, abbreviated, equation, number, product
-from engine.derivation.notation import L_OF_OUTPUTS, LEGEND, about, by, delta, plain_formula, symbol
+from engine.derivation.notation import L_OF_OUTPUTS, LEGEND, about, by, delta, symbol
 from engine.derivation.slopes import jacobian_column, works_by_rows
-from engine.derivation.update import clipped, is_plain, states
+from engine.derivation.update import clipped, clipping_steps, is_plain, states
 from engine.derivation.way_back import ways_back
 
 MOST_PATHS = 32
@@ -175,8 +175,8 @@ def _update_section(chain: Chain) -> Section:
     gradient = clipped(worked)[chain.layer, chain.parameter][chain.index]
     steps = []
     if worked.clipping is not None:
-        text = f"Clipping comes first: {plain_formula(worked.clipping)}"
-        steps.append(Statement(text, equation("g", number(gradient)), gradient))
+        steps += clipping_steps(worked)
+        steps.append(Statement("After clipping, this gradient:", equation("g", number(gradient)), gradient))
     if not is_plain(worked):
         steps.append(Statement(rule_text(rule), equation(about(rule).latex)))
     last, kept = (

@@ -96,8 +96,8 @@ def update_rule(worked: Worked) -> Statement:
     return Statement(rule_text(rule), equation(about(rule).latex))
 
 
-def clipping_section(worked: Worked) -> Section:
-    """How clipping changes the gradients, and the updates after it."""
+def clipping_steps(worked: Worked) -> list[Statement]:
+    """The rule of clipping, and what it goes by."""
     rule, norm = worked.clipping, worked.before.gradient_norm
     assert rule is not None
     told = f"All gradients are known; now they are clipped. The rule: {plain_formula(rule)}{hyperparameters(rule)}"
@@ -112,6 +112,12 @@ def clipping_section(worked: Worked) -> Section:
         steps.append(
             Statement(told, equation(r"\frac{c}{\lVert g \rVert + 10^{-6}}", fraction, number(factor)), factor)
         )
+    return steps
+
+
+def clipping_section(worked: Worked) -> Section:
+    """How clipping changes the gradients, and the updates after it."""
+    steps = clipping_steps(worked)
     for (i, name), gradient in clipped(worked).items():
         text = f"After clipping, the gradient by the {name} of {layer_name(worked, i)}:"
         steps.append(Statement(text, equation("g", worked.shown(gradient)), worked.weights_form(gradient)))
