@@ -52,9 +52,10 @@ DESCRIPTION = """\
 Post a network, inputs and targets; get back every activation, the loss, every gradient and the updated weights.
 
 **Start here:** `POST /v1/step`. Its first example is the textbook network (three inputs; relu, sigmoid and softmax
-layers; cross-entropy), and the answer has every number of one step of backpropagation. To send it, open the operation
-[on this page](docs) and press *Execute*. The other examples in the list each show one thing: XOR, symmetric weights,
-the delta rule. If you have numbers of your own and they are wrong, `POST /v1/verify` finds the mistake in them.
+layers; cross-entropy), and the answer has every number of one step of backpropagation. To send it, open
+[the operation](docs#/networks/step) and press *Execute*. The other examples in the list each show one thing: XOR,
+symmetric weights, the delta rule. If you have numbers of your own and they are wrong, `POST /v1/verify` finds the
+mistake in them.
 
 - **Nothing is kept between requests.** `network` and `optimizer_state` of an answer can be posted unchanged in the next
   request.

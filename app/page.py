@@ -26,7 +26,13 @@ HEAD = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Chainrule</title><link rel="icon" href="data:,">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
 )
-LOADING = "<p>The page is being made; the first time this takes a few seconds.</p>"
+LOADING = (
+    "<p>The page is being made; the first time this takes a few seconds.</p>"
+    "<noscript><p>It is made by JavaScript, which is off here. Without it there are "
+    '<a href="openapi.json">what the page shows, as JSON</a>, <a href="v1/examples">ready requests</a>, '
+    '<a href="v1/catalog">every rule with its formula</a> and <a href="problems">all kinds of errors</a>.'
+    "</p></noscript>"
+)
 SWAGGER = (
     f'{HEAD}<link rel="stylesheet" href="assets/swagger-ui.css"><link rel="stylesheet" href="docs/page.css">'
     f'<body><div id="swagger-ui">{LOADING}</div>'
@@ -44,7 +50,7 @@ REDOC_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
 NO_PICTURE = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
 STYLE = """\
 body { margin: 0 }
-body > div > p, redoc > p { margin: 2rem; font-family: sans-serif }
+body > div > p, redoc > p, noscript > p { margin: 2rem; font-family: sans-serif }
 .redoc-wrap :is(label, select) { max-width: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 """
 

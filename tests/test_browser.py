@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.chromium import Page, page_of
@@ -47,6 +48,25 @@ def test_execute_shows_the_loss_of_the_textbook_step(page: Page, server: Server)
     execute_step(page)
     assert re.search(r'"loss": 1\.61723375000033\d+,', answered(page, "description"))
     assert answered(page, "status") == "200"
+    require_all_well(page, server)
+
+
+def test_the_first_link_leads_to_the_operation(page: Page, server: Server) -> None:
+    page.open(f"{server.url}/docs")
+    link = page.wait_for("[...document.querySelectorAll('.info a')].find(a => a.innerText == 'the operation')?.href")
+    page.open("about:blank")
+    page.open(link)
+    assert "network" in page.wait_for(f"document.querySelector('{STEP} textarea')?.value")
+    require_all_well(page, server)
+
+
+@pytest.mark.parametrize("path", ["docs", "redoc"])
+def test_without_javascript_a_page_says_what_there_is(page: Page, server: Server, path: str) -> None:
+    page.call("Emulation.setScriptExecutionDisabled", value=True)
+    page.open(f"{server.url}/{path}")
+    links = page.wait_for("[...document.querySelectorAll('noscript a')].map(a => a.href)")
+    assert "JavaScript, which is off here" in page.value("document.body.innerText")
+    assert [httpx.get(link).status_code for link in links] == [200] * 4
     require_all_well(page, server)
 
 
