@@ -44,6 +44,8 @@ from schemas.answers import write as write_json
 from schemas.limits import Body, Limits, values
 
 T = TypeVar("T")
+AS_FILE = (b"content-disposition", b'attachment; filename="answer.safetensors"')
+"""What is no text is saved by a browser; the OpenAPI page would decode it as text and offer what is left of it."""
 REFUSALS = (EngineError, InvalidRequest, ProblemError)
 
 
@@ -273,6 +275,8 @@ async def respond(send: Send, content: bytes, form: bytes) -> None:
     """Sends an answer in one of its forms; a long one in pieces, so that its client's pace can be told."""
     length = str(len(content)).encode()
     headers = [(b"content-type", form), (b"content-length", length), (b"cache-control", b"no-store")]
+    if form == SAFETENSORS:
+        headers.append(AS_FILE)
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     if len(content) <= PIECE:
         await send({"type": "http.response.body", "body": content})

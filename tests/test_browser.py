@@ -1,20 +1,23 @@
 """The OpenAPI pages in a real browser that reaches nothing but this machine."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.chromium import Page, page_of
+from tests.chromium import PATIENCE, Page, page_of
 from tests.conftest import Server
 
 STEP = "#operations-networks-step"
+SAFETENSORS = "application/vnd.safetensors"
 
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
@@ -48,6 +51,25 @@ def test_execute_shows_the_loss_of_the_textbook_step(page: Page, server: Server)
     execute_step(page)
     assert re.search(r'"loss": 1\.61723375000033\d+,', answered(page, "description"))
     assert answered(page, "status") == "200"
+    require_all_well(page, server)
+
+
+def test_a_file_is_saved_as_it_is(page: Page, server: Server, tmp_path: Path) -> None:
+    page.open(f"{server.url}/docs#/networks/step")
+    request = page.wait_for(f"document.querySelector('{STEP} textarea')?.value")
+    form = f"[...document.querySelectorAll('{STEP} .responses-wrapper select')].find(e => e.innerText.includes('vnd.'))"
+    page.value(f"""(form => {{
+        Object.getOwnPropertyDescriptor(HTMLSelectElement.prototype, 'value').set.call(form, {SAFETENSORS!r})
+        form.dispatchEvent(new Event('change', {{bubbles: true}})) }})({form})""")
+    page.click(f"{STEP} button.execute", "Execute")
+    page.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    page.click(f"{STEP} .live-responses-table a[download]")
+    headers = {"Accept": SAFETENSORS, "Content-Type": "application/json"}
+    content = httpx.post(f"{server.url}/v1/step", content=request, headers=headers).content
+    saved, end = tmp_path / "answer.safetensors", time.monotonic() + PATIENCE
+    while not (saved.exists() and len(saved.read_bytes()) == len(content)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert saved.read_bytes() == content
     require_all_well(page, server)
 
 
