@@ -123,7 +123,8 @@ class Huber(AnyLoss):
     delta: float = hyper(1.0, gt=0.0, description="Where the parabola becomes a line.")
     about: ClassVar = About(
         "Huber loss",
-        r"\begin{cases} \tfrac12 d^2 & |d| \le \delta \\ \delta (|d| - \tfrac12 \delta) & |d| > \delta \end{cases}",
+        r"\begin{cases} \tfrac12 d^2 & |d| \le \delta \\ \delta (|d| - \tfrac12 \delta) & |d| > \delta \end{cases}, "
+        r"\quad d = y - t",
         "d, held between -delta and delta",
         r"\max(-\delta, \min(\delta, d))",
     )

@@ -113,6 +113,13 @@ def test_a_sum_of_losses_has_the_sum_of_the_gradients(client: Any, post: Any, we
             [": w (y - t) / (y (1 - y)) by a probability", r"= w \frac{y - t}{y (1 - y)}"],
             [": (y - t)"],
         ),
+        (
+            "identity",
+            "huber",
+            [[0, 1], [1, 0]],
+            [r"\end{cases}, \quad d = y - t", "The δ of the loss's own formula is another."],
+            [],
+        ),
         ({"kind": "threshold", "threshold": 0}, "mse", [[0, 1], [1, 0]], ["Here threshold = 0, value = 0."], []),
     ],
 )

@@ -9,6 +9,7 @@ from engine.derivation.judging import LOGITS, Judged, effective_targets, judged,
 from engine.derivation.notation import L_OF_OUTPUTS, about, by, function, hyperparameters, plain_formula
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import update_rule
+from engine.losses import Huber
 from engine.objective import LossObjective
 from engine.probability_losses import BinaryCrossEntropy
 
@@ -136,14 +137,15 @@ def _penalty(worked: Worked) -> list[Statement]:
 
 def derivatives_section(worked: Worked) -> Section:
     """The derivative of every activation that occurs, and of the loss."""
-    steps = [
-        Statement(
-            "Backpropagation needs three derivatives: of the loss by the outputs, of each activation by what goes into "
-            "it, and of x W + b, which is x by the weights, 1 by the bias and W by x. The derivative of the loss by z, "
-            "by what goes into an activation, is called the error of a unit, and written δ.",
-            equation(r"\delta", by("z")),
-        )
-    ]
+    seen = judged(worked)
+    text = (
+        "Backpropagation needs three derivatives: of the loss by the outputs, of each activation by what goes into it, "
+        "and of x W + b, which is x by the weights, 1 by the bias and W by x. The derivative of the loss by z, by what "
+        "goes into an activation, is called the error of a unit, and written δ."
+    )
+    if seen is not None and isinstance(seen.loss, Huber):
+        text += " The δ of the loss's own formula is another."
+    steps = [Statement(text, equation(r"\delta", by("z")))]
     for activation in dict.fromkeys(layer.activation for layer in worked.network.layers):
         said = about(activation)
         left = r"\frac{\partial a_j}{\partial z_k}" if works_by_rows(activation) else "f'(z)"
@@ -156,7 +158,6 @@ def derivatives_section(worked: Worked) -> Section:
         elif "[" in (said.derivative_latex or ""):
             text += " Square brackets are 1 where what they hold is true, else 0."
         steps.append(Statement(text, equation(left, said.derivative_latex or "")))
-    seen = judged(worked)
     if seen is not None:
         said = about(seen.loss)
         text = f"The derivative of the loss by an output: {said.derivative}."
