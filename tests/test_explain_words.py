@@ -294,3 +294,14 @@ def test_a_clipped_gradient_of_a_focus_says_by_what_it_was_clipped(client: Any, 
     assert norm == post("/v1/step", {k: v for k, v in request.items() if k != "focus"})["gradient_norm"]
     assert factor == 0.1 / (norm + 1e-6) and np.isclose(gradient, -0.801553105767269 * factor, rtol=1e-15)
     assert "Here max_norm = 0.1." in words(request, post)
+
+
+@pytest.mark.parametrize("focus", [None, {"layer": 0, "parameter": "weights", "index": [0, 0]}])
+def test_a_penalty_beside_given_derivatives_is_told(client: Any, post: Any, focus: Any) -> None:
+    request = one_layer("tanh", None, [], output_gradients=[[1, 0], [0.5, -1]], focus=focus)
+    request = {key: value for key, value in request.items() if key not in ("loss", "targets")}
+    told = words(request | {"regularization": {"l1": 0.5, "l2": 0.25}}, post)
+    assert "each times the number given for it, plus the penalty." in told
+    assert focus or r"= 0.5 \cdot 1.1 + 0.125 \cdot 0.39 = 0.59875" in told
+    assert "penalty" not in words(request, post)
+    check_all_forms(client, post, request)

@@ -8,7 +8,7 @@ from engine.derivation.chain import Chain
 from engine.derivation.derivation import Derivation, Focus, Section, Statement, Worked
 from engine.derivation.descent import rule_text, update_statements
 from engine.derivation.formulas import Sum, abbreviated, equation, number, product
-from engine.derivation.notation import L_OF_OUTPUTS, LEGEND, about, by, delta, symbol
+from engine.derivation.notation import LEGEND, about, by, delta, l_of_outputs, symbol
 from engine.derivation.slopes import jacobian_column, works_by_rows
 from engine.derivation.update import clipped, clipping_steps, is_plain, states
 from engine.derivation.way_back import ways_back
@@ -36,7 +36,7 @@ def _parameter_section(chain: Chain) -> Section:
     steps = [Statement(text, equation(chain.letter, number(chain.old)), chain.old), Statement(LEGEND)]
     loss = chain.worked.before.loss
     if loss is None:
-        steps.append(Statement(f"There is no loss here: {L_OF_OUTPUTS}"))
+        steps.append(Statement(f"There is no loss here: {l_of_outputs(chain.worked)}"))
     else:
         steps.append(Statement("The loss that is to be differentiated by it:", equation("L", number(loss)), loss))
     steps.append(Statement(_plan(chain), equation(by(chain.letter), *_rule(chain))))

@@ -6,7 +6,7 @@ from engine.derivation.derivation import Section, Statement, Worked
 from engine.derivation.example_losses import example_loss_steps
 from engine.derivation.formulas import Applied, Numbers, Product, Sum, equation, number
 from engine.derivation.judging import LOGITS, Judged, effective_targets, judged, probabilities, without_smoothing
-from engine.derivation.notation import L_OF_OUTPUTS, about, by, function, hyperparameters, plain_formula
+from engine.derivation.notation import about, by, function, hyperparameters, l_of_outputs, plain_formula
 from engine.derivation.slopes import works_by_rows
 from engine.derivation.update import update_rule
 from engine.losses import Huber
@@ -39,9 +39,10 @@ def loss_section(worked: Worked) -> Section:
         gradients = worked.before.evaluation.output_gradients
         text = (
             "There is no loss here. The request gives the derivative by the outputs itself, and what comes back are "
-            f"vector-Jacobian products: {L_OF_OUTPUTS}"
+            f"vector-Jacobian products: {l_of_outputs(worked)}"
         )
-        return Section("The loss", (Statement(text, equation("v", Numbers(gradients)), gradients),))
+        given = Statement(text, equation("v", Numbers(gradients)), gradients)
+        return Section("The loss", (given, *_penalty(worked)))
     loss = seen.loss
     outputs = worked.before.trace[-1].activations
     p = probabilities(loss, outputs)
@@ -75,8 +76,7 @@ def loss_section(worked: Worked) -> Section:
         steps.append(Statement(text, equation("t", Numbers(moved)), moved))
     steps += example_loss_steps(worked, seen)
     steps.append(_reduction(worked, seen))
-    if worked.regularization is not None:
-        steps += _penalty(worked)
+    steps += _penalty(worked)
     return Section("The loss", tuple(steps))
 
 
@@ -125,10 +125,18 @@ def _reduction_text(worked: Worked, seen: Judged) -> str:
 
 def _penalty(worked: Worked) -> list[Statement]:
     rule, before = worked.regularization, worked.before
-    assert rule is not None
+    if rule is None:
+        return []
+    weights = [layer.weights for layer in worked.network.layers]
+    sums = (
+        (rule.l1, sum(float(np.abs(w).sum()) for w in weights)),
+        (rule.l2 / 2, sum(float(np.vdot(w, w)) for w in weights)),
+    )
+    terms = tuple(Product((number(factor), number(total))) for factor, total in sums if factor)
     text = f"Regularization adds a penalty on the weights of all layers: l1 = {rule.l1:g}, l2 = {rule.l2:g}."
     formula = r"\lambda_1 \sum |w| + \frac{\lambda_2}{2} \sum w^2"
-    steps = [Statement(text, equation(r"\text{penalty}", formula, number(before.penalty)), before.penalty)]
+    sides = (formula, Sum(terms)) if terms else (formula,)
+    steps = [Statement(text, equation(r"\text{penalty}", *sides, number(before.penalty)), before.penalty)]
     if before.loss is not None:
         both = Sum((number(before.evaluation.loss), number(before.penalty)))
         steps.append(Statement("So the whole loss is:", equation("L", both, number(before.loss)), before.loss))

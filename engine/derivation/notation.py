@@ -8,8 +8,6 @@ from engine.derivation.derivation import Worked
 from engine.rules import About, paragraphs
 
 MOST_WIDTHS = 7
-L_OF_OUTPUTS = "L stands for the sum of the outputs, each times the number given for it."
-"""What takes the place of a loss where the derivative by the outputs is given."""
 
 LEGEND = (
     "In the formulas x are the inputs, and of a layer W are the weights, b the biases, z what goes into its activation "
@@ -36,6 +34,12 @@ def by(what: str) -> str:
 def delta(layer: int, index: str = "") -> str:
     """The derivative of the loss by a layer's preactivations."""
     return symbol(r"\delta", layer, index)
+
+
+def l_of_outputs(worked: Worked) -> str:
+    """What takes the place of a loss where the derivative by the outputs is given."""
+    penalty = "" if worked.regularization is None else ", plus the penalty"
+    return f"L stands for the sum of the outputs, each times the number given for it{penalty}."
 
 
 def function(kind: str) -> str:
