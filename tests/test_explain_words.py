@@ -305,3 +305,18 @@ def test_a_penalty_beside_given_derivatives_is_told(client: Any, post: Any, focu
     assert focus or r"= 0.5 \cdot 1.1 + 0.125 \cdot 0.39 = 0.59875" in told
     assert "penalty" not in words(request, post)
     check_all_forms(client, post, request)
+
+
+def test_a_choice_of_units_is_said(post: Any) -> None:
+    def told(units: int, activation: str, layer: int, loss: str = "mse") -> str:
+        square = {"weights": np.linspace(-1, 1, units**2).reshape(units, units).tolist(), "bias": None}
+        layers = [square | {"activation": kind} for kind in ("tanh", activation, "softmax")]
+        focus = {"layer": layer, "parameter": "weights", "index": [0, 1]}
+        inputs = np.linspace(0, 1, units).tolist()
+        request = {"network": {"layers": layers}, "inputs": [inputs], "targets": [inputs], "loss": loss, "focus": focus}
+        return words(request, post)
+
+    choice = "those with the largest errors are told one by one."
+    assert told(6, "relu", 0).count(choice) == 2 and told(6, "relu", 0, "cross_entropy").count(choice) == 1
+    assert "Of the 6 units, those are told from which most of the error of unit 2 comes." in told(6, "softmax", 1)
+    assert "Of the " not in told(4, "softmax", 0) and "Of the " not in told(6, "relu", 2)

@@ -40,9 +40,23 @@ def ways_back(chain: Chain) -> list[Section]:
                 if i == between[0]:
                     sections.append(_likewise(chain, n, between, which))
                 continue
-            steps = _first_errors(chain, n) if i == chain.last else _errors(chain, n, i)
+            steps = _choice(chain, n, i)
+            steps += _first_errors(chain, n) if i == chain.last else _errors(chain, n, i)
             sections.append(Section(f"The error of {layer_name(chain.worked, i)}{which}", tuple(steps)))
     return sections
+
+
+def _choice(chain: Chain, n: int, i: int) -> list[Statement]:
+    """Why some units of layer i are told of, and others not; nothing where all are, or where all are told at once."""
+    units, by_rows = len(chain.deltas[i][n]), works_by_rows(chain.layers[i].activation)
+    combined = chain.worked.before.evaluation.preactivation_gradients is not None
+    if (i == chain.last and combined) or (i == chain.layer and (i == chain.last or not by_rows)):
+        return []
+    text = f"Of the {units} units, those with the largest errors are told one by one."
+    if i == chain.layer:
+        text = f"Of the {units} units, those are told from which most of the error of unit {chain.unit + 1} comes."
+    told = MOST_UNITS if i == chain.layer else len(chain.units(n, i))
+    return [Statement(text)] if 0 < told < units else []
 
 
 def _likewise(chain: Chain, n: int, between: list[int], which: str) -> Section:
