@@ -228,7 +228,8 @@ def _error(where: Where, code: str, detail: str, expected: Any = None, received:
 def _unknown_field(where: Where, model: type[BaseModel], body: Any) -> dict[str, Any]:
     *place, name = where
     known = known_fields(model, place, body)
-    within = {field: known_fields(model, (*place, field), body) for field in known}
+    # What stands in optimizer_state comes from an answer: nobody is sent there to write something.
+    within = {field: known_fields(model, (*place, field), body) for field in known if field != "optimizer_state"}
     inside = next((field for field, names in within.items() if name in names), None)
     hint = nearest(str(name), known) if inside is None else f"It belongs in {inside}."
     if hint is None:

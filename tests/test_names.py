@@ -86,3 +86,12 @@ def test_all_synonyms_are_of_names_that_exist(client: httpx.Client) -> None:
     layouts = set(document["components"]["schemas"]["WeightsLayout"]["enum"])
     dtypes = set(document["components"]["schemas"]["DType"]["enum"])
     assert set(SYNONYMS) - fields - kinds - layouts - dtypes == set()
+
+
+@pytest.mark.parametrize(("path", "field"), [("train", "schedule"), ("step", "schedule"), ("step", "early_stopping")])
+def test_nobody_is_sent_to_the_state_that_answers_give(
+    client: httpx.Client, textbook: dict[str, Any], path: str, field: str
+) -> None:
+    asked = {**textbook, field: 1} | ({"epochs": 1} if path == "train" else {})
+    detail = refused(client.post(f"/v1/{path}", json=asked), 422, "unknown-field")["detail"]
+    assert "optimizer_state" not in detail and (path == "step" or "Did you mean 'learning_rate_schedule'?" in detail)
