@@ -84,6 +84,19 @@ def test_the_last_epoch_has_its_checkpoint_whatever_ends_the_run(client: httpx.C
     assert {name: result[name] for name in checkpoints[-1]} == checkpoints[-1]
 
 
+def test_a_run_that_stopped_early_goes_on_while_it_improves(post: Any) -> None:
+    rule = {"monitor": "loss", "patience": 3, "min_delta": 1e-9}
+    still = request(post, epochs=9, optimizer={"kind": "sgd", "learning_rate": 0}, early_stopping=rule)
+    stopped = post("/v1/train", still)
+    again = post("/v1/train", continued(still, stopped))
+    assert (again["completed_epochs"], again["stopped_because"]) == (5, "early_stopping")
+    faster = continued({**still, "optimizer": {"kind": "sgd", "learning_rate": 0.1}}, stopped)
+    assert post("/v1/train", faster)["stopped_because"] == "epochs"
+    faster["optimizer_state"].pop("early_stopping")
+    afresh = post("/v1/train", {**faster, "optimizer": still["optimizer"]})
+    assert (afresh["completed_epochs"], afresh["stopped_because"]) == (8, "early_stopping")
+
+
 def test_an_error_before_the_start_is_an_ordinary_problem(client: httpx.Client, post: Any) -> None:
     response = client.post("/v1/train", json=request(post, targets=[9] * 23), headers={"Accept": SSE})
     refused(response, 422, "invalid-target")
