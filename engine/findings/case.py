@@ -131,6 +131,16 @@ class Case:
             ratios.append(norm([new.weights - old.weights]) / size if size > 0 else None)
         return ratios
 
+    @cached_property
+    def descent(self) -> float:
+        """The derivative of the loss along the step that is taken, times its length: at least 0 where the step leads
+        uphill from its first bit on, however short it is made. NaN without a step."""
+        if self.taken is None:
+            return math.nan
+        layers = zip(self.network.parameters, self.taken.network.parameters, strict=True)
+        changes = [{name: new[name] - old[name] for name in old} for old, new in layers]
+        return float(sum(np.vdot(gradient, changes[i][name]) for i, name, gradient in self.before.trainable))
+
     @np.errstate(all="ignore")
     def loss_at(self, network: Network) -> float:
         """The loss of other parameters, the penalty included; infinite where there is none."""

@@ -30,12 +30,19 @@ class LargeLearningRate:
     the step has passed the far side of the valley. `best_factor` is the multiple of the step with the least loss. An
     info where the loss stays within 1/20 of the way from the ideal one to that of the best constant answer.
 
+    A step that does not lead downhill at all is another matter: then momentum, which other batches have made, or weight
+    decay outweighs the gradient. It is an info where the loss rises by less than 1/20 of that way.
+
     Source: Armijo 1966, doi:10.2140/pjm.1966.16.1 (sufficient decrease).
     """
 
     code: ClassVar[str] = "large_learning_rate"
     title: ClassVar[str] = "A step so long that the loss goes up"
     remedy: ClassVar[str] = "Lower the learning rate, or let a schedule do so (warmup, decay); see loss_slices."
+    uphill: ClassVar[str] = (
+        "Nothing where the loss of whole epochs falls: momentum takes such steps now and then. Where it does not, "
+        "lower the learning rate, by which earlier steps have overshot, the momentum, or weight_decay."
+    )
 
     def find(self, case: Case) -> list[Finding]:
         if case.objective is None or case.optimizer is None or getattr(case.optimizer, "maximize", False):
@@ -61,10 +68,16 @@ class LargeLearningRate:
         }
         ends = f"{after:.4g}" if math.isfinite(after) else "no finite number"
         hint = f"{positions[best]:g} times this step gives {losses[best]:.4g}" if best else "even 1/8 of it goes up"
+        uphill = not best and case.descent >= 0
+        if uphill:
+            evidence["slope"] = case.descent
+            hint = "it leads uphill at any length, since momentum or weight decay outweighs the gradient of this batch"
         message = f"With a learning rate of {rate:g} the loss goes from {before:.4g} to {ends} in one step; {hint}."
         constant = constant_answer(case)
-        arrived = constant is not None and after - constant.ideal < NEAR_BOTTOM * (constant.loss - constant.ideal)
-        return [Finding(self.code, "info" if arrived else "warning", None, message, evidence, self.remedy)]
+        start = before if uphill else 0.0 if constant is None else constant.ideal
+        arrived = constant is not None and after - start < NEAR_BOTTOM * (constant.loss - constant.ideal)
+        remedy = self.uphill if uphill else self.remedy
+        return [Finding(self.code, "info" if arrived else "warning", None, message, evidence, remedy)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,51 @@
+"""Findings about steps: those that lead uphill, and those that are too small."""
+
+import numpy as np
+import pytest
+
+from engine import activations, losses, optimizers
+from engine.findings import Finding, diagnose, examine
+from engine.objective import LossObjective
+from engine.step import init_state, step
+from tests.engine.test_findings import POINTS, found, network_of
+
+LINE = POINTS @ [[1.0], [2.0]]
+
+
+def large(finding: Finding) -> tuple[str, bool]:
+    """How bad a large_learning_rate is, and whether no shorter step would do."""
+    return finding.severity, "uphill at any length" in finding.message
+
+
+@pytest.mark.parametrize(("rate", "severity"), [(1e-3, "info"), (0.05, "warning")])
+def test_a_step_that_momentum_leads_uphill_is_not_too_long(rate: float, severity: str) -> None:
+    """The momentum of a batch that asked for the opposite."""
+    network = network_of(([[0.9], [1.9]], None, activations.Identity()))
+    optimizer = optimizers.Sgd(learning_rate=rate, momentum=0.9)
+    state = init_state(optimizer, network)
+    for _ in range(3):
+        state = step(network, POINTS, LossObjective(losses.Mse(), -3 * LINE), optimizer, state).state
+    finding = next(
+        f
+        for f in diagnose(examine(network, POINTS, LossObjective(losses.Mse(), LINE), optimizer, state))
+        if f.code == "large_learning_rate"
+    )
+    assert large(finding) == (severity, True) and "momentum" in finding.remedy
+    change = 1e-6  # of the step: the slope is the derivative along it
+    taken = examine(network, POINTS, LossObjective(losses.Mse(), LINE), optimizer, state).taken
+    assert taken is not None
+    moved = [
+        {"weights": old["weights"] + change * (new["weights"] - old["weights"])}
+        for old, new in zip(network.parameters, taken.network.parameters, strict=True)
+    ]
+    case = examine(network, POINTS, LossObjective(losses.Mse(), LINE))
+    slope = (case.loss_at(network.with_parameters(moved)) - float(case.before.loss)) / change
+    assert finding.evidence["slope"] == pytest.approx(slope, rel=1e-3)
+
+
+def test_a_step_that_weight_decay_leads_uphill() -> None:
+    network = network_of(([[0.9], [1.9]], None, activations.Identity()))
+    decayed = found(network, POINTS, LINE, None, optimizers.Sgd(learning_rate=0.1, weight_decay=2.0))
+    assert large(decayed["large_learning_rate"]) == ("warning", True)
+    steep = found(network, POINTS, LINE, None, optimizers.Sgd(learning_rate=3.0))["large_learning_rate"]
+    assert large(steep)[1] is False and "slope" not in steep.evidence and np.isfinite(steep.evidence["loss_after"])
