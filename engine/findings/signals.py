@@ -14,6 +14,9 @@ from engine.wording import plural
 VANISHED = 1e-3
 """The first layer's error signal over the last one's. A step then changes the first layer a thousand times less."""
 EXPLODED = 1e3
+ROUNDINGS = 100
+"""An error signal below so many roundings of what weights and slopes let through is what is left where its terms
+cancel, as they do before outputs whose weights are all equal."""
 DEEP = 3
 """With fewer layers there is no depth for a gradient to vanish in."""
 FEW_EXAMPLES = 8
@@ -44,22 +47,29 @@ class _Ratio:
         sizes = case.gradient_sizes
         return sizes[0] / sizes[-1] if len(sizes) >= DEEP and sizes[-1] > 0 else None
 
+    def passed_on(self, case: Case) -> list[float]:
+        """The sizes of the error signals, 0 from where all but roundings cancels on the way back."""
+        sizes, rounding = list(case.gradient_sizes), ROUNDINGS * float(np.finfo(case.outputs.dtype).eps)
+        for i, factor in reversed(list(enumerate(weight_factors(case)))):
+            slope = case.slopes[i]
+            let_through = factor * (1.0 if slope is None else float(np.abs(slope).mean()))
+            if sizes[i] <= rounding * sizes[i + 1] * let_through:
+                return [0.0] * (i + 1) + sizes[i + 1 :]
+        return sizes
+
     def evidence(self, case: Case, ratio: float) -> dict[str, Any]:
         hidden = case.shapes[:-1]
         steepest = [shape.steepest for shape in hidden]
         bounds = [None if s is None else float(s) for s in steepest]
         product = math.prod(s for s in steepest if s is not None) if all(s is not None for s in steepest) else None
         slopes = [None if slope is None else float(np.abs(slope).mean()) for slope in case.slopes[:-1]]
-        # What independent weights multiply the size of a signal by, on its way back.
-        above = [layer.weights for layer in case.network.layers[1:]]
-        weights = [root_mean_square(w) * math.sqrt(w.shape[1]) for w in above]
         return {
             "ratio": ratio,
             "preactivation_gradients": case.gradient_sizes,
             "mean_slopes": slopes,
             "steepest_slopes": bounds,
             "product_of_steepest_slopes": product,
-            "weight_factors": weights,
+            "weight_factors": weight_factors(case),
         }
 
     def message(self, ratio: float, evidence: dict[str, Any]) -> str:
@@ -72,13 +82,20 @@ class _Ratio:
         return f"{text}, the slopes of the activations by {math.prod(slopes):.2g}" if slopes else text
 
 
+def weight_factors(case: Case) -> list[float]:
+    """What independent weights multiply the size of a signal by, on its way back, for each layer but the last."""
+    above = [layer.weights for layer in case.network.layers[1:]]
+    return [root_mean_square(w) * math.sqrt(w.shape[1]) for w in above]
+
+
 @dataclass(frozen=True, slots=True)
 class VanishingGradients(_Ratio):
     """The error signal dL/dz (root mean square) of the first layer is less than 1/1000 of the last one's.
 
     dL/dz_l = (dL/dz_{l+1} W^T) f'(z_l): every layer multiplies by its slope, and a sigmoid's is at most 1/4, so that n
     of them leave at most (1/4)^n times what the weights make of it. A signal that is 0 counts where it was below 1/1000
-    before: then it has underflowed. One that ends at once has met weights of 0 or dead units.
+    before: then it has underflowed. One that ends at once has met weights of 0 or dead units, or equal weights, before
+    which its terms cancel but for rounding.
 
     Source: Hochreiter 1991; Bengio, Simard and Frasconi 1994, doi:10.1109/72.279181.
     """
@@ -92,7 +109,10 @@ class VanishingGradients(_Ratio):
 
     def find(self, case: Case) -> list[Finding]:
         ratio = self.ratio(case)
-        if ratio is None or next(s for s in case.gradient_sizes if s > 0) / case.gradient_sizes[-1] >= VANISHED:
+        if ratio is None:
+            return []
+        sizes = self.passed_on(case)
+        if next(s for s in sizes if s > 0) / sizes[-1] >= VANISHED:
             return []
         evidence = self.evidence(case, ratio)
         message = self.message(ratio, evidence)

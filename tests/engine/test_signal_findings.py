@@ -89,6 +89,23 @@ def test_gradients_that_vanish_to_exactly_0() -> None:
     assert "vanishing_gradients" not in found(tower(3, 0.5, last=0.0), x, x[:, :1])
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_what_cancels_but_for_rounding_has_not_vanished(dtype: Any) -> None:
+    """Errors of softmax add up to 0 in each row, so that nothing passes weights that are equal for all outputs."""
+    x = np.random.default_rng(1).normal(size=(33, 4)).astype(dtype)
+    ends = [(np.random.default_rng(2).normal(size=(4, 8)), None, activations.Tanh())]
+    ends += [(np.full((8, 8), 0.3), np.arange(8) / 8, activations.Tanh())]
+    ends += [(np.full((8, 3), 0.1), None, activations.Softmax())]
+    network = network_of(*ends)
+    network = network.with_parameters(
+        [{name: a.astype(dtype) for name, a in layer.items()} for layer in network.parameters]
+    )
+    labels = np.eye(3, dtype=dtype)[np.arange(33) % 3]
+    case = examine(network, x, LossObjective(losses.CrossEntropy(), labels))
+    assert 0 < case.gradient_sizes[0] < 1e-6 * case.gradient_sizes[-1]
+    assert "vanishing_gradients" not in [finding.code for finding in diagnose(case)]
+
+
 @pytest.mark.parametrize("rate", [1e-9, 1e-15, 1e-18, 1e-25, 0.0])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_steps_of_exactly_0_are_small(rate: float, dtype: Any) -> None:
