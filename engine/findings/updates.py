@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from engine.clipping import norm
 from engine.findings.answers import constant_answer
 from engine.findings.case import Case, Finding
+from engine.findings.outputs import ChanceLevel
 
 USUAL = 1e-3
 """What an update is of its weights, roughly, where training goes well. Source: Karpathy, notes on CS231n, "Ratio of
@@ -114,14 +115,16 @@ class SmallUpdates:
     """A step that changes a weight matrix by less than a millionth of its size, or not at all, while it has a gradient;
     and a network with an optimizer and nothing to train.
 
+    A warning where every weight matrix stands so still and the loss is at chance level: then nothing has arrived.
+
     Source: Karpathy, notes on CS231n: about 1/1000 is usual.
     """
 
     code: ClassVar[str] = "small_updates"
     title: ClassVar[str] = "Updates that are tiny beside the weights"
     remedy: ClassVar[str] = (
-        "Raise the learning rate, unless training has arrived; where only the first layers stand still, the gradients "
-        "vanish."
+        "Raise the learning rate, unless training has arrived, or the limit of gradient_clipping where the gradient "
+        "norm is far above it; where only the first layers stand still, the gradients vanish."
     )
 
     def find(self, case: Case) -> list[Finding]:
@@ -131,6 +134,8 @@ class SmallUpdates:
                 Finding(self.code, "info", None, message, {"trainable": 0}, "Take `frozen` from what should learn.")
             ]
         found = []
+        still = case.taken is not None and all(ratio is None or ratio < SMALL for ratio in case.update_ratios)
+        severity = "warning" if still and ChanceLevel().find(case) else "info"
         for i, ratio in enumerate(case.update_ratios):
             if ratio is None or ratio >= SMALL:
                 continue
@@ -141,5 +146,5 @@ class SmallUpdates:
             else:
                 continue
             evidence = {"update_ratio": ratio, "usual": USUAL}
-            found.append(Finding(self.code, "info", i, f"{message}; about 0.001 is usual.", evidence, self.remedy))
+            found.append(Finding(self.code, severity, i, f"{message}; about 0.001 is usual.", evidence, self.remedy))
         return found

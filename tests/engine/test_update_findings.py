@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from engine import activations, losses, optimizers
+from engine.clipping import ClipByNorm
 from engine.findings import Finding, diagnose, examine
 from engine.objective import LossObjective
 from engine.step import init_state, step
@@ -49,3 +50,24 @@ def test_a_step_that_weight_decay_leads_uphill() -> None:
     assert large(decayed["large_learning_rate"]) == ("warning", True)
     steep = found(network, POINTS, LINE, None, optimizers.Sgd(learning_rate=3.0))["large_learning_rate"]
     assert large(steep)[1] is False and "slope" not in steep.evidence and np.isfinite(steep.evidence["loss_after"])
+
+
+def test_steps_that_are_too_small_are_a_warning_until_something_is_learned() -> None:
+    tiny = optimizers.Sgd(learning_rate=1e-9)
+    network = network_of(([[0.1], [-0.2]], [0.0], activations.Identity()))
+    assert "chance_level" in found(network, POINTS, LINE)
+    assert found(network, POINTS, LINE, None, tiny)["small_updates"].severity == "warning"
+    clipped = found(network, POINTS, LINE, None, optimizers.Sgd(), clipping=ClipByNorm(max_norm=1e-6))["small_updates"]
+    assert clipped.severity == "warning" and "gradient_clipping" in clipped.remedy
+    arrived = network_of(([[1.0], [1.9]], [0.0], activations.Identity()))
+    assert found(arrived, POINTS, LINE, None, tiny)["small_updates"].severity == "info"
+
+
+def test_first_layers_alone_that_stand_still_are_no_warning() -> None:
+    """Whose gradients vanish is told that."""
+    small = network_of(
+        ([[1.0], [1.0]], [0.0], activations.Identity()),
+        ([[1e-9]], [0.0], activations.Identity()),
+    )
+    finding = found(small, POINTS, LINE, None, optimizers.Sgd())["small_updates"]
+    assert (finding.layer, finding.severity) == (0, "info")
