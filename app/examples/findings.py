@@ -55,6 +55,14 @@ FINDINGS: dict[str, dict[str, Any]] = {
         inputs=[[172.0, 65.0], [181.0, 80.0], [165.0, 52.0], [190.0, 95.0]],
         targets=[[0.2], [0.5], [0.1], [0.9]],
     ),
+    "diagnose_target_scale": _example(
+        "Targets in thousands: prices",
+        "The outputs start near 0, and each step of Adam moves a weight by 0.001 at most: 100 epochs hardly lower the "
+        "loss. With targets of mean 0 and standard deviation 1 it falls from the start.",
+        _network("tanh"),
+        targets=[[184000.0 + 52000.0 * side] for [side] in SIDES],
+        optimizer="adam",
+    ),
     "diagnose_dead_relu": _example(
         "Two relu units that are off for every input",
         "Their biases are so low that no input in the ranges of the batch wakes them: `evidence.largest_possible` is "

@@ -18,7 +18,7 @@ from engine.findings.outputs import (
     UnreachableLoss,
 )
 from engine.findings.signals import ExplodingGradients, InputScale, VanishingGradients
-from engine.findings.targets import ConstantTargets, ContradictoryTargets
+from engine.findings.targets import ConstantTargets, ContradictoryTargets, TargetScale
 from engine.findings.units import DeadRelu, SaturatedUnits, SymmetricUnits, UnusedInputs
 from engine.findings.updates import LargeLearningRate, LargeUpdates, SmallUpdates
 
@@ -26,6 +26,7 @@ __all__ = ["RULES", "Case", "Finding", "Slice", "diagnose", "examine"]
 
 Rule = (
     InputScale
+    | TargetScale
     | DeadRelu
     | SaturatedUnits
     | SymmetricUnits

@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from engine.findings.answers import best_answers, constant_answer, ideal
+from engine.clipping import root_mean_square
+from engine.findings.answers import REGRESSION, best_answers, constant_answer, ideal
 from engine.findings.case import LISTED, Case, Finding, deviations, some
-from engine.findings.outputs import differ
+from engine.findings.outputs import ChanceLevel, differ
 from engine.rules import Array
+from engine.wording import plural
 
 APART = 0.01
 """Targets of equal inputs that differ by less than this share of their standard deviation are one measurement twice."""
@@ -20,6 +22,9 @@ ROWS = 128
 """How many rows are hashed at a time."""
 ENOUGH = 8
 """Fewer examples of one class are seen by chance: n of two equally frequent ones once in 2^(n-1)."""
+LARGE_TARGET = 10.0
+SMALL_TARGETS = 0.01
+"""The bounds of input_scale: initial weights make outputs of size 1, and learning rates are made for errors of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +140,52 @@ class ConstantTargets:
         elif t.size == len(t):
             message += f", {float(t[0, 0]):.4g}"
         message += ": one answer is right for all of them, whatever the inputs."
+        return [Finding(self.code, "warning", len(case.network.layers) - 1, message, evidence, self.remedy)]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetScale:
+    """Targets of a regression of a size (root mean square) above 10, or below 1/100 over all, while the loss is at
+    chance level. Activations that end on both sides are left to targets_out_of_range.
+
+    The gradients of a squared error are as large as its targets, and with them a step by sgd; those of adam and its kin
+    are not, and it takes thousands of them to where the targets are.
+
+    Source: LeCun et al. 1998, Efficient BackProp, section 4.5, on the choice of target values.
+    """
+
+    code: ClassVar[str] = "target_scale"
+    title: ClassVar[str] = "Targets far from unit scale"
+    remedy: ClassVar[str] = (
+        "Subtract the targets' mean and divide by their standard deviation (computed once, on the training data); "
+        "multiply the outputs by it and add the mean when the network is used."
+    )
+
+    def find(self, case: Case) -> list[Finding]:
+        t, ends = case.targets, case.shapes[-1][:2]
+        if case.objective is None or t is None or case.objective.loss.kind not in REGRESSION:
+            return []
+        sizes = np.array([root_mean_square(output) for output in t.T])
+        large, whole, worst = np.flatnonzero(sizes > LARGE_TARGET), root_mean_square(t), int(sizes.argmax())
+        if np.isfinite(ends).all() or not (len(large) or whole < SMALL_TARGETS) or not ChanceLevel().find(case):
+            return []
+        outputs = root_mean_square(case.outputs)
+        what = f"The targets have a root mean square of {whole:.2g}, far below the size of 1"
+        if len(large):
+            what = (
+                f"The targets of {plural(len(large), 'output')} of {t.shape[1]} are larger than {LARGE_TARGET:g} "
+                f"(those of output {worst} have a root mean square of {sizes[worst]:.4g}), far above the size of 1"
+            )
+        message = (
+            f"{what} that initial weights and learning rates are made for; the outputs have one of {outputs:.3g}, and "
+            "the loss is at chance level."
+        )
+        evidence = {
+            "root_mean_square": whole,
+            "outputs": some(large),
+            "count": len(large),
+            "mean": [float(mean) for mean in t[:, :LISTED].mean(axis=0, dtype=np.float64)],
+            "standard_deviation": [float(d) for d in deviations(t[:, :LISTED])],
+            "outputs_root_mean_square": outputs,
+        }
         return [Finding(self.code, "warning", len(case.network.layers) - 1, message, evidence, self.remedy)]

@@ -1,4 +1,4 @@
-"""Findings about targets: contradictions, constants, and sums that softmax cannot give."""
+"""Findings about targets: contradictions, constants, their scale, and sums that softmax cannot give."""
 
 import math
 from typing import Any
@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
-from engine import activations, losses
+from engine import activations, losses, optimizers
+from engine.errors import NonFinite
 from engine.findings import answers, diagnose, examine
 from engine.objective import LossObjective
 from engine.rules import Array
+from engine.step import init_state, step
 from tests.engine.test_findings import POINTS, VALUES, found, hidden, network_of
 
 LABELS = np.random.default_rng(5).integers(0, 3, 32)
@@ -171,3 +173,57 @@ def test_a_single_output_is_no_distribution_of_classes() -> None:
     result = found(logit, POINTS, targets, losses.CrossEntropy(from_logits=True))
     assert "softmax of a single unit" in result["collapsed_outputs"].message
     assert "chance_level" not in result  # nothing is lost where the loss is 0 whatever the answer
+
+
+def varied(a: float, d: float) -> Array:
+    """Targets that a linear layer meets, of mean `a` and about this standard deviation."""
+    linear = POINTS @ [[0.6], [-0.8]]
+    return np.asarray(a + d * (linear - linear.mean()) / linear.std())
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [(varied(150, 80), True), (varied(0, 11), True), (varied(9, 3), False), (varied(0, 0.011), False),
+     (varied(0, 0.001), True), (varied(0.005, 0.001), True), (np.hstack([varied(0, 1), varied(0, 1e4)]), True)],
+)  # fmt: skip
+@pytest.mark.parametrize("loss", [losses.Mse(), losses.Mae(), losses.Huber()])
+def test_targets_far_from_unit_scale(targets: Array, told: bool, loss: Any) -> None:
+    width = targets.shape[1]
+    network = network_of((np.full((2, width), 0.3), [1.0] * width, activations.Identity()))
+    result = found(network, POINTS, targets, loss)
+    assert ("target_scale" in result) == told
+    if told:
+        evidence = result["target_scale"].evidence
+        assert result["target_scale"].severity == "warning"
+        assert evidence["outputs"] == [j for j in range(width) if np.abs(targets[:, j]).max() > 10]
+        assert evidence["mean"] == pytest.approx(targets.mean(axis=0), abs=1e-9)
+        assert evidence["standard_deviation"] == pytest.approx(targets.std(axis=0))
+        scaled = (targets - targets.mean(axis=0)) / targets.std(axis=0)
+        assert "target_scale" not in found(network, POINTS, scaled, loss)
+
+
+def test_targets_of_any_size_are_fine_once_they_are_learned() -> None:
+    t = varied(150, 80)
+    weights, *_ = np.linalg.lstsq(np.hstack([POINTS, np.ones((32, 1))]), 0.9 * t + 0.1 * 150, rcond=None)
+    assert "target_scale" not in found(network_of((weights[:2], weights[2], activations.Identity())), POINTS, t)
+    ends = network_of((np.full((2, 1), 0.3), [0.0], activations.Sigmoid()))
+    assert "targets_out_of_range" in found(ends, POINTS, t) and "target_scale" not in found(ends, POINTS, t)
+    assert "target_scale" not in found(SIGMOID, POINTS, np.full((32, 1), 1e-9), losses.BinaryCrossEntropy())
+
+
+@pytest.mark.parametrize("optimizer", [optimizers.Adam(), optimizers.Sgd(learning_rate=0.05)])
+def test_the_remedy_for_targets_helps(optimizer: Any) -> None:
+    """What is left of the variance after 300 steps, by the targets as they are and by those of unit scale."""
+    t = 1000 + 300 * np.tanh(POINTS[:, :1] * POINTS[:, 1:])
+    left = []
+    for scaled in (t, (t - t.mean()) / t.std()):
+        network = hidden(activations.Relu())
+        objective, state = LossObjective(losses.Mse(), scaled), init_state(optimizer, network)
+        try:
+            for _ in range(300):
+                taken = step(network, POINTS, objective, optimizer, state)
+                network, state = taken.network, taken.state
+            left.append(float(taken.before.loss) / scaled.var())
+        except NonFinite:
+            left.append(np.inf)
+    assert left[0] > 1 > 0.5 > left[1]
