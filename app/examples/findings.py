@@ -63,6 +63,13 @@ FINDINGS: dict[str, dict[str, Any]] = {
         targets=[[184000.0 + 52000.0 * side] for [side] in SIDES],
         optimizer="adam",
     ),
+    "diagnose_strong_decay": _example(
+        "A weight decay of 3",
+        "The weights shrink to 0 faster than they learn, and the outputs to the mean of the targets. With 0.001 the "
+        "same steps learn.",
+        _network("tanh", [[-w] for [w] in UP]),
+        optimizer={"kind": "sgd", "learning_rate": 0.1, "weight_decay": 3.0},
+    ),
     "diagnose_dead_relu": _example(
         "Two relu units that are off for every input",
         "Their biases are so low that no input in the ranges of the batch wakes them: `evidence.largest_possible` is "

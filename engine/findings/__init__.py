@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 
 from engine.findings.case import Case, Finding, Slice, examine
+from engine.findings.decay import StrongDecay
 from engine.findings.outputs import (
     ChanceLevel,
     CollapsedOutputs,
@@ -27,6 +28,7 @@ __all__ = ["RULES", "Case", "Finding", "Slice", "diagnose", "examine"]
 Rule = (
     InputScale
     | TargetScale
+    | StrongDecay
     | DeadRelu
     | SaturatedUnits
     | SymmetricUnits

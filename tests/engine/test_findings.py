@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from engine import activations, findings, losses, optimizers
-from engine.findings import RULES, Finding, diagnose, examine, outputs, signals, targets, units, updates
+from engine.findings import RULES, Finding, decay, diagnose, examine, outputs, signals, targets, units, updates
 from engine.findings.case import spread
 from engine.findings.ranges import SHAPES, shape_of
 from engine.findings.statistics import statistics
@@ -61,7 +61,7 @@ def hidden(activation: Any, width: int = 16, scale: float = 1.0) -> Network:
 def test_no_rule_is_missing_from_the_union() -> None:
     classes = {
         c
-        for module in (units, signals, outputs, targets, updates)
+        for module in (units, signals, outputs, targets, updates, decay)
         for _, c in inspect.getmembers(module, inspect.isclass)
         if c.__module__ == module.__name__ and hasattr(c, "code")
     }
