@@ -2,7 +2,8 @@
 
 Each kind of finding is one frozen dataclass whose docstring says what it is and by which measure, whose `remedy` says
 what to do, and whose `find(case)` looks for it; thresholds are constants of its module, each with its reason. The union
-at the foot is the whole catalogue, in the order in which findings of one severity are told.
+at the foot is the whole catalogue, in the order in which findings of one severity are told: what is wrong with the data
+and the loss before what it makes of the units, and that before what it makes of gradients and steps.
 """
 
 from typing import get_args
@@ -28,17 +29,17 @@ __all__ = ["RULES", "Case", "Finding", "Slice", "diagnose", "examine"]
 Rule = (
     InputScale
     | TargetScale
+    | UnreachableLoss
+    | UnnormalizedOutputs
+    | TargetsOutOfRange
+    | ConstantTargets
+    | ContradictoryTargets
     | StrongDecay
     | DeadRelu
     | SaturatedUnits
     | SymmetricUnits
     | VanishingGradients
     | ExplodingGradients
-    | UnreachableLoss
-    | UnnormalizedOutputs
-    | TargetsOutOfRange
-    | ConstantTargets
-    | ContradictoryTargets
     | CollapsedOutputs
     | LargeLearningRate
     | LargeUpdates

@@ -224,3 +224,19 @@ def test_logits_in_a_range_are_the_best() -> None:
     others = random.random((50_000, 3))
     assert (-(p * np.log(softmax(others))).sum(axis=1)).min() > loss
     assert math.isclose(softmax(answers.logits(p))[0, 2], 0.1)
+
+
+@pytest.mark.parametrize(
+    ("last", "bias", "loss", "targets", "codes"),
+    [
+        (activations.Sigmoid(), 20.0, losses.CrossEntropy(), np.eye(2), ["unnormalized_outputs", "saturated_units"]),
+        (activations.Relu(), -9.0, losses.Mse(), -1 - np.eye(2), ["targets_out_of_range", "dead_relu"]),
+        (activations.Sigmoid(), 20.0, losses.Mse(), 9 * np.eye(2), ["targets_out_of_range", "saturated_units"]),
+    ],
+)  # fmt: skip
+def test_causes_are_told_before_what_they_make_of_the_units(
+    last: Any, bias: float, loss: Any, targets: Array, codes: list[str]
+) -> None:
+    network = network_of((0.3 * np.ones((2, 2)), [bias] * 2, last))
+    rows = targets[(POINTS[:, 0] > 0).astype(int)]
+    assert list(found(network, POINTS, rows, loss))[:2] == codes
