@@ -45,7 +45,8 @@ class DeadRelu:
 
     It is certain that no input within the ranges seen here wakes it where even the largest preactivation over the box
     of the layer's inputs, b + sum_i max(w_i low_i, w_i high_i), lies on the flat piece. It is a warning where that is
-    half of a layer: below that the layer is smaller than it looks, and learns.
+    half of a layer: below that the layer is smaller than it looks, and learns. In the last layer, where no other unit
+    stands in, it is one for any unit that is off and not what its targets are.
 
     Source: Maas et al. 2013, Rectifier nonlinearities improve neural network acoustic models; interval arithmetic.
     """
@@ -60,7 +61,7 @@ class DeadRelu:
 
     def find(self, case: Case) -> list[Finding]:
         found = []
-        for i, (layer, (x, z, _), shape) in enumerate(zip(case.network.layers, case.trace, case.shapes, strict=True)):
+        for i, (layer, (x, z, a), shape) in enumerate(zip(case.network.layers, case.trace, case.shapes, strict=True)):
             if not shape.flat:
                 continue
             off = shape.is_flat(z).all(axis=0)
@@ -70,6 +71,8 @@ class DeadRelu:
             if not (off.all() or (off.any() and len(x) > 1)):
                 continue
             dead, asleep = share(certain) >= MANY_DEAD, share(off) >= MOST_UNITS
+            if i == len(case.network.layers) - 1 and case.targets is not None:
+                asleep |= bool((off & (a != case.targets).any(axis=0)).any())
             units = np.flatnonzero(certain if certain.any() and (dead or not asleep) else off)
             where = "off" if len(shape.flat) == 1 else "on a flat piece"
             message = (
@@ -110,8 +113,8 @@ class SaturatedUnits:
     title: ClassVar[str] = "Saturated units"
     remedy: ClassVar[str] = (
         "Scale the inputs to mean 0 and standard deviation 1, start from smaller weights (Glorot's initializers), or "
-        "use relu in hidden layers; raise biases of gelu, silu or elu units that are far below 0. At the outputs, use "
-        "the cross-entropy, whose gradient does not carry the slope."
+        "use relu in hidden layers; lower the learning rate, if it carried them here; raise biases of gelu, silu or "
+        "elu units that are far below 0. At the outputs, use the cross-entropy, whose gradient lacks the slope."
     )
 
     def find(self, case: Case) -> list[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import activations
+from engine import activations, losses
 from engine.findings.units import first_equal
 from engine.initializers import HeNormal, generator
 from engine.layers import Dense
@@ -138,3 +138,20 @@ def test_a_low_threshold_lets_softplus_go_below_0() -> None:
     network = network_of(([[1.0], [1.0]], [0.0], activations.Softplus(beta=2.0, threshold=-6.0)))
     assert "targets_out_of_range" not in found(network, POINTS, np.full((32, 1), -2.0))
     assert found(network, POINTS, np.full((32, 1), -4.0))["targets_out_of_range"].evidence["range"] == [-3, None]
+
+
+@pytest.mark.parametrize(
+    ("loss", "wanted", "unwanted"),
+    [(losses.Mse(), 1.0, 0.0), (losses.CrossEntropy(from_logits=True), 1.0, 0.0), (losses.Mae(), -1.0, 0.0)],
+)
+def test_in_the_last_layer_no_other_unit_stands_in_for_a_dead_one(loss: Any, wanted: float, unwanted: float) -> None:
+    network = network_of((np.full((2, 3), 0.5), [1.0, 1.0, -9.0], activations.Relu()))
+    targets = np.zeros((32, 3))
+    targets[np.arange(32), np.arange(32) % 2] = 1.0
+    assert found(network, POINTS, targets, loss)["dead_relu"].severity == "info"  # nobody asks for output 2
+    targets[:5] = [unwanted, unwanted, wanted]
+    finding = found(network, POINTS, targets, loss)["dead_relu"]
+    assert finding.severity == "warning" and finding.evidence["units"] == [2]
+    below = network_of(*((layer.weights, layer.bias, layer.activation) for layer in network.layers),
+                       (np.ones((3, 3)), None, activations.Identity()))  # fmt: skip
+    assert found(below, POINTS, targets, loss)["dead_relu"].severity == "info"
