@@ -31,8 +31,9 @@ class LargeLearningRate:
     the step has passed the far side of the valley. `best_factor` is the multiple of the step with the least loss. An
     info where the loss stays within 1/20 of the way from the ideal one to that of the best constant answer.
 
-    A step that does not lead downhill at all is another matter: then momentum, which other batches have made, or weight
-    decay outweighs the gradient. It is an info where the loss rises by less than 1/20 of that way.
+    A step of which no part lowers the loss by 1% is another matter: no shorter one would do. It is an info where the
+    loss rises by less than 1/20 of that way (of itself where no constant answer is known). Mostly momentum, which other
+    batches have made, or weight decay outweighs the gradient, and the step leads uphill from its start.
 
     Source: Armijo 1966, doi:10.2140/pjm.1966.16.1 (sufficient decrease).
     """
@@ -75,8 +76,9 @@ class LargeLearningRate:
             hint = "it leads uphill at any length, since momentum or weight decay outweighs the gradient of this batch"
         message = f"With a learning rate of {rate:g} the loss goes from {before:.4g} to {ends} in one step; {hint}."
         constant = constant_answer(case)
-        start = before if uphill else 0.0 if constant is None else constant.ideal
-        arrived = constant is not None and after - start < NEAR_BOTTOM * (constant.loss - constant.ideal)
+        ideal, span = (0.0, abs(before)) if constant is None else (constant.ideal, constant.loss - constant.ideal)
+        vain = losses[best] > before - RISE * abs(before)
+        arrived = after - (before if vain else ideal) < NEAR_BOTTOM * span
         remedy = self.uphill if uphill else self.remedy
         return [Finding(self.code, "info" if arrived else "warning", None, message, evidence, remedy)]
 

@@ -44,6 +44,30 @@ def test_a_step_that_momentum_leads_uphill_is_not_too_long(rate: float, severity
     assert finding.evidence["slope"] == pytest.approx(slope, rel=1e-3)
 
 
+@pytest.mark.parametrize(("rate", "severity"), [(0.03, "info"), (1.0, "warning")])
+def test_without_a_constant_answer_a_rise_is_small_beside_the_loss(rate: float, severity: str) -> None:
+    network = network_of((0.3 * np.eye(2), None, activations.Identity()))
+    labels = np.eye(2)[(POINTS[:, 1] > POINTS[:, 0]).astype(int)]
+    optimizer = optimizers.Sgd(learning_rate=rate, momentum=0.9)
+    state = init_state(optimizer, network)
+    for _ in range(2):
+        state = step(network, POINTS, LossObjective(losses.MultiMargin(), 1 - labels), optimizer, state).state
+    case = examine(network, POINTS, LossObjective(losses.MultiMargin(), labels), optimizer, state)
+    finding = next(f for f in diagnose(case) if f.code == "large_learning_rate")
+    assert large(finding) == (severity, True) and "chance_level" not in {f.code for f in diagnose(case)}
+
+
+@pytest.mark.parametrize(("offset", "severity"), [(0.05, "info"), (0.5, "warning")])
+def test_an_overshoot_is_small_where_a_shorter_step_gains_nothing(offset: float, severity: str) -> None:
+    """About the best fit of targets that are half noise, far from the ideal loss: a step ten times too long."""
+    noise = np.random.default_rng(3).normal(size=(32, 1)) * LINE.std()
+    best, *_ = np.linalg.lstsq(POINTS, LINE + noise, rcond=None)
+    network = network_of((best + np.array([[offset], [0.0]]), None, activations.Identity()))
+    rate = 10 / float(2 * np.mean(POINTS[:, 0] ** 2))
+    finding = found(network, POINTS, LINE + noise, None, optimizers.Sgd(learning_rate=rate))["large_learning_rate"]
+    assert large(finding) == (severity, False)
+
+
 def test_a_step_that_weight_decay_leads_uphill() -> None:
     network = network_of(([[0.9], [1.9]], None, activations.Identity()))
     decayed = found(network, POINTS, LINE, None, optimizers.Sgd(learning_rate=0.1, weight_decay=2.0))
