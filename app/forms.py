@@ -32,6 +32,11 @@ SIGNS = [
     ),
     (re.compile(r"(?<=\d,)\d"), "The decimal point is a point, not a comma."),
     (re.compile(r"\.\d"), "A digit stands before the decimal point."),
+    (
+        re.compile(r"['‘“]|[a-z_]\w{0,63}\s?:", re.IGNORECASE),
+        "Names and texts stand in double quotation marks: in Python json.dumps writes them, str does not.",
+    ),
+    (re.compile(r"(?:True|False|None)\b"), "JSON's words are true, false and null: in Python json.dumps writes them."),
     (re.compile(r"\0"), "This byte is 0: in C, the length to send is strlen, not sizeof."),
 ]
 """What stands where a body stops being JSON, and what it is a sign of."""

@@ -189,7 +189,9 @@ def test_not_json(client: httpx.Client, body: bytes) -> None:
     ("body", "hint"),
     [("", "Content-Length"), ('{"inputs": [[1, 2', "Content-Length"), ('["é", nan]', "NaN"), ("[-nan]", "NaN"),
      ("[1.#INF]", "NaN"), ("[0.5, -Infinity]", "NaN"), ("[0,05]", "decimal point"), ('{"loss": 0,7}', "decimal point"),
-     ("[-.5]", "decimal point"), ("[1]\0", "strlen")],
+     ("[-.5]", "decimal point"), ("[1]\0", "strlen"), ("{'loss': 'mse'}", "double quotation marks"),
+     ('{"a": [1, \'x\']}', "double quotation marks"), ("{loss: 1}", "double quotation marks"),
+     ('{"bias": None}', "json.dumps"), ('{"shuffle": True}', "true, false and null")],
 )  # fmt: skip
 def test_what_is_not_json_gets_a_hint(client: httpx.Client, body: str, hint: str) -> None:
     response = client.post("/v1/step", content=body.encode(), headers={"Content-Type": "application/json"})
