@@ -232,6 +232,8 @@ def _unknown_field(where: Where, model: type[BaseModel], body: Any) -> dict[str,
     within = {field: known_fields(model, (*place, field), body) for field in known if field != "optimizer_state"}
     inside = next((field for field, names in within.items() if name in names), None)
     hint = nearest(str(name), known) if inside is None else f"It belongs in {inside}."
+    if place and place[-1] == name:  # as where the whole answer of POST /v1/initialize is posted as network
+        hint = f"Post what is in it as {name}."
     if hint is None:
         others = ((field, meant(str(name), names)) for field, names in within.items())
         hint = next((f"Did you mean '{other}', in {field}?" for field, other in others if other), None)

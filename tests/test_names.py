@@ -95,3 +95,10 @@ def test_nobody_is_sent_to_the_state_that_answers_give(
     asked = {**textbook, field: 1} | ({"epochs": 1} if path == "train" else {})
     detail = refused(client.post(f"/v1/{path}", json=asked), 422, "unknown-field")["detail"]
     assert "optimizer_state" not in detail and (path == "step" or "Did you mean 'learning_rate_schedule'?" in detail)
+
+
+def test_a_whole_answer_in_the_place_of_its_network(client: httpx.Client, textbook: dict[str, Any]) -> None:
+    asked = {**textbook, "network": {"network": textbook["network"]}}
+    errors = refused(client.post("/v1/step", json=asked), 422, "validation-error")["errors"]
+    details = {error["pointer"]: error["detail"] for error in errors}
+    assert details["/network/network"] == "This field is not known here. Post what is in it as network."
