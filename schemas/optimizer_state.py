@@ -20,6 +20,7 @@ from schemas.tensors import as_dtype, decode
 
 KINDS = [kind_of(rule) for rule in get_args(Optimizer)]
 UNCHANGED = "Post back the optimizer_state of the last answer as it was."
+AFRESH = "Where the network or its optimizer has been changed since, start afresh with null."
 
 
 class StoppingState(Model):
@@ -102,6 +103,7 @@ def state_to_engine(
             "The state has one entry for each layer of the network.",
             expected=[len(fresh)],
             received=[len(layers)] if type(layers) is list else json_type(layers),
+            hint=AFRESH,
         )
     known = {"kind": None, "layers": None}
     _require_keys(value, known | {key: None for key in TRAINING_STATE if key in value}, here)
@@ -149,6 +151,7 @@ def _parameter_state(value: Any, fresh: dict[str, Any], where: Where, layout: La
                     "This part of the optimizer state does not have the shape of its parameter.",
                     expected=wanted,
                     received=list(array.shape),
+                    hint=AFRESH,
                 )
             state[key] = layout.engine_form(as_dtype(array, example.dtype.name, at))
         else:
@@ -177,9 +180,10 @@ def _require_keys(value: Any, expected: dict[str, Any], where: Where) -> None:
             )
     for key in value:
         if key not in expected:
-            raise InvalidState(
-                (*where, key), "This optimizer has no such state with these hyperparameters.", expected=sorted(expected)
-            )
+            detail = "This optimizer has no such state with these hyperparameters."
+            if where[-2:-1] == ("layers",):
+                detail = "This layer has no such parameter."
+            raise InvalidState((*where, key), detail, expected=sorted(expected), hint=AFRESH)
 
 
 def state_to_wire(state: NetworkState, optimizer: Optimizer, layout: Layout) -> dict[str, Any]:

@@ -78,6 +78,36 @@ def test_a_state_of_another_optimizer_is_told_by_its_name(client: httpx.Client, 
     assert (error["expected"], error["received"]) == ("sgd", received)
 
 
+@pytest.mark.parametrize(
+    ("change", "where", "words"),
+    [
+        ({"units": 5}, "/0/weights/exp_avg", "shape of its parameter"),
+        ({"more": True}, "", "one entry for each layer"),
+        ({"bias": None}, "/0/bias", "This layer has no such parameter"),
+    ],
+)
+def test_a_network_that_was_changed_starts_afresh(
+    client: httpx.Client, post: Any, change: dict[str, Any], where: str, words: str
+) -> None:
+    """Transfer learning: a new head, or another one on top."""
+
+    def network(units: int = 3, more: bool = False, **layer: Any) -> dict[str, Any]:
+        sizes = [units, *([3] if more else [])]
+        layers = [{"units": size, "activation": "softmax"} for size in sizes]
+        made: dict[str, Any] = post("/v1/initialize", {"input_size": 2, "layers": layers})["network"]
+        made["layers"][0] |= layer
+        return made
+
+    asked = {"network": network(), "inputs": [[1, 2], [3, 4]], "targets": [0, 1], "loss": "cross_entropy"}
+    asked |= {"optimizer": "adam", "epochs": 1}
+    asked |= {"optimizer_state": post("/v1/train", asked)["optimizer_state"], "network": network(**change)}
+    response = client.post("/v1/train", json=asked)
+    error = response.json()["errors"][0]
+    assert (response.status_code, error["pointer"]) == (422, "/optimizer_state/layers" + where)
+    assert words in error["detail"] and "start afresh with null" in error["detail"]
+    post("/v1/train", {**asked, "optimizer_state": None})
+
+
 @pytest.mark.parametrize("schedule", [NESTED, {"learning_rate": [1]}, {"learning_rate": "x"}, {"best": 2**63}, 3])
 def test_a_broken_state_of_a_schedule_is_refused_by_a_step(client: httpx.Client, schedule: Any) -> None:
     asked = {name: value for name, value in RUN.items() if name != "epochs"}
