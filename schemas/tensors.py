@@ -141,14 +141,31 @@ def _refuse_item(items: list[Any], where: tuple[int, ...]) -> NoReturn:
         "An array holds numbers only, and here is something else.",
         expected="number",
         received=json_type(item),
+        hint=_hint(item),
     )
+
+
+def _hint(value: Any) -> str | None:
+    """What some languages mean by what they write in the place of a number or an array."""
+    if value is None:
+        return "null is what JSON.stringify and others make of NaN, infinity and numbers that are missing."
+    if type(value) is bool:
+        return "Write 1 for true and 0 for false."
+    if type(value) is dict and "0" in value:
+        return "JSON.stringify writes a typed array so: make an array of it with Array.from."
+    return None
 
 
 def _decode_base64(value: dict[str, Any], dimensions: tuple[int, ...]) -> Array:
     expected = '{"dtype": "float64", "shape": [...], "base64": "..."}'
     if set(value) != TENSOR:
         raise InvalidValue(
-            "wrong_type", (), "An array as an object has dtype, shape and base64.", expected=expected, received="object"
+            "wrong_type",
+            (),
+            "An array as an object has dtype, shape and base64.",
+            expected=expected,
+            received="object",
+            hint=_hint(value),
         )
     name, shape, text = value["dtype"], value["shape"], value["base64"]
     if type(name) is not str or name not in DTYPES:

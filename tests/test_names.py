@@ -102,3 +102,22 @@ def test_a_whole_answer_in_the_place_of_its_network(client: httpx.Client, textbo
     errors = refused(client.post("/v1/step", json=asked), 422, "validation-error")["errors"]
     details = {error["pointer"]: error["detail"] for error in errors}
     assert details["/network/network"] == "This field is not known here. Post what is in it as network."
+
+
+@pytest.mark.parametrize(
+    ("inputs", "pointer", "words"),
+    [
+        ([[1, 2, None]], "/inputs/0/2", "NaN"),
+        ([[True, 2, 3]], "/inputs/0/0", "1 for true"),
+        ({"0": 1, "1": 2, "2": 3}, "/inputs", "Array.from"),
+        ([{"0": 1, "1": 2, "2": 3}], "/inputs/0", "Array.from"),
+        ([{"x": 1}], "/inputs/0", ""),
+    ],
+)
+def test_what_other_languages_write_for_numbers(
+    client: httpx.Client, textbook: dict[str, Any], inputs: Any, pointer: str, words: str
+) -> None:
+    problem = client.post("/v1/step", json={**textbook, "inputs": inputs}).json()
+    (error,) = problem["errors"]
+    assert (problem["status"], error["pointer"]) == (422, pointer) and words in error["detail"]
+    assert bool(words) == (not error["detail"].endswith("here is something else."))
