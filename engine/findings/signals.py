@@ -139,8 +139,8 @@ class ExplodingGradients(_Ratio):
     code: ClassVar[str] = "exploding_gradients"
     title: ClassVar[str] = "Gradients that explode on the way back"
     remedy: ClassVar[str] = (
-        "Start from smaller weights (He's or Glorot's initializers), take activations whose slope is at most 1, or "
-        "limit the gradients with gradient_clipping."
+        "Start from smaller weights (He's or Glorot's initializers), or take activations whose slope is at most 1. "
+        "gradient_clipping keeps sgd from diverging; it does little for adam, whose steps do not grow with a gradient."
     )
 
     def find(self, case: Case) -> list[Finding]:
