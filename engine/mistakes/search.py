@@ -1,5 +1,6 @@
 """Finding the mistakes that give the claimed numbers: each one's numbers are computed and compared with all claims."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -234,10 +235,21 @@ class Search:
         i = layer_of(key)
         if i is None:
             return range(self.case.depth)
-        others = {layer_of(k) for k in self.claims if branch(k) == branch(key)} - {i, None}
+        claimed = self.claimed_layers[branch(key)]
         if branch(key) == 0:
-            return range(max((k for k in others if k is not None and k < i), default=0), i + 1)
-        return range(i, min((k for k in others if k is not None and k > i), default=self.case.depth - 1) + 1)
+            before = claimed[: bisect_left(claimed, i)]
+            return range(before[-1] if before else 0, i + 1)
+        after = claimed[bisect_right(claimed, i) :]
+        return range(i, (after[0] if after else self.case.depth - 1) + 1)
+
+    @cached_property
+    def claimed_layers(self) -> dict[int, list[int]]:
+        """The layers that have claims of each branch, in order."""
+        layers: dict[int, set[int]] = {}
+        for key in self.claims:
+            if (i := layer_of(key)) is not None:
+                layers.setdefault(branch(key), set()).add(i)
+        return {part: sorted(found) for part, found in layers.items()}
 
     def pairs(self) -> list[Diagnosis]:
         """Pairs that explain everything, of mistakes that change the wrong numbers and contradict no right one.

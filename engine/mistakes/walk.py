@@ -241,9 +241,9 @@ class Walk:
 
     def pairs(self, keys: set[Key]) -> list[Diagnosis]:
         """Two mistakes that explain open arrays, wholly or in some columns."""
-        found = []
+        found, overlays = [], self.overlays()
         for key in self._of(keys):
-            made = self._pairs(key, self.predictions[key])
+            made = self._pairs(key, self.predictions[key], overlays)
             claim = self.search.claims[key]
             whole = [
                 Diagnosis(mistakes, (key,), claim.residual(numbers), from_claims=True)
@@ -301,7 +301,7 @@ class Walk:
             residual = max(search.claims[k].residual(numbers[k]) for k in fits)
             yield misses, Diagnosis((mistake,), tuple(fits), residual, from_claims=True)
 
-    def _pairs(self, key: Key, predictions: list[Prediction]) -> list[Prediction]:
+    def _pairs(self, key: Key, predictions: list[Prediction], overlays: list[Overlay]) -> list[Prediction]:
         """What two mistakes that both act on this array give of it. Few numbers of few digits would be those of some
         pair whatever they are, so that one of the two must then have been found elsewhere."""
         search = self.search
@@ -312,7 +312,7 @@ class Walk:
             pairs = [pair for pair in pairs if not self.known.isdisjoint(mistake.kind for mistake in pair)]
         search.left_out += max(len(pairs) - LOCAL_PAIRS, 0)
         found = []
-        for overlay in self.overlays():
+        for overlay in overlays:
             for pair in pairs[:LOCAL_PAIRS]:
                 if search.afford():
                     numbers = self._run(search.computation(pair), overlay.given, overlay.shared, until=key)
