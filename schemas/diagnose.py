@@ -12,8 +12,8 @@ from schemas.answers import Selectable
 from schemas.optimizer_state import state_to_engine
 from schemas.requests import OptionalStepRequest
 
-EXAMINATION_WORK = 10**7
-"""What a diagnosis counts as beside its passes, in multiplications: it takes milliseconds of any network."""
+EXAMINATION_WORK, EXAMINATION_LAYERS = 10**7, 20
+"""What a diagnosis counts as beside its passes, in multiplications: it takes milliseconds of so many layers."""
 
 
 class FindingModel(BaseModel):
@@ -101,7 +101,7 @@ class DiagnoseRequest(OptionalStepRequest):
         return 3 * super().numbers()  # The step's network and state, and a moved network, stand beside the rest.
 
     def work(self) -> int:
-        return super().work() + EXAMINATION_WORK
+        return super().work() + self.for_depth(EXAMINATION_WORK, EXAMINATION_LAYERS)
 
     def examined(self) -> Case:
         """The computation and, with an optimizer, its step."""

@@ -20,8 +20,8 @@ from schemas.model import Model
 from schemas.optimizer_state import state_to_engine
 from schemas.requests import OptionalStepRequest
 
-WRITING = 100_000_000
-"""How many multiplications take as long as writing the longest document."""
+WRITING, WRITING_LAYERS = 10**8, 10
+"""How many multiplications take as long as writing the longest document of a network of so many layers."""
 Place = Annotated[StrictInt, Field(ge=0)]
 
 
@@ -104,7 +104,8 @@ class ExplainRequest(OptionalStepRequest):
     def work(self) -> int:
         """Beside the passes, what writing the longest document takes, and whole Jacobians for a focus."""
         by_rows = [max(layer.weights.shape) for layer in self.network.layers if works_by_rows(layer.activation)]
-        return super().work() + WRITING + 16 * sum(units**2 for units in by_rows)
+        writing = self.for_depth(WRITING, WRITING_LAYERS) if self.focus is None else WRITING
+        return super().work() + writing + 16 * sum(units**2 for units in by_rows)
 
     def _focus(self) -> derivation.Focus | None:
         asked = self.focus

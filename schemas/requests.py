@@ -138,6 +138,10 @@ class ForwardRequest(Model):
         """How many layers the network has."""
         return len(self.network.layers)
 
+    def for_depth(self, work: int, layers: int) -> int:
+        """What takes `work` in any network of so many layers, and more of more in proportion."""
+        return work * max(layers, self.depth()) // layers
+
     def examples(self) -> int:
         """How many examples are in the server's memory at once, in every layer."""
         return len(self.inputs)

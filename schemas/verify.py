@@ -23,12 +23,13 @@ from schemas.optimizer_state import state_to_engine
 from schemas.remedies import REMEDIES
 from schemas.requests import OptionalStepRequest
 
-SEARCH_WORK = 10**9
-"""What a search for mistakes counts as at most, in multiplications."""
+SEARCH_WORK, SEARCH_LAYERS = 10**9, 100
+"""What a search for mistakes in a network of up to so many layers counts as, in multiplications."""
 CERTIFICATE_PASSES = 200
 """How many passes over the network a certificate takes, about."""
-CERTIFICATE_WORK = 10**7
-"""What a certificate counts as beside its passes: it takes milliseconds of any network. A search includes it."""
+CERTIFICATE_WORK, CERTIFICATE_LAYERS = 10**7, 20
+"""What a certificate counts as beside its passes: it takes milliseconds of a network of so many layers. A search
+includes it."""
 MOST_NUMBERS = 6
 """So many single numbers are told in an explanation."""
 
@@ -161,8 +162,9 @@ class VerifyRequest(OptionalStepRequest):
         return 4 * super().numbers()
 
     def work(self) -> int:
-        more = CERTIFICATE_WORK if self.claimed is None else SEARCH_WORK
-        return super().work() * CERTIFICATE_PASSES + more
+        search = (SEARCH_WORK, SEARCH_LAYERS)
+        more = (CERTIFICATE_WORK, CERTIFICATE_LAYERS) if self.claimed is None else search
+        return super().work() * CERTIFICATE_PASSES + self.for_depth(*more)
 
     def verified(self) -> dict[str, Any]:
         """The fields of VerifyAnswer."""

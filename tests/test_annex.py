@@ -89,6 +89,42 @@ def test_what_takes_milliseconds_of_any_network_is_no_work_of_the_event_loop(mod
     assert place(100, made.numbers(), made.work()) is Place.THREAD
 
 
+@pytest.mark.parametrize(
+    ("model", "more", "times"),
+    [
+        (ExplainRequest, {}, 10**7),
+        (ExplainRequest, {"focus": {"layer": 0, "index": [0, 0]}}, 0),
+        (DiagnoseRequest, {}, 500_000),
+        (VerifyRequest, {}, 500_000),
+        (VerifyRequest, {"claimed": {"loss": 0.5}}, 10**7),
+    ],
+)
+def test_what_is_told_of_many_layers_counts_each(model: Any, more: dict[str, Any], times: int) -> None:
+    """A page about 300 layers takes a second, and a search in 1000 some seconds."""
+    layer = {"weights": [[1.0]], "bias": None, "activation": "tanh"}
+    rest = {"inputs": [[1.0]], "targets": [[1.0]], "loss": "mse", **more}
+
+    def work(depth: int) -> int:
+        return model.model_validate({"network": {"layers": [layer] * depth}, **rest}, context=Limits()).work()
+
+    passes = (work(2) - work(1)) * 500
+    assert work(1000) - work(500) == passes + 500 * times
+
+
+def test_large_tables_of_classes_are_no_work_of_a_thread() -> None:
+    """A confusion matrix of 2800 classes kept the event loop from the interpreter for a fifth of a second."""
+    train = compute_routes(create_app())["/v1/train"].__self__  # type: ignore[attr-defined]
+
+    def is_long(classes: int) -> bool:
+        network = {"layers": [{"weights": [[0] * classes], "bias": None, "activation": "softmax"}]}
+        asked = {"network": network, "inputs": [[1]], "targets": [0], "loss": "cross_entropy", "optimizer": "sgd"}
+        return bool(
+            train.is_long(json.dumps({**asked, "epochs": 1, "metrics": ["confusion_matrix"]}).encode(), read_json)
+        )
+
+    assert is_long(2800) and not is_long(280)
+
+
 @pytest.mark.parametrize(("depth", "where"), [(19, Place.LOOP), (20, Place.THREAD)])
 def test_many_layers_are_no_work_of_the_event_loop(depth: int, where: Place) -> None:
     step = compute_routes(create_app())["/v1/step"].__self__  # type: ignore[attr-defined]
