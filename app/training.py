@@ -17,6 +17,7 @@ from app.bodies import Spool, anything, body_budget, read_body
 from app.compute import (
     REFUSALS,
     ComputeRoute,
+    Place,
     account,
     fits_loop,
     in_annex,
@@ -190,11 +191,13 @@ class TrainRoute(ComputeRoute):
             gone.set()
 
     def is_long(self, body: Body, read: Reader) -> bool:
-        """Whether a run belongs in an annex: in a thread, many steps would keep the event loop from the interpreter.
+        """Whether a run belongs in an annex: in a thread, many steps, or an answer with large tables of classes, would
+        keep the event loop from the interpreter.
 
         Raises what is wrong with the request.
         """
-        return self.decode(body, read)[0].steps() > THREAD_STEPS
+        asked, load = self.decode(body, read)
+        return asked.steps() > THREAD_STEPS or load.place is Place.ANNEX
 
     def run(self, scope: Scope, body: Body, read: Reader, gone: Flag) -> Run:
         """The run that a body asks for; the body's memory is given back."""
