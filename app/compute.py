@@ -37,6 +37,7 @@ from app.gate import Gate, gates
 from app.memory import memory
 from app.metrics import metrics
 from app.settings import settings
+from app.untaken import answer_budget
 from engine.errors import EngineError, NonFinite
 from schemas import large_json, safetensors
 from schemas.answers import hand_over
@@ -148,6 +149,7 @@ class ComputeRoute(APIRoute):
         """Answers a request whose body goes on after its first message, or that is too much for the event loop."""
         gate = gates()["compute"]
         gate.require_place()
+        answer_budget().make_room()
         with body_budget().share() as share, memory.lent():
             form, read = chosen(headers, self.answer_forms), reader(headers, self.request_forms)
             write = self.answer_forms[form]
@@ -165,6 +167,7 @@ class ComputeRoute(APIRoute):
 
     def large_answer(self, body: Body, read: Reader, write: Writer, cost: float, scope: Scope) -> bytes | None:
         """The answer, or None where it is not to be computed in a thread of this process."""
+        answer_budget().require_room()
         annexed = "annex" in scope
         if not annexed and values(safetensors.header_text(body) if read is read_safetensors else body) > THREAD_VALUES:
             return None
@@ -272,7 +275,8 @@ async def disconnected(receive: Receive) -> None:
 
 
 async def respond(send: Send, content: bytes, form: bytes) -> None:
-    """Sends an answer in one of its forms; a long one in pieces, so that its client's pace can be told."""
+    """Sends an answer in one of its forms; a long one in pieces, so that its client's pace can be told, and only as far
+    as it need not give way to others."""
     length = str(len(content)).encode()
     headers = [(b"content-type", form), (b"content-length", length), (b"cache-control", b"no-store")]
     if form == SAFETENSORS:
@@ -281,7 +285,10 @@ async def respond(send: Send, content: bytes, form: bytes) -> None:
     if len(content) <= PIECE:
         await send({"type": "http.response.body", "body": content})
         return
-    view = memoryview(content)
-    for start in range(0, len(content), PIECE):
-        more = start + PIECE < len(content)
-        await send({"type": "http.response.body", "body": view[start : start + PIECE], "more_body": more})
+    with answer_budget().hold(len(content)) as answer:
+        view = memoryview(content)
+        for start in range(0, len(content), PIECE):
+            if answer.gives_way:
+                raise ClientDisconnect
+            more = start + PIECE < len(content)
+            await send({"type": "http.response.body", "body": view[start : start + PIECE], "more_body": more})

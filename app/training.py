@@ -32,6 +32,7 @@ from app.logs import log_mistake
 from app.memory import memory
 from app.metrics import EPOCHS, RUNS, metrics
 from app.settings import settings
+from app.untaken import answer_budget
 from engine.errors import NonFinite
 from engine.measures import Row
 from engine.training import Checkpoint, Event, Outcome, train
@@ -167,6 +168,7 @@ class TrainRoute(ComputeRoute):
         try:
             # Before anything else: under load, a refusal must cost little.
             gate.require_place()
+            answer_budget().make_room()
             await self.handle_run(gate, scope, receive, send)
         except REFUSALS as error:
             await answer_error(Request(scope), error)(scope, receive, send)
