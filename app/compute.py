@@ -130,6 +130,8 @@ class ComputeRoute(APIRoute):
             form = chosen(headers, self.answer_forms)
             read = reader(headers, self.request_forms)
             message = await receive()
+            if message.get("more_body", False):
+                message = await gathered(message, receive, self.loop_bytes)
             body = message.get("body", b"")
             if len(body) > self.loop_bytes or message.get("more_body", False):
                 await self.handle_large(scope, headers, message, receive, send)
@@ -266,6 +268,16 @@ async def unless_gone(work: Coroutine[Any, Any, T], receive: Receive) -> T:
         task.cancel()
         watcher.cancel()
         del task  # Its error's traceback holds this frame, and so would keep all of them, and a large body, for long.
+
+
+async def gathered(message: Message, receive: Receive, most: int) -> Message:
+    """The first messages of a body as one, until it is whole or has more than `most` bytes: what is small is so in
+    however many pieces it comes."""
+    body = message.get("body", b"")
+    while message.get("more_body", False) and len(body) <= most:
+        message = await receive()
+        body += message.get("body", b"")
+    return {**message, "body": body}
 
 
 async def disconnected(receive: Receive) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Coroutine
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
+from starlette.types import Message, Scope
 
-from app import bodies
+from app import bodies, compute
 from app import gate as gates
 from app.bodies import BodyBudget, anything, read_body
 from app.errors import ProblemError
 from app.gate import Gate
+from app.main import compute_routes, create_app
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -226,3 +229,28 @@ def test_where_no_thread_can_be_started_the_slot_is_given_back(monkeypatch: pyte
         assert gate.in_use == 0 and await gate.in_thread(lambda: 1) == 1
 
     run(scenario())
+
+
+@pytest.mark.parametrize(("pieces", "status"), [(1, 200), (2, 200), (40, 200), (40_000, 503)])
+def test_a_small_request_takes_no_slot_in_however_many_pieces_it_comes(
+    pieces: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = Gate(slots=1, places=0, patience=60)
+    full.in_use = 1
+    monkeypatch.setattr(compute, "gates", lambda: {"compute": full})
+    network = {"layers": [{"weights": [[1.0]], "bias": None, "activation": "tanh"}]}
+    text = orjson.dumps({"network": network, "inputs": [[1.0]]}).rjust(pieces)
+    size = -(-len(text) // pieces)
+    left = [text[start : start + size] for start in range(0, len(text), size)]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        body = left.pop(0)
+        return {"type": "http.request", "body": body, "more_body": bool(left)}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {"type": "http", "method": "POST", "path": "/v1/forward", "headers": [], "state": {}}
+    run(compute_routes(create_app())["/v1/forward"](scope, receive, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == status and full.in_use == 1
