@@ -50,8 +50,15 @@ AHEAD = 16
 """How many events of a stream may wait for its client before the run waits too."""
 THREAD_STEPS = 100
 """A run of more steps is an annex's."""
+SECOND_WORK = 2 * 10**9
+"""As many multiplications a second of a run counts at most, where they are few and their handling takes long."""
 WORK_SECONDS, REST_SECONDS = 0.005, 0.00005
 """After so much work a run rests for a moment; see `Run.stop`."""
+
+
+def seconds_of(asked: TrainRequest) -> float:
+    """How long a run may take."""
+    return min(asked.max_seconds or settings().max_seconds, settings().max_seconds)
 
 
 class History:
@@ -82,7 +89,7 @@ class Run:
         self.served = gone is not None
         self.gone = gone or Flag()
         self.rested = time.monotonic()
-        self.deadline = self.rested + min(asked.max_seconds or settings().max_seconds, settings().max_seconds)
+        self.deadline = self.rested + seconds_of(asked)
 
     def stop(self) -> bool:
         """Whether the run must end; asked before each batch.
@@ -204,7 +211,8 @@ class TrainRoute(ComputeRoute):
     def run(self, scope: Scope, body: Body, read: Reader, gone: Flag) -> Run:
         """The run that a body asks for; the body's memory is given back."""
         asked, load = self.decode(body, read, last=True)
-        account(scope, load)
+        handling = min(asked.handling(), int(seconds_of(asked) * SECOND_WORK))
+        account(scope, load._replace(work=load.work + handling))
         return Run(asked, gone)
 
     def result(self, scope: Scope, body: Body, read: Reader, write: Writer, gone: Flag) -> bytes:

@@ -30,6 +30,9 @@ from schemas.requests import ForwardRequest, Seed, UpdateFields
 from schemas.rules import Loss, Metric, Schedule
 from schemas.tensors import Matrix, Targets, Vector, as_dtype
 
+PASS_WORK, NUMBER_WORK = 30_000, 20
+"""How many multiplications take as long as calling NumPy for a layer of a step, and as what is done with a number
+beside them: activations, losses, metrics."""
 Count = Annotated[StrictInt, Field(ge=1, le=10**9)]
 Metrics = Annotated[list[Metric], Field(max_length=20)]
 
@@ -296,6 +299,14 @@ class TrainRequest(EvaluateRequest, UpdateFields):
         parameters = sum(layer.weights.size for layer in self.network.layers)
         examples = (3 + bool(self.metrics)) * len(self.inputs) + self.validated()
         return examples * parameters * self.epochs + self.matrices()
+
+    def handling(self) -> int:
+        """What a run takes beside its multiplications, as so many of them: for each epoch, each step and each layer in
+        it, and for each number of a layer, or that a metric looks at, in each epoch."""
+        units = [self.layout.swap(layer.weights.shape)[1] for layer in self.network.layers]
+        numbers = (len(self.inputs) + self.validated()) * (sum(units) + len(self.metrics) * units[-1])
+        passes = self.epochs + self.steps() * (1 + self.depth())
+        return passes * PASS_WORK + self.epochs * numbers * NUMBER_WORK
 
 
 def predictions(outputs: Array, loss: Loss) -> Array | None:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -15,9 +16,11 @@ import pytest
 
 from app import access
 from app.access import RateLimit, network_of
+from app.forms import read_json
 from app.hosts import MalformedHost, is_allowed
 from app.keys import Keys
-from tests.conftest import Server
+from app.main import compute_routes, create_app
+from tests.conftest import ROOT, Server
 from tests.test_bad_input import refused
 from tests.test_cli import chainrule
 
@@ -86,6 +89,28 @@ def test_the_budget_is_used_up_by_cost_and_fills_again(guarded: Server, textbook
 
 def test_what_a_unit_is() -> None:
     assert access.units(10_000, 0) == access.units(0, 2_000_000) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "units"),
+    [
+        ({"epochs": 10_000}, 450),  # of one step of one layer each
+        ({"epochs": 10, "inputs": [[1.0]] * 1000, "targets": [[1.0]] * 1000, "batch_size": 1}, 300),
+        ({"epochs": 10**8}, 300_000),  # five minutes
+        ({"epochs": 10**8, "max_seconds": 2.5}, 2500),
+    ],
+)
+def test_a_run_costs_the_time_that_its_steps_take(more: dict[str, Any], units: int) -> None:
+    """Ten thousand steps of a single weight take most of a second, and are thirty thousand multiplications."""
+    layer = {"weights": [[0.5]], "bias": None, "activation": "sigmoid"}
+    asked = {"network": {"layers": [layer]}, "inputs": [[1.0]], "targets": [[1.0]], "loss": "mse", "optimizer": "sgd"}
+    charged: list[tuple[int, int]] = []
+    scope = {"state": {"charge": lambda numbers, work: charged.append((numbers, work))}}
+    train = compute_routes(create_app())["/v1/train"].__self__  # type: ignore[attr-defined]
+    train.run(scope, json.dumps(asked | more).encode(), read_json, Event())
+    ((_, work),) = charged
+    passes = 3 * more["epochs"] * len(more.get("inputs", asked["inputs"]))
+    assert access.units(0, work - passes) == pytest.approx(units, rel=0.01)
 
 
 def test_a_bucket_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
