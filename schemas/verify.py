@@ -292,6 +292,7 @@ class _Wire:
         at = choices.get("at")
         where = [WHERE_ELSE.get((mistake.kind, at), WHERE.get(at, ""))] if isinstance(at, str) else []
         where += [] if layer is None else [f"in layer {layer} only"]
+        where += [] if d.only is None else [f"{WHERE[f'{d.only}_step']} only"]
         if any(where):
             sentences.append(f"It was made {', '.join(filter(None, where))}.")
         for index, right in list(zip(d.entries, d.right, strict=False))[:MOST_NUMBERS]:

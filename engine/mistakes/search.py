@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from engine.claims import SMALLEST, Claim
 from engine.errors import EngineError
 from engine.mistakes import Alteration, Mistake, Seldom, variants
 from engine.mistakes.activation import SOFTMAXES
-from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, right
+from engine.mistakes.computation import GRADIENT_NORM, Case, Computation, Key, Numbers, right
 from engine.mistakes.run import exchanged, run, shared_numbers
 from engine.mistakes.signs import Signs
 from engine.rules import Array
@@ -44,6 +44,7 @@ class Diagnosis:
 
     With `from_claims` they do so from the claimed numbers before, not from the right ones. `entries` are the indices
     of the numbers that are explained where it is not the whole array; for slips, `right` are the numbers that follow.
+    `only` is the kind of parameter whose steps alone it was made in, "weights" or "bias"; None where in all.
     """
 
     mistakes: tuple[Mistake, ...]
@@ -52,6 +53,7 @@ class Diagnosis:
     from_claims: bool = False
     entries: tuple[tuple[int, ...], ...] = ()
     right: tuple[float, ...] = ()
+    only: str | None = None
 
 
 class Effect(NamedTuple):
@@ -161,15 +163,18 @@ class Search:
         """Its numbers for this case, but for a forward pass that is the right one."""
         return run(computation, self.case, shared=self.shared)
 
-    def attempt(self, mistakes: Sequence[Any]) -> Diagnosis | None:
+    def attempt(self, mistakes: Sequence[Any], only: str | None = None) -> Diagnosis | None:
         """The diagnosis of these mistakes together, where they explain the first wrong numbers of a branch of the
-        computation and contradict no right one."""
+        computation and contradict no right one. `only`: made in the steps of this kind of parameter alone."""
         computation = self.computation(mistakes)
+        if only is not None:
+            computation = in_steps_of(only, computation, self.base)
         try:
             failed = self._failed(computation)
-            return None if len(failed) == len(self.first) else self._diagnosis(mistakes, computation, failed)
+            found = None if len(failed) == len(self.first) else self._diagnosis(mistakes, computation, failed)
         except FAILURES:
             return None
+        return found and replace(found, only=only)
 
     def _failed(self, computation: Computation) -> set[int]:
         """The branches whose first wrong numbers a computation does not give; all where it is seen to give others in
@@ -294,6 +299,16 @@ class Search:
         except FAILURES:
             return None
         return Effect(changes, explains, branches, exchanged(computation, self.base)) if branches else None
+
+
+def in_steps_of(only: str, altered: Computation, base: Computation) -> Computation:
+    """`altered` in the steps of the weights, or of the biases, and `base` in those of the others."""
+
+    def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
+        c = altered if name == only else base
+        return c.updated(replace(n, computation=c), i, name, gradient)
+
+    return base._replace(updated=updated)
 
 
 def branch(key: Key) -> int:

@@ -1,0 +1,64 @@
+"""A mistake of the update that is made in the line of the weights alone, or in that of the biases, is found there."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.claims import Claim
+from engine.mistakes.adaptive import BiasCorrectionLeftOut
+from engine.mistakes.computation import Case, right
+from engine.mistakes.run import run
+from engine.mistakes.search import in_steps_of
+from engine.mistakes.update import LearningRateMissing, MomentumMixedUp, PlusInPlaceOfMinus, StepInPlaceOfParameters
+from engine.verification import verify
+from schemas.verify import verification_to_wire
+from tests.engine.random_steps import PLANTED, claims_of, differing, later, numbers_of, random_case
+
+PLANTS = [
+    LearningRateMissing(),
+    PlusInPlaceOfMinus(),
+    StepInPlaceOfParameters(),
+    MomentumMixedUp(form="left_out"),
+    MomentumMixedUp(form="buffer_before"),
+    BiasCorrectionLeftOut(of="second"),
+]
+
+
+def claimed(case: Case, mistake: Any, only: str) -> list[Claim]:
+    base = right(case)
+    return claims_of(dict(run(in_steps_of(only, mistake.alter(base, case), base), case)))
+
+
+@pytest.mark.parametrize("only", ["weights", "bias"])
+@pytest.mark.parametrize("planted", PLANTS, ids=lambda mistake: mistake.kind)
+def test_it_is_named_and_so_is_the_kind(planted: Any, only: str) -> None:
+    random, found = np.random.default_rng(17), 0
+    while found < PLANTED:
+        case = random_case(random)
+        if case.optimizer is None or not planted.applies(case := later(case)):
+            continue
+        truth, claims = numbers_of(case), claimed(case, planted, only)
+        wrong = [key for key in differing({c.key: c.values for c in claims}, truth or {}) if key[0] == "network"]
+        if truth is None or len(wrong) < case.depth:
+            continue
+        result = verify(case, claims)
+        readings = [(m, d.only) for d in result.diagnoses for m in d.mistakes]
+        assert (planted, only) in readings, (planted, readings)
+        assert set(wrong) <= set(result.diagnoses[0].explains) and not result.unexplained
+        wire = verification_to_wire(result, {claim.key: claim for claim in claims})
+        of = {"weights": "weights", "bias": "biases"}[only]
+        assert f"made in the steps of {of} only" in wire["diagnoses"][0]["explanation"]
+        found += 1
+
+
+def test_where_one_kind_alone_is_claimed_it_is_made_in_both() -> None:
+    random, found = np.random.default_rng(4), 0
+    while found < PLANTED:
+        case = random_case(random)
+        if case.optimizer is None or numbers_of(case, PlusInPlaceOfMinus()) is None:
+            continue
+        claims = [c for c in claimed(case, PlusInPlaceOfMinus(), "weights") if c.key[-1] == "weights"]
+        first = verify(case, claims).diagnoses[0]
+        assert first.only is None and first.mistakes == (PlusInPlaceOfMinus(),)
+        found += 1
