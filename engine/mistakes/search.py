@@ -267,10 +267,14 @@ class Search:
         frequent = [m for m in self.near(self.wrong) if not isinstance(m, Seldom)]
         effects = [(m, effect) for m in frequent if self.afford() and (effect := self._effect(m)) is not None]
         found, count, keys = [], 0, set(self.first.values())
+        zeros = {key for key in keys if not self.claims[key].magnitude}
         for (one, first), (other, second) in combinations(effects, 2):
             if not keys <= first.changes | second.changes or one.kind == other.kind:
                 continue
             if not all(first.may_make(key, second) or second.may_make(key, first) for key in keys):
+                continue
+            # Zeros are what is left of two in many ways: one of them must make them alone.
+            if not all(key in first.explains | second.explains for key in zeros):
                 continue
             together = (first.changes & second.changes) or (first.stages & second.stages)
             for pair in [(one, other), (other, one)] if together else [(one, other)]:
@@ -326,7 +330,7 @@ def layer_of(key: Key) -> int | None:
 
 def best(search: Search, found: list[Diagnosis]) -> list[Diagnosis]:
     """Best first: what explains most, then the smaller residual, then the simpler; of one kind of mistake the first
-    that explains as much."""
+    that explains as much. Those that come near are none where another gives the very numbers."""
     order: dict[Any, int] = {m: k for k, m in enumerate(search.near(search.wrong))} if len(found) > 1 else {}
 
     def rank(d: Diagnosis) -> tuple[Any, ...]:
@@ -336,8 +340,9 @@ def best(search: Search, found: list[Diagnosis]) -> list[Diagnosis]:
     ranked = sorted(found, key=rank)
     kept: list[Diagnosis] = []
     for d in ranked:
-        kinds = {m.kind for m in d.mistakes}
-        if not any({m.kind for m in k.mistakes} == kinds and set(d.explains) <= set(k.explains) for k in kept):
+        kinds, place = {m.kind for m in d.mistakes}, set(d.explains)
+        nearer = (k for k in kept if place <= set(k.explains))
+        if not any({m.kind for m in k.mistakes} == kinds or k.residual < EXACT <= d.residual for k in nearer):
             kept.append(d)
     return kept
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from engine.claims import SMALLEST, Claim
+from engine.claims import FEWEST_DIGITS, SMALLEST, Claim
 from engine.mistakes import Alteration, Seldom, Slip
 from engine.mistakes.computation import LOSS, OUTPUTS, Key, Numbers, layer_keys
 from engine.mistakes.factor import ConstantFactor
@@ -30,7 +30,7 @@ from engine.mistakes.search import (
     layer_of,
 )
 from engine.mistakes.signs import choices
-from engine.mistakes.slips import EntryCopied
+from engine.mistakes.slips import DecimalPointMoved, EntryCopied
 from engine.rules import Array
 
 PERTURBATIONS = 8
@@ -214,11 +214,12 @@ class Walk:
         search = self.search
         scored: list[tuple[int, Diagnosis]] = []
         self.predictions = {key: [] for key in self.open}
-        for overlay in self.overlays():
-            again = overlay.numbers
-            followed = [k for k in self.open if k in again and search.claims[k].agrees(again[k])]
-            self.follows.update(followed)
-            self.open = [k for k in self.open if k not in followed]
+        overlays = self.overlays()
+        # What follows on some grounds needs no mistake on others.
+        for again in [overlay.numbers for overlay in overlays]:
+            self.follows.update(k for k in self.open if k in again and search.claims[k].agrees(again[k]))
+        self.open = [k for k in self.open if k not in self.follows]
+        for overlay in overlays:
             for mistake in search.near(self.open):
                 scored += self._local(mistake, overlay)
         least = {key: min(misses for misses, d in scored if key in d.explains) for _, e in scored for key in e.explains}
@@ -240,7 +241,7 @@ class Walk:
         return found, whole
 
     def pairs(self, keys: set[Key]) -> list[Diagnosis]:
-        """Two mistakes that explain open arrays, wholly or in some columns."""
+        """Two mistakes that explain open arrays, wholly or, where they were printed, in some columns."""
         found, overlays = [], self.overlays()
         for key in self._of(keys):
             made = self._pairs(key, self.predictions[key], overlays)
@@ -250,7 +251,8 @@ class Walk:
                 for mistakes, numbers in made
                 if claim.agrees(numbers)
             ]
-            found += _simplest(whole) or self._parts(key, self.predictions[key] + made)[0]
+            # A program makes what it makes in all of an array; by hand a column may be another mistake's.
+            found += _simplest(whole) or self._parts(key, self.predictions[key] + (made if claim.printed else []))[0]
         return found
 
     def multiples(self, keys: set[Key]) -> list[Diagnosis]:
@@ -303,8 +305,10 @@ class Walk:
 
     def _pairs(self, key: Key, predictions: list[Prediction], overlays: list[Overlay]) -> list[Prediction]:
         """What two mistakes that both act on this array give of it. Few numbers of few digits would be those of some
-        pair whatever they are, so that one of the two must then have been found elsewhere."""
+        pair whatever they are, so that one of the two must then have been found elsewhere; zeros are those of many."""
         search = self.search
+        if not search.claims[key].magnitude:
+            return []
         alone = {id(mistakes[0]): mistakes[0] for mistakes, _ in predictions}.values()
         singles = [mistake for mistake in alone if not isinstance(mistake, Seldom)]
         pairs = [pair for pair in combinations(singles, 2) if pair[0].kind != pair[1].kind]
@@ -352,8 +356,10 @@ class Walk:
             base = np.where(new, numbers, base)
         slips = self._slips(key, fine, base, ())
         if not slips and key == LOSS and self._outputs_are_given():
-            by_mistake = (self._slips(key, fine, np.asarray(numbers), mistakes) for mistakes, numbers in predictions)
-            slips = next((made for made in by_mistake if made), [])
+            # What a program prints in full was not typed, and a mistake with a power of ten gives many a factor.
+            typed = claim.printed is not None and claim.printed[0][0] >= FEWEST_DIGITS
+            by_mistake = (self._slips(key, fine, np.asarray(n), mistakes) for mistakes, n in predictions if typed)
+            slips = next((made for made in by_mistake if made and made[0].mistakes[-1] != DecimalPointMoved()), [])
         return found + slips, int(fine.sum()) + sum(len(d.entries) for d in slips) < fine.size
 
     def _between(self, key: Key, claim: Claim) -> Any:
@@ -394,6 +400,9 @@ class Walk:
         implied = branch(key) == 2 and any(i > (layer_of(key) or 0) for i in self.implied)
         if implied or len(slips.get("digit_wrong", ())) > MOST_TYPOS:
             slips.pop("digit_wrong", None)
+        # Nor does anybody move the points of many numbers that a program printed in full.
+        if claim.printed is None and len(slips.get("decimal_point_moved", ())) > MOST_TYPOS:
+            del slips["decimal_point_moved"]
         return [
             Diagnosis(
                 (*mistakes, made[0][1]),

@@ -1,0 +1,110 @@
+"""Numbers of which another name would be true by arithmetic alone: a wrong name is worse than none."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from engine.activations import Identity, Sigmoid, Softmax, Tanh
+from engine.layers import Dense
+from engine.losses import Mse
+from engine.mistakes.computation import GRADIENT_NORM, LOSS, UPDATE_NORM, Case, Numbers, layer_keys, right
+from engine.mistakes.run import run
+from engine.network import Network
+from engine.objective import LossObjective
+from engine.optimizers import Sgd
+from engine.piecewise_activations import LeakyRelu, Relu
+from engine.probability_losses import BinaryCrossEntropy, CrossEntropy
+from engine.rules import Array
+from engine.verification import Verification, verify
+from tests.engine.random_steps import claims_of
+
+RANDOM = np.random.default_rng(3)
+
+
+def case_of(sizes: tuple[int, ...], activations: tuple[Any, ...], loss: Any, targets: Array) -> Case:
+    layers = [
+        Dense(RANDOM.normal(size=(n, m)), RANDOM.normal(size=m), rule)
+        for n, m, rule in zip(sizes, sizes[1:], activations, strict=False)
+    ]
+    inputs = RANDOM.normal(size=(len(targets), sizes[0]))
+    return Case(Network(tuple(layers)), inputs, LossObjective(loss, targets), optimizer=Sgd(learning_rate=0.1))
+
+
+def binary() -> Case:
+    targets = np.array([[1.0], [0.0], [1.0], [1.0], [0.0], [0.0]])
+    return case_of((4, 5, 1), (Tanh(), Sigmoid()), BinaryCrossEntropy(), targets)
+
+
+def found(case: Case, **stages: Any) -> Verification:
+    """What is said of the numbers that a program keeps, of the computation with these stages."""
+    numbers = dict(run(right(case)._replace(**stages), case))
+    left = {layer_keys(i).by_activations for i in range(case.depth)} | {GRADIENT_NORM, UPDATE_NORM}
+    return verify(case, claims_of({key: n for key, n in numbers.items() if key not in left}))
+
+
+def kinds(result: Verification) -> set[str]:
+    return {m.kind for d in result.diagnoses for m in d.mistakes}
+
+
+def test_one_number_is_not_made_by_two_mistakes_and_a_decimal_point() -> None:
+    """Twice a mean of six is a sixth of it, times 6 / 5, times ten."""
+    case = binary()
+    numbers = dict(run(right(case), case))
+    for loss in (2 * numbers[LOSS], float(f"{2 * numbers[LOSS]:.4g}")):
+        assert "decimal_point_moved" not in kinds(verify(case, claims_of({**numbers, LOSS: loss})))
+
+
+def test_zeros_are_not_two_mistakes() -> None:
+    """tanh of relu's inputs, without decimals, is 0 as well."""
+    case = case_of((3, 3, 3), (Relu(), Softmax()), CrossEntropy(), np.eye(3)[[0]])
+
+    def activations(n: Numbers, i: int) -> Array:
+        return np.zeros_like(n.z[i]) if i == 0 else n.layer(i).activation.forward(n.z[i])
+
+    assert all(len(d.mistakes) == 1 for d in found(case, activations=activations).diagnoses)
+
+
+def test_what_follows_from_the_preactivations_needs_no_name() -> None:
+    """min(0, z) of positive numbers is 0, and relu's derivative at z still 1."""
+    case = case_of((3, 4, 2), (Relu(), Identity()), Mse(), RANDOM.normal(size=(5, 2)))
+    positive = replace(case.layers[0], bias=np.full(4, 9.0))
+    case = replace(case, network=Network((positive, case.layers[1])))
+
+    def activations(n: Numbers, i: int) -> Array:
+        return np.minimum(n.z[i], 0) if i == 0 else n.z[i]
+
+    def by_preactivations(n: Numbers, i: int) -> Array:
+        return n.by_a[i]
+
+    result = found(case, activations=activations, by_preactivations=by_preactivations)
+    assert kinds(result) <= {"wrong_from_here"}
+
+
+def test_a_slope_is_no_decimal_point() -> None:
+    case = case_of((3, 4, 2), (LeakyRelu(negative_slope=0.1), Identity()), Mse(), RANDOM.normal(size=(5, 2)))
+    result = found(case, activations=lambda n, i: (0.1 if i == 0 else 1.0) * n.z[i])
+    assert "decimal_point_moved" not in kinds(result)
+
+
+def test_rows_of_one_class_are_not_a_pair_of_mistakes() -> None:
+    """Where t = 0 a lost denominator leaves p (1 - p), which other pairs of mistakes give too."""
+    case = binary()
+
+    def output_gradients(n: Numbers) -> Array:
+        p, t = n.a[-1], n.case.targets
+        return 1 - p - t / p
+
+    result = found(case, output_gradients=output_gradients, combined=lambda n: None)
+    assert all(len(d.mistakes) == 1 for d in result.diagnoses)
+
+
+def test_parameters_from_before_the_step_are_not_nearly_updated() -> None:
+    """A thousandth of a small step rounds to none, and nobody says so who can say that there was none."""
+    case = binary()
+    layers = [
+        Dense(np.round(layer.weights, 1), np.round(np.asarray(layer.bias), 1), layer.activation)
+        for layer in case.layers
+    ]
+    case = Case(Network(tuple(layers)), case.inputs, case.objective, optimizer=Sgd(learning_rate=0.01))
+    assert kinds(found(case, updated=lambda n, i, name, g: n.layer(i).parameters[name])) == {"not_updated"}
