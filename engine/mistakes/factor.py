@@ -13,7 +13,7 @@ from engine.mistakes.loss import scaled
 from engine.rules import About, Array, hyper
 
 Place = Literal[
-    "both", "gradients", "parameters", "preactivations", "weights", "bias", "step", "weights_step", "bias_step"
+    "both", "gradients", "loss", "parameters", "preactivations", "weights", "bias", "step", "weights_step", "bias_step"
 ]
 PARAMETERS = ("weights", "bias")
 SIMPLEST = 100
@@ -60,7 +60,7 @@ class ConstantFactor:
     about: ClassVar = About("Off by a constant factor", r"k g \text{ for } g")
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        if self.at in ("both", "gradients"):
+        if self.at in ("both", "gradients", "loss"):
             return scaled(c, lambda n: self.times, self.at)
         if "step" in self.at:
             return longer_step(c, self.times, PARAMETERS if self.at == "step" else [self.at.removesuffix("_step")])
@@ -108,7 +108,11 @@ def digits_of(factor: float) -> int:
 def readings(times: float, case: Case) -> list[tuple[float, str | None]]:
     """What a factor may be exactly, and what that is: a number of the request, a fraction, or itself with few digits
     and with all."""
-    known = {"the number of examples": case.batch, "the number of outputs": case.layers[-1].weights.shape[1]}
+    known = {
+        "the number of examples": case.batch,
+        "the number of outputs": case.layers[-1].weights.shape[1],
+        "the square of the number of examples": case.batch**2,
+    }
     named = [(float(n), name) for name, n in known.items()] + [(1 / n, f"1 / {name}") for name, n in known.items()]
     if case.optimizer is not None:
         named.append((case.optimizer.learning_rate, "the learning rate"))

@@ -8,11 +8,11 @@ import numpy as np
 
 from engine.claims import Claim
 from engine.mistakes.clipping import clippings
-from engine.mistakes.computation import Key
+from engine.mistakes.computation import LOSS, PENALTY, Key
 from engine.mistakes.data import preprocessings
 from engine.mistakes.decay import DECAYING, Decay, Decaying, WeightDecayNotAskedFor, strength
 from engine.mistakes.dropout import scales
-from engine.mistakes.factor import digits_of, forms, nearest, readings
+from engine.mistakes.factor import ConstantFactor, digits_of, forms, nearest, readings
 from engine.mistakes.numerics import FiniteDifferences, differences, estimated_step
 from engine.mistakes.run import exchanged
 from engine.mistakes.search import CHANCE, FAILURES, Diagnosis, Search, best, branch, layer_of
@@ -21,6 +21,9 @@ from engine.rules import Array
 
 SAMPLES = 8
 """Into how many parts an array is cut, of each of which one entry is looked at first."""
+
+FACTOR_DIGITS = 2
+"""How many digits a factor of the loss may have, as a fraction or as a decimal."""
 
 HARDLY = 1e-5
 """By how much a factor is off from 1 at least."""
@@ -32,7 +35,7 @@ def singles(search: Search) -> list[Diagnosis]:
     found = [d for d in tried if d is not None and search.is_no_chance(d.explains)]
     if not any(len(d.explains) == len(search.wrong) for d in found):
         found += of_one_kind(search)
-    for fitted in (clipping, preprocessing, factor, decay, dropout, finite_differences):
+    for fitted in (clipping, preprocessing, factor, loss_factor, decay, dropout, finite_differences):
         if not any(len(d.explains) == len(search.wrong) for d in found) and (d := fitted(search)) is not None:
             found.append(d)
     return best(search, found)
@@ -67,6 +70,18 @@ def factor(search: Search) -> Diagnosis | None:
     tried = [search.attempt((m,)) for m in forms(value, meaning, layer, update=branch(key) == 3)]
     found = [d for d in tried if d is not None and _outweighs(search, d, key, entry, digits)]
     return max(found, key=lambda d: len(d.explains), default=None)
+
+
+def loss_factor(search: Search) -> Diagnosis | None:
+    """A simple factor of the loss; one of many digits would be any one number's."""
+    if search.first.get(1) != LOSS:
+        return None
+    rest = search.truth[PENALTY]
+    fitting = fitting_factor(search, search.claims[LOSS], np.asarray(search.truth[LOSS] - rest), rest)
+    if fitting is None or (fitting[1] is None and digits_of(fitting[0]) > FACTOR_DIGITS):
+        return None
+    found = search.attempt((ConstantFactor(times=fitting[0], at="loss", meaning=fitting[1]),))
+    return found if found and _outweighs(search, found, LOSS, 0, digits_of(fitting[0])) else None
 
 
 def fitting_factor(search: Search, claim: Claim, true: Array, origin: Any) -> tuple[float, str | None] | None:

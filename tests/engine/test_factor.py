@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.mistakes.computation import LOSS, PENALTY
 from engine.mistakes.factor import ConstantFactor
 from engine.verification import verify
 from tests.engine.random_steps import PLANTED, by_parameter, claims_of, differing, numbers_of, parts, random_case, same
@@ -39,6 +40,38 @@ def test_a_constant_factor_is_found(at: Any) -> None:
         others = numbers_of(case, mistake)
         assert others is not None and all(same(others[key], numbers[key]) for key in numbers), (planted, first)
         found += 1
+
+
+@pytest.mark.parametrize("times", [2.0, 0.5, None])
+@pytest.mark.parametrize("digits", [17, 5])
+def test_a_simple_factor_of_the_loss_is_found(times: float | None, digits: int) -> None:
+    """None is the square of the number of examples, by which a product in place of the division is off."""
+    random, found = np.random.default_rng(13), 0
+    while found < PLANTED:
+        case = random_case(random)
+        truth = numbers_of(case)
+        factor = float(case.batch**2) if times is None else times
+        if truth is None or factor == 1 or not 1e-2 < truth[LOSS] - truth[PENALTY] < 1e3:
+            continue
+        planted = truth[PENALTY] + factor * (truth[LOSS] - truth[PENALTY])
+        first = verify(case, claims_of({**truth, LOSS: float(f"{planted:.{digits}g}")})).diagnoses[0]
+        assert first.explains == (LOSS,) and len(first.mistakes) == 1
+        (mistake,) = first.mistakes
+        if isinstance(mistake, ConstantFactor):
+            assert mistake.at == "loss" and mistake.times == pytest.approx(factor)
+            found += 1
+
+
+def test_no_factor_of_many_digits_is_one_of_the_loss() -> None:
+    random, seen = np.random.default_rng(14), 0
+    while seen < PLANTED:
+        case = random_case(random)
+        truth = numbers_of(case)
+        if truth is None or truth[PENALTY]:
+            continue
+        seen += 1
+        result = verify(case, claims_of({**truth, LOSS: truth[LOSS] * 1.23456789}))
+        assert not result.diagnoses and result.unexplained == [LOSS]
 
 
 @pytest.mark.parametrize("factor", [3.7, -0.25, None])
