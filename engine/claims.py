@@ -134,8 +134,13 @@ class Claim:
         return numbers.shape == self.values.shape and bool((np.abs(numbers - self.values) <= self.tolerance).all())
 
     def is_made(self, numbers: Any, instead_of: Any) -> bool:
-        """Whether these are the numbers, and those `instead_of` which a mistake gives them are further off."""
+        """Whether these are the numbers, and those `instead_of` which a mistake gives them are further off.
+
+        A vector of one and the same number may be claimed as that number, which broadcasting makes a vector of.
+        """
         numbers, others = np.asarray(numbers), np.asarray(instead_of)
+        if not self.values.ndim and numbers.ndim == 1 and len(numbers) > 1 and (numbers == numbers[0]).all():
+            numbers = numbers[0]
         if not self.agrees(numbers):
             return False
         if others.shape != self.values.shape:
