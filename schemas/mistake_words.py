@@ -111,6 +111,11 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "right": "",
         "wrong": "the derivative of its second term has the wrong sign besides",
     },
+    "class_weights_mixed_up.form": {
+        "left_out": "every class counts the same",
+        "divided_by_batch": "the mean divides by the number of examples, not by the sum of their weights",
+        "targets_alone": "the targets alone were multiplied by them, and the outputs were not",
+    },
     "clipping_mixed_up.form": {
         "weights_alone": "the weights' gradients were measured and clipped, and those of biases were not",
         "other_kind": "each number was limited where the norm should be, or the norm where each number should be",

@@ -21,6 +21,7 @@ REMEDIES = {
     "binary_in_place_of_categorical": "Use -sum t log(y) for classes that exclude each other.",
     "binary_term_sign": "The derivative of log(1 - y) is -1 / (1 - y): keep its minus.",
     "categorical_in_place_of_binary": "Add the term (1 - t) log(1 - y).",
+    "class_weights_mixed_up": "Weight each example's loss and error, w (y - t), and divide by the sum of the weights.",
     "clipping_left_out": "Give the update the clipped gradients.",
     "clipping_mixed_up": "Clip as the request says: by the norm of all gradients together, or number by number.",
     "clipping_not_asked_for": "Leave the clipping out, or say it in the request, as gradient_clipping.",

@@ -35,6 +35,7 @@ from engine.mistakes.backward import (
     SignFlipped,
     WeightsTransposed,
 )
+from engine.mistakes.class_weights import ClassWeightsMixedUp
 from engine.mistakes.clipping import (
     ClippingLeftOut,
     ClippingMixedUp,
@@ -265,6 +266,7 @@ Alteration = (
     | IntegersInPlaceOfDecimals
     | KeptOfLastExample
     | StepsCountedPerParameter
+    | ClassWeightsMixedUp
     | Seldom
 )
 """The mistakes that change the computation, those more often made first."""

@@ -16,7 +16,7 @@ from engine.rules import About, Array, column
 USUAL_SMOOTHING = 0.1
 
 
-def _compared(c: Computation, other: Callable[[Numbers], Numbers], at: str) -> Computation:
+def compared_as(c: Computation, other: Callable[[Numbers], Numbers], at: str) -> Computation:
     """The computation with the loss, its derivative, or both taken of other numbers."""
     values, by_outputs, combined = c.loss_values, c.output_gradients, c.combined
     if at != "gradients":
@@ -40,7 +40,7 @@ def with_targets_of(c: Computation, case: Case, targets: Array) -> Computation:
 
     scales, loss_scales = c.scales, c.loss_scales
     c = c._replace(scales=lambda n: scales(compared(n)), loss_scales=lambda n: loss_scales(compared(n)))
-    return _compared(c, compared, "both")
+    return compared_as(c, compared, "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class LabelSmoothingMixedUp:
         loss: Any = case.loss
         if self.form == "not_asked_for":
             smoothing = replace(loss, label_smoothing=USUAL_SMOOTHING)
-            return _compared(c, lambda n: replace(n, computation=n.computation._replace(loss=smoothing)), self.at)
+            return compared_as(c, lambda n: replace(n, computation=n.computation._replace(loss=smoothing)), self.at)
         s, classes = loss.label_smoothing, case.targets.shape[1]
         t = case.targets if self.form == "left_out" else (1 - s) * case.targets + s * (1 - case.targets) / (classes - 1)
         other = _with_targets(case, t)
@@ -82,7 +82,7 @@ class LabelSmoothingMixedUp:
             rule: Any = n.computation.loss
             return replace(n, case=other, computation=n.computation._replace(loss=replace(rule, label_smoothing=0.0)))
 
-        return _compared(c, smoothed, self.at)
+        return compared_as(c, smoothed, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ class LabelsAsNumbers:
         numbers = np.broadcast_to(column(labels) if self.along == "rows" else labels, case.targets.shape)
         if isinstance(case.loss, SquaredErrors):
             other = _with_targets(case, numbers.astype(case.targets.dtype))
-            return _compared(c, lambda n: replace(n, case=other), "both")
+            return compared_as(c, lambda n: replace(n, case=other), "both")
         return with_error(c, lambda error, n: error + case.targets - numbers)
 
 

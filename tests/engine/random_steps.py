@@ -95,12 +95,15 @@ ODD_OPTIMIZERS = [
 
 
 def odd_case(random: np.random.Generator) -> Case:
-    """A random case with what is rarer: one output, label smoothing, hyperparameters and kinks of activations, a frozen
-    layer, other optimizers, penalties and clippings."""
+    """A random case with what is rarer: one output, label smoothing, class weights, hyperparameters and kinks of
+    activations, a frozen layer, other optimizers, penalties and clippings."""
     case = random_case(random)
     loss, objective = case.loss, case.objective
     if isinstance(loss, LossOfProbabilities) and loss.kind != "kl_divergence" and random.random() < 0.5:
-        objective = objective._replace(loss=replace(loss, label_smoothing=0.2))
+        rare: dict[str, Any] = {"label_smoothing": 0.2}
+        if case.batch % 2:
+            rare = {"class_weights": tuple(0.5 + 0.75 * k for k in range(case.targets.shape[1]))}
+        objective = objective._replace(loss=replace(loss, **rare))
     layers = list(case.layers)
     i = int(random.integers(case.depth - 1))
     rule = PIECEWISE[random.integers(len(PIECEWISE))]
