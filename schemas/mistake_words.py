@@ -65,6 +65,10 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "both_exchanged": "1 - beta1 stands for beta1 in the average m, and 1 - beta2 for beta2 in v",
         "corrected_by_first": "the bias of v was corrected with beta1, as that of m",
         "corrected_by_second": "the bias of m was corrected with beta2, as that of v",
+        "first_without_power": "the bias of m was corrected by 1 - beta1: its power t is missing",
+        "second_without_power": "the bias of v was corrected by 1 - beta2: its power t is missing",
+        "first_multiplied": "m was multiplied by its correction, not divided",
+        "second_multiplied": "v was multiplied by its correction, not divided",
         "corrections_exchanged": "the bias of m was corrected with beta2, and that of v with beta1",
         "correction_without_root": "the learning rate was multiplied by 1 - beta2^t, not by its root",
         "before_gradient": "the step was made of the averages from before this gradient entered them",
@@ -102,6 +106,10 @@ CHOICES: dict[str, str | dict[str, str]] = {
     "bias_gradient_one_for_all.form": {
         "sum": "the sum went over examples and units",
         "mean": "the sum over the examples was averaged over the units",
+    },
+    "binary_term_sign.term": {
+        "second": "it is the sign of the term of 1 - t",
+        "first": "it is the sign of the term of t",
     },
     "binary_in_place_of_categorical.over": {
         "sum": "the terms of a row's outputs were added up",
@@ -146,12 +154,13 @@ CHOICES: dict[str, str | dict[str, str]] = {
         "after": "the value of the unit after was taken",
     },
     "derivative_of_other_layer.which": {
-        "after": "the preactivations were those of the layer after",
-        "before": "the preactivations were those of the layer before",
+        "after": "the numbers taken were those of the layer after",
+        "before": "the numbers taken were those of the layer before",
     },
     "derivative_of_other_layer.function": {
         "other": "the activation was that layer's too",
         "own": "the activation was still the layer's own",
+        "formula": "the layer's own formula, which takes its activation, was given what that layer gives",
     },
     "dropout_scale.times": "the scale is {}",
     "dropout_scale.of": {
@@ -266,6 +275,7 @@ CHOICES: dict[str, str | dict[str, str]] = {
     "label_smoothing_mixed_up.form": {
         "left_out": "the targets were not smoothed",
         "other_classes": "what the target's class loses was shared among the other classes alone",
+        "added": "s / K was added, and the target's class did not lose s",
         "not_asked_for": "the targets were smoothed by 0.1, and the request does not smooth them",
     },
     "labels_as_numbers.along": {
@@ -335,6 +345,7 @@ CHOICES: dict[str, str | dict[str, str]] = {
     },
     "output_error_mixed_up.form": {
         "targets_left_out": "the targets were not subtracted: y for y - t",
+        "targets_added": "the targets were added: y + t for y - t",
         "one_from_all": "1 was subtracted from every output: y - 1 for y - t",
         "logits": "the preactivations stand for the outputs: z - t for y - t",
         "target_alone": "the output of the target's class alone got an error, and the others 0",
@@ -373,6 +384,10 @@ CHOICES: dict[str, str | dict[str, str]] = {
     "rows_shared.form": {
         "added": "everything was added to the one row",
         "last": "the one row holds what was written last",
+    },
+    "sample_weights_left_out.of": {
+        "everything": "every example counts the same",
+        "divisor": "the mean divides by the number of examples, not by the sum of their weights",
     },
     "several_steps.form": {
         "each_example": "there was an update after each example",

@@ -19,7 +19,7 @@ REMEDIES = {
     "bias_gradient_over_units": "Sum over the examples, axis=0 of [batch, units], not over the units.",
     "bias_left_out": "Add the layer's bias: z = x @ W + b.",
     "binary_in_place_of_categorical": "Use -sum t log(y) for classes that exclude each other.",
-    "binary_term_sign": "The derivative of log(1 - y) is -1 / (1 - y): keep its minus.",
+    "binary_term_sign": "The loss is -t log(y) - (1 - t) log(1 - y), its derivative -t / y + (1 - t) / (1 - y).",
     "categorical_in_place_of_binary": "Add the term (1 - t) log(1 - y).",
     "class_weights_mixed_up": "Weight each example's loss and error, w (y - t), and divide by the sum of the weights.",
     "clipping_left_out": "Give the update the clipped gradients.",

@@ -263,16 +263,19 @@ class ActivationLeftOut:
 
 @dataclass(frozen=True, slots=True)
 class ActivationFormulaWrong:
-    """A wrong formula of sigmoid, tanh or softmax: sigmoid without its minus or without its brackets, tanh without its
-    2, or softmax written over its own preactivations.
+    """A wrong formula of an activation: sigmoid without its minus or without its brackets, tanh without its 2, softmax
+    written over its own preactivations, or relu and leaky_relu with their sides exchanged.
 
-    The last one divides by a sum in which the numbers before are probabilities already.
+    Softmax over its own divides by a sum in which the numbers before are probabilities already; relu is turned round by
+    min for max, or by a comparison.
 
     Source: Kernighan and Ritchie 1988, The C Programming Language, table 2-1, precedence of operators.
     """
 
     kind: Literal["activation_formula_wrong"] = "activation_formula_wrong"
-    formula: Literal["1 / (1 + e^z)", "1 / 1 + e^-z", "(e^z - 1) / (e^z + 1)", "softmax in place"] = "1 / (1 + e^z)"
+    formula: Literal[
+        "1 / (1 + e^z)", "1 / 1 + e^-z", "(e^z - 1) / (e^z + 1)", "softmax in place", "z where z < 0"
+    ] = "1 / (1 + e^z)"  # fmt: skip
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Wrong formula of an activation", r"\frac{1}{1 + e^z} \text{ for } \frac{1}{1 + e^{-z}}")
 
@@ -280,14 +283,20 @@ class ActivationFormulaWrong:
         return bool(self._layers(case))
 
     def _layers(self, case: Case) -> list[int]:
-        return case.of_kinds((self._kind,), self.layer)
+        return case.of_kinds(self._kinds, self.layer)
 
     @property
-    def _kind(self) -> str:
-        return {"s": "softmax", "(": "tanh"}.get(self.formula[0], "sigmoid")
+    def _kinds(self) -> tuple[str, ...]:
+        return {"s": ("softmax",), "(": ("tanh",), "z": ("relu", "leaky_relu")}.get(self.formula[0], ("sigmoid",))
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return c.in_layers(self._layers(case), activations=lambda n, i: self._value(n.z[i]))
+        def stage(n: Numbers, i: int) -> Array:
+            if self.formula == "z where z < 0":
+                rule = n.layer(i).activation
+                return (1 + getattr(rule, "negative_slope", 0.0)) * n.z[i] - rule.forward(n.z[i])
+            return self._value(n.z[i])
+
+        return c.in_layers(self._layers(case), activations=stage)
 
     def _value(self, z: Array) -> Array:
         match self.formula:
@@ -346,8 +355,10 @@ class SoftmaxOverBatch:
 
     def applies(self, case: Case) -> bool:
         places = case.of_kinds(SOFTMAXES, self.layer) + ([case.depth - 1] if self._in_loss(case) else [])
-        if case.batch == 1 or not places:
+        if not places:
             return False
+        if case.batch == 1:  # then all outputs are 1
+            return self.over == "batch" and self.derivative == "combined"
         if self.over != "without_keepdims":
             return True
         return self.derivative == "combined" and all(case.layers[i].weights.shape[1] == case.batch for i in places)

@@ -22,10 +22,12 @@ class AveragesMixedUp:
 
     `form` says what: 1 - beta stands for beta, in the average of the gradient (first_exchanged), of its square, or in
     both; the bias of both averages is corrected with beta1 (corrected_by_first) or with beta2, or each with the other's
-    (corrections_exchanged); the learning rate is multiplied by (1 - beta2^t) / (1 - beta1^t), whose numerator has lost
-    its root (correction_without_root); the step is made of the averages as they were before this gradient entered them
-    (before_gradient); the square is that of (1 - beta) g (share_squared); or the squares are added up, or averaged,
-    over the whole array, so that all of its numbers have one average (one_sum, one_mean).
+    (corrections_exchanged); the power of one correction is left out, 1 - beta for 1 - beta^t (first_without_power,
+    second_without_power), or one multiplies where it should divide (first_multiplied, second_multiplied); the learning
+    rate is multiplied by (1 - beta2^t) / (1 - beta1^t), whose numerator has lost its root (correction_without_root);
+    the step is made of the averages as they were before this gradient entered them (before_gradient); the square is
+    that of (1 - beta) g (share_squared); or the squares are added up, or averaged, over the whole array, so that all of
+    its numbers have one average (one_sum, one_mean).
 
     Source: Kingma and Ba 2014, arXiv:1412.6980, algorithm 1 and section 2; torch.optim.Adam, RMSprop and Adagrad.
     """
@@ -38,6 +40,10 @@ class AveragesMixedUp:
         "corrected_by_first",
         "corrected_by_second",
         "corrections_exchanged",
+        "first_without_power",
+        "second_without_power",
+        "first_multiplied",
+        "second_multiplied",
         "correction_without_root",
         "before_gradient",
         "share_squared",
@@ -54,6 +60,8 @@ class AveragesMixedUp:
         match self.form:
             case "before_gradient":
                 return steps_before(case) > 0
+            case "first_without_power" | "second_without_power":
+                return steps_before(case) > 0 and isinstance(rule, Adam | AdamW)
             case "share_squared":
                 return not isinstance(rule, Adagrad)
             case "one_sum" | "one_mean":
@@ -106,6 +114,14 @@ class AveragesMixedUp:
                 first = second
             case "corrections_exchanged":
                 first, second = second, first
+            case "first_without_power":
+                first = 1 - beta1
+            case "second_without_power":
+                second = 1 - beta2
+            case "first_multiplied":
+                first = 1 / first
+            case "second_multiplied":
+                second = 1 / second
             case "correction_without_root":
                 return rule.learning_rate * second / first * m, v
         return rule.learning_rate * m / first, v / second

@@ -25,7 +25,8 @@ FORMULAS = {
     "1 + a^2": ("tanh",),
     "(1 - a)^2": ("sigmoid", "tanh"),
     "sqrt(1 - a^2)": ("tanh",),
-    "a^2": ("sigmoid",),
+    "a^2": ("sigmoid", "tanh"),
+    "1 - 2 a": ("tanh",),
     "a / z": ("gelu", "silu"),
     "a * 1 - a": ("sigmoid",),
     "a where z < 0": ("elu",),
@@ -48,7 +49,7 @@ class DerivativeFormulaWrong:
     kind: Literal["derivative_formula_wrong"] = "derivative_formula_wrong"
     formula: Literal[
         "a", "1 - a", "a (1 + a)", "1 - a^2", "a (1 - a)", "1 + a^2", "a * 1 - a", "a / z", "(1 - a)^2",
-        "sqrt(1 - a^2)", "a^2", "a where z < 0",
+        "sqrt(1 - a^2)", "a^2", "1 - 2 a", "a where z < 0",
     ] = "1 - a"  # fmt: skip
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Wrong formula of a derivative", r"1 - a \text{ for } a (1 - a) \text{ or } 1 - a^2")
@@ -90,6 +91,8 @@ class DerivativeFormulaWrong:
                 return np.array(np.sqrt(1 - a * a))
             case "a^2":
                 return a * a
+            case "1 - 2 a":
+                return 1 - 2 * a
         return 1 + a * a
 
 

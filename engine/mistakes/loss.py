@@ -212,21 +212,30 @@ class RowsInPlaceOfElements:
 
 @dataclass(frozen=True, slots=True)
 class SampleWeightsLeftOut:
-    """Every example counts the same, whatever its weight.
+    """The weights of examples left out, of everything or of what a mean divides by.
 
-    The weights reach the loss that is printed, and not its derivative, or neither.
+    The weights reach the loss that is printed, and not its derivative, or neither; or the mean of weighted losses is
+    taken as any mean, which divides by the number of examples and not by the sum of their weights.
 
     Source: torch.nn.CrossEntropyLoss, its weight.
     """
 
     kind: Literal["sample_weights_left_out"] = "sample_weights_left_out"
+    of: Literal["everything", "divisor"] = "everything"
     at: At = "both"
     about: ClassVar = About("Sample weights left out", r"\frac1N \sum_n L_n \text{ for } \sum_n w_n L_n / \sum_n w_n")
 
     def applies(self, case: Case) -> bool:
-        return isinstance(case.objective, LossObjective) and case.objective.sample_weights is not None
+        if not isinstance(case.objective, LossObjective) or case.objective.sample_weights is None:
+            return False
+        return self.of == "everything" or case.objective.loss.reduction != "sum"
 
     def alter(self, c: Computation, case: Case) -> Computation:
+        assert isinstance(case.objective, LossObjective) and case.objective.sample_weights is not None
+        if self.of == "divisor":
+            mean = case.objective.sample_weights.mean()
+            return scaled(c, lambda n: mean, self.at)
+
         def equal(n: Numbers) -> Array:
             assert c.loss is not None
             return row_scales(c.loss, n.case.targets, None, n.values.shape, n.values.dtype)
@@ -280,8 +289,8 @@ class LogarithmBase:
         return scaled(c, lambda n: 1 / math.log(self.base), self.at)
 
 
-def _second_term(c: Computation, case: Case, times: float, at: str) -> Computation:
-    """Binary cross-entropy with a multiple of the second of its terms, t log y and (1 - t) log(1 - y).
+def _terms(c: Computation, case: Case, first: float, second: float, at: str) -> Computation:
+    """Binary cross-entropy with its two terms, t log y and (1 - t) log(1 - y), each times a factor.
 
     Value and derivative are linear in the target, so that the first term is t times what the target 1 gives, the
     second (1 - t) times what 0 gives.
@@ -294,7 +303,7 @@ def _second_term(c: Computation, case: Case, times: float, at: str) -> Computati
     ones, zeros = np.ones_like(t), np.zeros_like(t)
 
     def mixed(rule: Callable[[Array], Array]) -> Array:
-        return t * rule(ones) + times * (1 - t) * rule(zeros)
+        return first * t * rule(ones) + second * (1 - t) * rule(zeros)
 
     def together(n: Numbers) -> Array | None:
         on_logits, _ = n.combined_loss
@@ -316,22 +325,25 @@ def _second_term(c: Computation, case: Case, times: float, at: str) -> Computati
 
 @dataclass(frozen=True, slots=True)
 class BinaryTermSign:
-    """The term (1 - t) log(1 - y) of binary cross-entropy with the wrong sign: as derivative -(1 - t) / (1 - y).
+    """One of the two terms of binary cross-entropy, t log(y) and (1 - t) log(1 - y), with the wrong sign.
 
-    The derivative of log(1 - y) is -1 / (1 - y): its inner derivative, -1, is what gets lost.
+    The derivative of log(1 - y) is -1 / (1 - y): its inner derivative, -1, is what gets lost; or a minus before both
+    terms stands before one of them.
 
     Source: torch.nn.BCELoss.
     """
 
     kind: Literal["binary_term_sign"] = "binary_term_sign"
+    term: Literal["second", "first"] = "second"
     at: Literal["gradients", "both", "loss"] = "gradients"
-    about: ClassVar = About("Sign of the (1 - y) term", r"-\frac{t}{y} - \frac{1 - t}{1 - y}")
+    about: ClassVar = About("Sign of one term", r"-\frac{t}{y} - \frac{1 - t}{1 - y}")
 
     def applies(self, case: Case) -> bool:
         return isinstance(case.loss, BinaryCrossEntropy)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return _second_term(c, case, -1.0, self.at)
+        first, second = (1.0, -1.0) if self.term == "second" else (-1.0, 1.0)
+        return _terms(c, case, first, second, self.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +363,7 @@ class CategoricalInPlaceOfBinary:
         return isinstance(case.loss, BinaryCrossEntropy)
 
     def alter(self, c: Computation, case: Case) -> Computation:
-        return _second_term(c, case, 0.0, self.at)
+        return _terms(c, case, 1.0, 0.0, self.at)
 
 
 @dataclass(frozen=True, slots=True)

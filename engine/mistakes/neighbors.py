@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from engine.mistakes.activation import OF_ACTIVATION
 from engine.mistakes.computation import LAYER, Case, Computation, Numbers
 from engine.rules import About, Array, hyper
 
@@ -69,15 +70,16 @@ class InputsOfOtherLayer:
 class DerivativeOfOtherLayer:
     """The derivative of the layer after or before in place of the layer's own: dL/dz_l = dL/da_l * f'(z_{l+1}).
 
-    The list of kept preactivations is off by one. `function` says whether the activation is the other layer's too, or
-    still the layer's own.
+    The list of kept preactivations, or of activations, is off by one. `function` says whether the activation is the
+    other layer's too, or still the layer's own; or whether the layer's own formula in its activation, such as
+    a (1 - a), is given the other layer's, or the inputs (formula).
 
     Source: Nielsen 2015, Neural Networks and Deep Learning, chapter 2, BP2.
     """
 
     kind: Literal["derivative_of_other_layer"] = "derivative_of_other_layer"
     which: Literal["after", "before"] = "after"
-    function: Literal["other", "own"] = "other"
+    function: Literal["other", "own", "formula"] = "other"
     layer: int | None = hyper(None, description=LAYER)
     about: ClassVar = About("Derivative of the wrong layer", r"f'(z_{l \pm 1}) \text{ for } f'(z_l)")
 
@@ -88,17 +90,23 @@ class DerivativeOfOtherLayer:
         return i + (1 if self.which == "after" else -1)
 
     def _layers(self, case: Case) -> list[int]:
-        """Those that are as wide as the other."""
-        layers = [i for i in case.indices(self.layer) if 0 <= self._other(i) < case.depth and i < case.depth - 1]
-        widths = [layer.weights.shape[1] for layer in case.layers]
-        return [i for i in layers if widths[i] == widths[self._other(i)]]
+        """Those that are as wide as the other. Before the first layer come the inputs, which have no function."""
+        by_formula = self.function == "formula"
+        layers = case.of_kinds(OF_ACTIVATION, self.layer) if by_formula else case.indices(self.layer)
+        widths = [case.inputs.shape[1], *(layer.weights.shape[1] for layer in case.layers)]
+        pairs = [(i, self._other(i)) for i in layers if i < case.depth - 1]
+        return [i for i, other in pairs if (other >= 0 or by_formula) and widths[i + 1] == widths[other + 1]]
 
     def _differs(self, case: Case, i: int) -> bool:
-        return case.layers[i].activation != case.layers[self._other(i)].activation
+        other = self._other(i)
+        return other < 0 or case.layers[i].activation != case.layers[other].activation
 
     def alter(self, c: Computation, case: Case) -> Computation:
         def stage(n: Numbers, i: int) -> Array:
             other = self._other(i)
+            if self.function == "formula":
+                own: Array = n.layer(i).activation.backward(n.by_a[i], n.z[i], n.x(i) if other < i else n.a[other])
+                return own
             rule: Any = case.layers[other if self.function == "other" else i].activation
             a = n.a[other] if self.function == "other" else rule.forward(n.z[other])
             grad: Array = rule.backward(n.by_a[i], n.z[other], a)

@@ -122,15 +122,15 @@ class OutputErrorMixedUp:
     One number of each row has 1 subtracted, `p[range(n), y] -= 1`: the line is left out, or its index is, or it is done
     to another array.
 
-    `form` says of which: nothing is subtracted, y for y - t (targets_left_out); 1 is subtracted from every output, not
-    from that of the target's class (one_from_all); the preactivations, the logits, stand for the outputs (logits); or
-    the output of the target's class alone gets an error (target_alone).
+    `form` says of which: nothing is subtracted, y for y - t (targets_left_out); the targets are added (targets_added);
+    1 is subtracted from every output, not from that of the target's class (one_from_all); the preactivations, the
+    logits, stand for the outputs (logits); or the output of the target's class alone gets an error (target_alone).
 
     Source: Bridle 1990, the derivative of softmax with cross-entropy; it is y - t, where t is 1 for one class.
     """
 
     kind: Literal["output_error_mixed_up"] = "output_error_mixed_up"
-    form: Literal["targets_left_out", "one_from_all", "logits", "target_alone"] = "targets_left_out"
+    form: Literal["targets_left_out", "targets_added", "one_from_all", "logits", "target_alone"] = "targets_left_out"
     about: ClassVar = About("Error of the outputs mixed up", r"y - 1 \text{ for } y - t")
 
     def applies(self, case: Case) -> bool:
@@ -138,7 +138,7 @@ class OutputErrorMixedUp:
         if loss is None or getattr(loss, "label_smoothing", False) or getattr(loss, "class_weights", None) is not None:
             return False
         match self.form:
-            case "targets_left_out":
+            case "targets_left_out" | "targets_added":
                 return _is_difference(case)
             case "logits":
                 return case.is_combined and case.layers[-1].activation.kind != "identity"
@@ -153,6 +153,8 @@ class OutputErrorMixedUp:
             match self.form:
                 case "targets_left_out":
                     return np.asarray(error + times * t)
+                case "targets_added":
+                    return np.asarray(error + 2 * times * t)
                 case "one_from_all":
                     return np.asarray(error + t - 1)
                 case "logits":

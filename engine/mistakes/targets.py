@@ -46,7 +46,7 @@ def with_targets_of(c: Computation, case: Case, targets: Array) -> Computation:
 @dataclass(frozen=True, slots=True)
 class LabelSmoothingMixedUp:
     """Label smoothing left out, or by 0.1 where none was asked for; or spread over the other classes alone: 1 - s and
-    s / (K - 1) in place of 1 - s + s / K and s / K.
+    s / (K - 1) in place of 1 - s + s / K and s / K; or added to targets that were not made smaller: 1 + s / K.
 
     The loss smooths the targets that it is given, and p - t is written with those that were given; 0.1 is what papers
     and training scripts take; and papers differ in whether the target's own class gets a share of what is taken from
@@ -56,7 +56,7 @@ class LabelSmoothingMixedUp:
     """
 
     kind: Literal["label_smoothing_mixed_up"] = "label_smoothing_mixed_up"
-    form: Literal["left_out", "other_classes", "not_asked_for"] = "left_out"
+    form: Literal["left_out", "other_classes", "added", "not_asked_for"] = "left_out"
     at: At = "both"
     about: ClassVar = About("Label smoothing mixed up", r"t \text{ for } (1 - s) t + s / K")
 
@@ -75,7 +75,9 @@ class LabelSmoothingMixedUp:
             smoothing = replace(loss, label_smoothing=USUAL_SMOOTHING)
             return compared_as(c, lambda n: replace(n, computation=n.computation._replace(loss=smoothing)), self.at)
         s, classes = loss.label_smoothing, case.targets.shape[1]
-        t = case.targets if self.form == "left_out" else (1 - s) * case.targets + s * (1 - case.targets) / (classes - 1)
+        t = case.targets
+        if self.form != "left_out":
+            t = t + s / classes if self.form == "added" else (1 - s) * t + s * (1 - t) / (classes - 1)
         other = _with_targets(case, t)
 
         def smoothed(n: Numbers) -> Numbers:
@@ -183,7 +185,8 @@ class LabelsAsNumbers:
                 return False
         elif not isinstance(loss, SquaredErrors):
             return False
-        return bool(((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all())
+        # Labels that are all 0 are not subtracted at all, which is another mistake.
+        return bool(((t == 0) | (t == 1)).all() and (t.sum(axis=1) == 1).all() and t.argmax(axis=1).any())
 
     def alter(self, c: Computation, case: Case) -> Computation:
         labels = case.targets.argmax(axis=1)
