@@ -66,13 +66,13 @@ def test_zeros_are_not_two_mistakes() -> None:
 
 
 def test_what_follows_from_the_preactivations_needs_no_name() -> None:
-    """min(0, z) of positive numbers is 0, and relu's derivative at z still 1."""
+    """Activations that no mistake gives are below 0, and relu's derivative at z is still 1."""
     case = case_of((3, 4, 2), (Relu(), Identity()), Mse(), RANDOM.normal(size=(5, 2)))
     positive = replace(case.layers[0], bias=np.full(4, 9.0))
     case = replace(case, network=Network((positive, case.layers[1])))
 
     def activations(n: Numbers, i: int) -> Array:
-        return np.minimum(n.z[i], 0) if i == 0 else n.z[i]
+        return -n.z[i] / 3 if i == 0 else n.z[i]
 
     def by_preactivations(n: Numbers, i: int) -> Array:
         return n.by_a[i]
