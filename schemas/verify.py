@@ -268,6 +268,8 @@ class _Wire:
         for mistake in d.mistakes:
             choices = {f.name: getattr(mistake, f.name) for f in dataclasses.fields(mistake) if f.name != "kind"}
             layer = choices.pop("layer", None)
+            if len({i for i, _ in d.only}) == 1:
+                layer = d.only[0][0]
             entries.append(
                 {
                     "mistake": mistake.kind,
@@ -291,8 +293,8 @@ class _Wire:
             sentences.append(f"Here {', and '.join(clauses)}.")
         at = choices.get("at")
         where = [WHERE_ELSE.get((mistake.kind, at), WHERE.get(at, ""))] if isinstance(at, str) else []
+        where += [WHERE[f"{name}_step"] + " only" for _, name in d.only[:1] if all(n == name for _, n in d.only)]
         where += [] if layer is None else [f"in layer {layer} only"]
-        where += [] if d.only is None else [f"{WHERE[f'{d.only}_step']} only"]
         if any(where):
             sentences.append(f"It was made {', '.join(filter(None, where))}.")
         for index, right in list(zip(d.entries, d.right, strict=False))[:MOST_NUMBERS]:

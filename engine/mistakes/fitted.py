@@ -15,7 +15,7 @@ from engine.mistakes.dropout import scales
 from engine.mistakes.factor import ConstantFactor, digits_of, forms, nearest, readings
 from engine.mistakes.numerics import FiniteDifferences, differences, estimated_step
 from engine.mistakes.run import exchanged
-from engine.mistakes.search import CHANCE, FAILURES, Diagnosis, Search, best, branch, layer_of
+from engine.mistakes.search import CHANCE, FAILURES, Diagnosis, Parameter, Search, best, branch, layer_of
 from engine.mistakes.update import LearningRateOff
 from engine.rules import Array
 
@@ -34,24 +34,29 @@ def singles(search: Search) -> list[Diagnosis]:
     tried = [search.attempt((m,)) for m in search.candidates]
     found = [d for d in tried if d is not None and search.is_no_chance(d.explains)]
     if not any(len(d.explains) == len(search.wrong) for d in found):
-        found += of_one_kind(search)
+        found += of_one_line(search)
     for fitted in (clipping, preprocessing, factor, loss_factor, decay, dropout, finite_differences):
         if not any(len(d.explains) == len(search.wrong) for d in found) and (d := fitted(search)) is not None:
             found.append(d)
     return best(search, found)
 
 
-def of_one_kind(search: Search) -> list[Diagnosis]:
-    """The mistakes of an update that are made in the line of the weights alone, or in that of the biases, where the
-    parameters of the other kind are claimed and right. A factor is fitted, see `factor`."""
-    claimed = {key[3] for key in search.claims if key[0] == "network"}
-    wrong = {key[3] for key in search.wrong if key[0] == "network"}
-    if len(claimed) == 1 or len(wrong) != 1:
+def of_one_line(search: Search) -> list[Diagnosis]:
+    """The mistakes of an update that are made in the line of the weights alone, in that of the biases, or in those of
+    one layer, where other parameters are claimed and right. A factor is fitted, see `factor`."""
+    claimed, only = parameters(search.claims), parameters(search.wrong)
+    of_kind = tuple(p for p in claimed if only and p[1] == only[0][1])
+    if only == claimed or (only != of_kind and len({layer for layer, _ in only}) != 1):
         return []
     rules = [m for m in search.candidates if not isinstance(m, LearningRateOff)]
     rules = [m for m in rules if exchanged(search.computation((m,)), search.base) <= {"optimizer", "updated"}]
-    tried = [search.attempt((m,), only=str(*wrong)) for m in rules]
+    tried = [search.attempt((m,), only) for m in rules]
     return [d for d in tried if d is not None and search.is_no_chance(d.explains)]
+
+
+def parameters(keys: Iterable[Key]) -> tuple[Parameter, ...]:
+    """Those after a step among some numbers."""
+    return tuple(sorted((int(key[2]), str(key[3])) for key in keys if key[0] == "network"))
 
 
 def factor(search: Search) -> Diagnosis | None:

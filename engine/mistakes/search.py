@@ -33,6 +33,8 @@ FAILURES = (EngineError, ArithmeticError)
 """What a computation with a mistake may end in: where numbers are extreme, its own may overflow."""
 EXACT = 1e-11
 """Residuals below this are those of rounding errors: two mistakes that both have one explain equally well."""
+Parameter = tuple[int, str]
+"""Layer and name."""
 UPDATE = 3
 """The part of the computation, see `branch`, that parameters after a step belong to."""
 
@@ -44,7 +46,7 @@ class Diagnosis:
 
     With `from_claims` they do so from the claimed numbers before, not from the right ones. `entries` are the indices
     of the numbers that are explained where it is not the whole array; for slips, `right` are the numbers that follow.
-    `only` is the kind of parameter whose steps alone it was made in, "weights" or "bias"; None where in all.
+    `only` are the parameters in whose steps alone it was made, by layer and name; empty where in all.
     """
 
     mistakes: tuple[Mistake, ...]
@@ -53,7 +55,7 @@ class Diagnosis:
     from_claims: bool = False
     entries: tuple[tuple[int, ...], ...] = ()
     right: tuple[float, ...] = ()
-    only: str | None = None
+    only: tuple[Parameter, ...] = ()
 
 
 class Effect(NamedTuple):
@@ -163,11 +165,11 @@ class Search:
         """Its numbers for this case, but for a forward pass that is the right one."""
         return run(computation, self.case, shared=self.shared)
 
-    def attempt(self, mistakes: Sequence[Any], only: str | None = None) -> Diagnosis | None:
+    def attempt(self, mistakes: Sequence[Any], only: tuple[Parameter, ...] = ()) -> Diagnosis | None:
         """The diagnosis of these mistakes together, where they explain the first wrong numbers of a branch of the
-        computation and contradict no right one. `only`: made in the steps of this kind of parameter alone."""
+        computation and contradict no right one. `only`: made in the steps of these parameters alone."""
         computation = self.computation(mistakes)
-        if only is not None:
+        if only:
             computation = in_steps_of(only, computation, self.base)
         try:
             failed = self._failed(computation)
@@ -305,11 +307,11 @@ class Search:
         return Effect(changes, explains, branches, exchanged(computation, self.base)) if branches else None
 
 
-def in_steps_of(only: str, altered: Computation, base: Computation) -> Computation:
-    """`altered` in the steps of the weights, or of the biases, and `base` in those of the others."""
+def in_steps_of(only: tuple[Parameter, ...], altered: Computation, base: Computation) -> Computation:
+    """`altered` in the steps of some parameters, and `base` in those of the others."""
 
     def updated(n: Numbers, i: int, name: str, gradient: Array) -> Array:
-        c = altered if name == only else base
+        c = altered if (i, name) in only else base
         return c.updated(replace(n, computation=c), i, name, gradient)
 
     return base._replace(updated=updated)

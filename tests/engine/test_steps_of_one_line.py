@@ -1,4 +1,4 @@
-"""A mistake of the update that is made in the line of the weights alone, or in that of the biases, is found there."""
+"""A mistake of the update that is made in the line of some parameters alone, of a kind or a layer, is found there."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 
 from engine.claims import Claim
 from engine.mistakes.adaptive import BiasCorrectionLeftOut
-from engine.mistakes.computation import Case, right
+from engine.mistakes.computation import Case, layer_keys, right
 from engine.mistakes.run import run
 from engine.mistakes.search import in_steps_of
 from engine.mistakes.update import LearningRateMissing, MomentumMixedUp, PlusInPlaceOfMinus, StepInPlaceOfParameters
@@ -25,19 +25,24 @@ PLANTS = [
 ]
 
 
-def claimed(case: Case, mistake: Any, only: str) -> list[Claim]:
+def of_kind(case: Case, kind: str) -> tuple[tuple[int, str], ...]:
+    return tuple((i, kind) for i in range(case.depth))
+
+
+def claimed(case: Case, mistake: Any, only: tuple[tuple[int, str], ...]) -> list[Claim]:
     base = right(case)
     return claims_of(dict(run(in_steps_of(only, mistake.alter(base, case), base), case)))
 
 
-@pytest.mark.parametrize("only", ["weights", "bias"])
+@pytest.mark.parametrize("kind", ["weights", "bias"])
 @pytest.mark.parametrize("planted", PLANTS, ids=lambda mistake: mistake.kind)
-def test_it_is_named_and_so_is_the_kind(planted: Any, only: str) -> None:
+def test_it_is_named_and_so_is_the_kind(planted: Any, kind: str) -> None:
     random, found = np.random.default_rng(17), 0
     while found < PLANTED:
         case = random_case(random)
         if case.optimizer is None or not planted.applies(case := later(case)):
             continue
+        only = of_kind(case, kind)
         truth, claims = numbers_of(case), claimed(case, planted, only)
         wrong = [key for key in differing({c.key: c.values for c in claims}, truth or {}) if key[0] == "network"]
         if truth is None or len(wrong) < case.depth:
@@ -47,8 +52,28 @@ def test_it_is_named_and_so_is_the_kind(planted: Any, only: str) -> None:
         assert (planted, only) in readings, (planted, readings)
         assert set(wrong) <= set(result.diagnoses[0].explains) and not result.unexplained
         wire = verification_to_wire(result, {claim.key: claim for claim in claims})
-        of = {"weights": "weights", "bias": "biases"}[only]
+        of = {"weights": "weights", "bias": "biases"}[kind]
         assert f"made in the steps of {of} only" in wire["diagnoses"][0]["explanation"]
+        found += 1
+
+
+@pytest.mark.parametrize("names", [("weights",), ("bias",), ("bias", "weights")])
+def test_it_is_named_in_one_layer_too(names: tuple[str, ...]) -> None:
+    """Where each parameter has a line of its own."""
+    random, found = np.random.default_rng(18), 0
+    while found < PLANTED:
+        case, i = random_case(random), found % 2
+        if case.optimizer is None or not (LearningRateMissing().applies(case) and numbers_of(case)):
+            continue
+        only = tuple((i, name) for name in names)
+        claims = claimed(case, LearningRateMissing(), only)
+        wrong = differing({c.key: c.values for c in claims}, numbers_of(case) or {})
+        if {key for key in wrong if key[0] == "network"} != {layer_keys(i).new[name] for name in names}:
+            continue
+        result = verify(case, claims)
+        assert (LearningRateMissing(), only) in [(m, d.only) for d in result.diagnoses for m in d.mistakes]
+        wire = verification_to_wire(result, {claim.key: claim for claim in claims})["diagnoses"][0]
+        assert wire["layer"] == i and f"in layer {i} only" in wire["explanation"] and not result.unexplained
         found += 1
 
 
@@ -58,7 +83,8 @@ def test_where_one_kind_alone_is_claimed_it_is_made_in_both() -> None:
         case = random_case(random)
         if case.optimizer is None or numbers_of(case, PlusInPlaceOfMinus()) is None:
             continue
-        claims = [c for c in claimed(case, PlusInPlaceOfMinus(), "weights") if c.key[-1] == "weights"]
+        only = of_kind(case, "weights")
+        claims = [c for c in claimed(case, PlusInPlaceOfMinus(), only) if c.key[-1] == "weights"]
         first = verify(case, claims).diagnoses[0]
-        assert first.only is None and first.mistakes == (PlusInPlaceOfMinus(),)
+        assert not first.only and first.mistakes == (PlusInPlaceOfMinus(),)
         found += 1
