@@ -16,7 +16,7 @@ from engine.mistakes.factor import ConstantFactor, digits_of, forms, nearest, re
 from engine.mistakes.numerics import FiniteDifferences, differences, estimated_step
 from engine.mistakes.run import exchanged
 from engine.mistakes.search import CHANCE, FAILURES, Diagnosis, Parameter, Search, best, branch, layer_of
-from engine.mistakes.update import LearningRateOff
+from engine.mistakes.update import LearningRateOff, NotUpdated
 from engine.rules import Array
 
 SAMPLES = 8
@@ -43,12 +43,13 @@ def singles(search: Search) -> list[Diagnosis]:
 
 def of_one_line(search: Search) -> list[Diagnosis]:
     """The mistakes of an update that are made in the line of the weights alone, in that of the biases, or in those of
-    one layer, where other parameters are claimed and right. A factor is fitted, see `factor`."""
+    one layer, where other parameters are claimed and right. A factor is fitted, see `factor`; `not_updated` says itself
+    of which parameters."""
     claimed, only = parameters(search.claims), parameters(search.wrong)
     of_kind = tuple(p for p in claimed if only and p[1] == only[0][1])
     if only == claimed or (only != of_kind and len({layer for layer, _ in only}) != 1):
         return []
-    rules = [m for m in search.candidates if not isinstance(m, LearningRateOff)]
+    rules = [m for m in search.candidates if not isinstance(m, LearningRateOff | NotUpdated)]
     rules = [m for m in rules if exchanged(search.computation((m,)), search.base) <= {"optimizer", "updated"}]
     tried = [search.attempt((m,), only) for m in rules]
     return [d for d in tried if d is not None and search.is_no_chance(d.explains)]

@@ -10,7 +10,13 @@ from engine.mistakes.adaptive import BiasCorrectionLeftOut
 from engine.mistakes.computation import Case, layer_keys, right
 from engine.mistakes.run import run
 from engine.mistakes.search import in_steps_of
-from engine.mistakes.update import LearningRateMissing, MomentumMixedUp, PlusInPlaceOfMinus, StepInPlaceOfParameters
+from engine.mistakes.update import (
+    LearningRateMissing,
+    MomentumMixedUp,
+    NotUpdated,
+    PlusInPlaceOfMinus,
+    StepInPlaceOfParameters,
+)
 from engine.verification import verify
 from schemas.verify import verification_to_wire
 from tests.engine.random_steps import PLANTED, claims_of, differing, later, numbers_of, random_case
@@ -87,4 +93,19 @@ def test_where_one_kind_alone_is_claimed_it_is_made_in_both() -> None:
         claims = [c for c in claimed(case, PlusInPlaceOfMinus(), only) if c.key[-1] == "weights"]
         first = verify(case, claims).diagnoses[0]
         assert not first.only and first.mistakes == (PlusInPlaceOfMinus(),)
+        found += 1
+
+
+def test_what_is_not_updated_says_itself_which() -> None:
+    """Also where its gradients are claimed in another shape, so that they are not explained."""
+    random, found = np.random.default_rng(6), 0
+    while found < PLANTED:
+        case = random_case(random)
+        truth, numbers = numbers_of(case), numbers_of(case, NotUpdated(of="weights"))
+        if case.optimizer is None or truth is None or numbers is None or not differing(numbers, truth):
+            continue
+        key = layer_keys(0).by["weights"]
+        result = verify(case, claims_of({**numbers, key: np.zeros(())}))
+        assert NotUpdated(of="weights") in [m for d in result.diagnoses for m in d.mistakes]
+        assert not any(d.only for d in result.diagnoses)
         found += 1
