@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.claims import Claim
 from engine.mistakes.clipping import clippings
-from engine.mistakes.computation import LOSS, PENALTY, Key
+from engine.mistakes.computation import LOSS, PENALTY, Key, layer_keys
 from engine.mistakes.data import preprocessings
 from engine.mistakes.decay import DECAYING, Decay, Decaying, WeightDecayNotAskedFor, strength
 from engine.mistakes.dropout import scales
@@ -210,7 +210,10 @@ def _samples_agree(search: Search, key: Key, step: float, scheme: str) -> bool:
 
 
 def _outweighs(search: Search, d: Diagnosis, key: Key, entry: int, digits: int) -> bool:
-    """Whether a number of so many digits, chosen to fit one entry, explains more than that."""
+    """Whether a number of so many digits, chosen to fit one entry, explains more than that. A parameter after the step
+    follows from its gradient, where that is explained as well."""
     chosen = float(search.evidence([key])[entry])
-    others = sum(float(search.independent(k, search.evidence([k])).sum()) for k in d.explains) - chosen
+    follow = {layer_keys(i).new[name] for i, name in search.case.everywhere if layer_keys(i).by[name] in d.explains}
+    own = [k for k in d.explains if k not in follow]
+    others = sum(float(search.independent(k, search.evidence([k])).sum()) for k in own) - chosen
     return others + max(chosen - digits, 0.0) >= CHANCE

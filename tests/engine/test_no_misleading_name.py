@@ -108,3 +108,12 @@ def test_parameters_from_before_the_step_are_not_nearly_updated() -> None:
     ]
     case = Case(Network(tuple(layers)), case.inputs, case.objective, optimizer=Sgd(learning_rate=0.01))
     assert kinds(found(case, updated=lambda n, i, name, g: n.layer(i).parameters[name])) == {"not_updated"}
+
+
+def test_a_number_and_the_step_that_follows_from_it_have_no_factor() -> None:
+    """Any number is some factor of three digits times another, and the step is so too."""
+    case = binary()
+    layers = [replace(one, bias=np.round(np.asarray(one.bias), 3)) for one in case.layers]
+    case = replace(case, network=Network(tuple(layers)))
+    result = found(case, by_bias=lambda n, i: np.array([3.0]) if i == 1 else n.by_z[i].sum(axis=0))
+    assert "constant_factor" not in kinds(result)
