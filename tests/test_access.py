@@ -20,7 +20,7 @@ from app.forms import read_json
 from app.hosts import MalformedHost, is_allowed
 from app.keys import Keys
 from app.main import compute_routes, create_app
-from tests.conftest import ROOT, Server
+from tests.conftest import Server
 from tests.test_bad_input import refused
 from tests.test_cli import chainrule
 
