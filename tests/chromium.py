@@ -108,6 +108,10 @@ class Page:
             time.sleep(0.1)
         raise AssertionError(f"in vain: {script}; {self.complaints}; {self.value('document.body.innerText')[:2000]}")
 
+    def settle(self) -> None:
+        """Waits until the page has nothing to do any more, and a little longer for what it has asked for at last."""
+        self.wait_for("new Promise(done => requestIdleCallback(() => setTimeout(done, 500, true)))")
+
     def click(self, selector: str, text: str = "") -> None:
         """Clicks the first element of a selector that holds `text`, as soon as it is there."""
         holds = f"e => e.innerText.includes({json.dumps(text)})"
