@@ -194,9 +194,10 @@ def test_completion_of_zsh_which_needs_a_terminal() -> None:
 
 
 def test_a_setting_that_is_none_is_told() -> None:
-    told = chainrule("serve", CHAINRULE_MAX_BODY_BYTE="5", CHAINRULE_PORT="tcp://10.0.0.1", HOST="no.address.invalid")
+    of_kubernetes = {"CHAINRULE_PORT": "tcp://10.0.0.1", "CHAINRULE_PORT_80_TCP": "1", "CHAINRULE_SERVICE_HOST": "1"}
+    told = chainrule("serve", CHAINRULE_MAX_BODY_BYTE="5", HOST="no.address.invalid", **of_kubernetes)
     assert "CHAINRULE_MAX_BODY_BYTE, which is no setting. Did you mean 'CHAINRULE_MAX_BODY_BYTES'?" in told.stderr
-    assert "CHAINRULE_PORT" not in told.stderr
+    assert "CHAINRULE_PORT" not in told.stderr and "CHAINRULE_SERVICE" not in told.stderr
     told = chainrule("serve", CHAINRULE_PORT="9000", CHAINRULE_HOST="0.0.0.0", HOST="no.address.invalid")
     for name in ("PORT", "HOST"):
         assert f"CHAINRULE_{name}, which is no setting. Did you mean '{name}'?" in told.stderr

@@ -164,6 +164,22 @@ def test_an_answer_that_is_cut_off_at_the_end_is_no_exception() -> None:
     assert "stopping with 1 requests unanswered" in log and "Traceback" not in log
 
 
+def test_workers_end_when_their_parent_has_been_killed() -> None:
+    """Nobody else would tell them, and their port would stay taken."""
+
+    def free() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", server.port)).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    with Server(CHAINRULE_WORKERS="2") as server:
+        until(lambda: len(children(server.process.pid)) == 2)
+        server.process.kill()
+        until(free)
+
+
 def test_a_second_interrupt_ends_it_at_once(post: Any) -> None:
     body = json.dumps(training(post, epochs=1_000_000)).encode()
     with Server() as server, socket.create_connection(("127.0.0.1", server.port)) as raw:
