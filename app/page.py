@@ -52,7 +52,22 @@ STYLE = """\
 body { margin: 0 }
 body > div > p, redoc > p, noscript > p { margin: 2rem; font-family: sans-serif }
 .redoc-wrap :is(label, select) { max-width: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
+.swagger-ui .info :is(a, .url) { color: #1a5fb4 }
+.swagger-ui .info .title small { background: #5b6270 }
+.swagger-ui .info .title small.version-stamp { background: #466200 }
+.swagger-ui .opblock.opblock-post .opblock-summary-method { background: #1a7a4c }
+.swagger-ui .opblock.opblock-get .opblock-summary-method { background: #1b62a8 }
+.swagger-ui .btn.execute { background: #1b62a8; border-color: #1b62a8 }
+.swagger-ui .btn.cancel { color: #b3261e; border-color: #b3261e }
+.swagger-ui .download-contents { background: #4d5566 }
+.swagger-ui :is(.parameter__in, .parameter__deprecated) { color: #555 }
+.swagger-ui .parameter__name.required span, .swagger-ui .parameter__name.required::after { color: #b3261e }
+.swagger-ui .highlight-code span[style*="211, 99, 99"] { color: #f4a3a3 !important }
+.redoc-wrap code:not(.redoc-json code) { color: #b3261e !important; background-color: #f4f5f5 !important }
+.redoc-wrap h5 { color: #4d585e !important }
+.redoc-wrap .tab-error:not(.react-tabs__tab--selected) { color: #ff7370 !important }
 """
+"""Of the scripts' own colors some are hard to read on their ground: less than 4.5 to 1 (WCAG 2, 1.4.3)."""
 
 
 class WholeFiles(StaticFiles):

@@ -18,6 +18,22 @@ from tests.conftest import Server
 
 STEP = "#operations-networks-step"
 SAFETENSORS = "application/vnd.safetensors"
+HARD_TO_READ = """(() => {
+    const color = text => { const found = text.match(/[\\d.]+/g).map(Number); return [...found, 1].slice(0, 4) }
+    const laid = (top, ground) => [0, 1, 2].map(i => top[i] * top[3] + ground[i] * (1 - top[3]))
+    const ground = e => e ? laid(color(getComputedStyle(e).backgroundColor), ground(e.parentElement)) : [255, 255, 255]
+    const light = color => color.map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0.05)
+    const texts = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+    while (walk.nextNode()) if (walk.currentNode.textContent.trim()) texts.push(walk.currentNode)
+    return texts.filter(({parentElement: e}) => {
+        const style = getComputedStyle(e), size = parseFloat(style.fontSize), paper = ground(e)
+        if (!e.checkVisibility({visibilityProperty: true})) return false
+        const lights = [light(laid(color(style.color), paper)), light(paper)]
+        const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700)
+        return Math.max(...lights) / Math.min(...lights) < (large ? 3 : 4.5)
+    }).map(text => text.parentElement.outerHTML) })()"""
+"""What is set in a color less than 4.5 to 1 from its ground, 3 to 1 where it is large (WCAG 2, 1.4.3)."""
 
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=["desktop", "phone"])
@@ -138,6 +154,18 @@ def test_pages_work_at_a_path_behind_a_proxy(browser: str, server: Server) -> No
         page.settle()
         assert page.complaints == []
         assert all(asked.startswith((f"{url}/", "data:", "blob:")) for asked in page.requests), page.requests
+
+
+def test_colors_can_be_read_on_their_ground(page: Page, server: Server) -> None:
+    page.open(f"{server.url}/docs#/networks/step")
+    page.wait_for(f"document.querySelector('{STEP} textarea')?.value")
+    page.click("#operations-reference-get_example .opblock-summary-control")
+    page.click(f"{STEP} button.execute", "Execute")
+    assert answered(page, "status") == "200"
+    assert page.value(HARD_TO_READ) == []
+    page.open(f"{server.url}/redoc")
+    page.wait_for("document.querySelectorAll('h2').length > 12")
+    assert page.value(HARD_TO_READ) == []
 
 
 def test_redoc_renders_every_operation(page: Page, server: Server) -> None:
