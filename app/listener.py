@@ -1,6 +1,7 @@
 """The listening socket: how it is opened, and how it closes without resetting connections that the system has made."""
 
 import contextlib
+import resource
 import struct
 from ctypes import addressof, create_string_buffer
 from socket import AF_INET, AF_INET6, SOL_SOCKET, create_server, socket
@@ -8,6 +9,8 @@ from socket import AF_INET, AF_INET6, SOL_SOCKET, create_server, socket
 from app.logs import log
 
 BACKLOG = 2048
+OTHER_FILES = 256
+"""So many open files a worker needs beside its connections: for child processes, bodies, libraries."""
 SO_ATTACH_FILTER = 26
 NO_SYN = (
     (0x30, 0, 0, 13),  # load the byte of flags of the TCP header
@@ -28,6 +31,18 @@ def listen(host: str, port: int) -> socket:
     name = f"[{host}]" if ":" in host else host
     log.info(f"running on http://{name}:{listener.getsockname()[1]} (end it with Ctrl+C)")
     return listener
+
+
+def allow_files(connections: int) -> None:
+    """Lets this process open the files that so many connections need, and as many again that are being refused, where
+    the system's own limit is lower and may be raised. Shells and systemd often set it to 1024."""
+    wanted = 2 * connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def refuse_newcomers(listener: socket) -> None:

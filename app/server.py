@@ -16,7 +16,7 @@ import uvicorn
 from app.annex import annexes
 from app.cells import shared_directory
 from app.drain import drain
-from app.listener import listen, refuse_newcomers
+from app.listener import allow_files, listen, refuse_newcomers
 from app.logs import log, log_config, log_thread
 from app.main import create_app
 from app.memory import memory
@@ -36,6 +36,7 @@ LAST_CALL_SECONDS = 0.1
 def serve(host: str, port: int, workers: int) -> None:
     """Serves until SIGTERM or SIGINT, and returns when everything accepted has been answered."""
     memory.keep(2**25)
+    allow_files(settings().max_connections)
     config = uvicorn.Config(
         create_app(),
         host=host,
