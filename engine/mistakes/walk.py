@@ -334,6 +334,9 @@ class Walk:
         fine = off <= claim.tolerance
         digits = np.log10(np.maximum(np.abs(claim.values - right) / np.maximum(loose, SMALLEST), 1.0))
         digits = self.search.signs.evidence(key, digits)
+        if branch(key) >= 2 and key[-1] == "weights" and not claim.printed:
+            # x^T @ dz: a program's column tells as many numbers as there are examples.
+            digits = np.where(np.argsort(np.argsort(-digits, axis=0), axis=0) < self.search.case.batch, digits, 0.0)
         needed = np.log10(max(len(predictions), 1) / CHANCE_SHARE)
         found: list[Diagnosis] = []
         base = right

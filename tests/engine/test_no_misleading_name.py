@@ -117,3 +117,27 @@ def test_a_number_and_the_step_that_follows_from_it_have_no_factor() -> None:
     case = replace(case, network=Network(tuple(layers)))
     result = found(case, by_bias=lambda n, i: np.array([3.0]) if i == 1 else n.by_z[i].sum(axis=0))
     assert "constant_factor" not in kinds(result)
+
+
+def test_a_column_of_one_example_is_one_number() -> None:
+    """Its error times the inputs; after a small step that shows few digits, some mistake gives it by chance."""
+    weights = ("1 2 3 3 2 7 4 3 9", "2 3 5 3 5 7 6 4 8", "1 4 8 3 7 2 5 2 9")
+    layers = [
+        Dense(np.array(text.split(), float).reshape(3, 3) / 10, np.ones(3), rule)
+        for text, rule in zip(weights, (Relu(), Sigmoid(), Softmax()), strict=True)
+    ]
+    objective = LossObjective(CrossEntropy(), np.eye(3)[[0]])
+    case = Case(Network(tuple(layers)), np.array([[0.1, 0.2, 0.7]]), objective, optimizer=Sgd(learning_rate=0.01))
+
+    def activations(n: Numbers, i: int) -> Array:
+        a: Array = n.layer(i).activation.forward(n.z[i])
+        return -a if i == 1 else a
+
+    numbers = dict(run(right(case)._replace(activations=activations, by_preactivations=_by_sigmoid), case))
+    result = verify(case, claims_of({key: n for key, n in numbers.items() if key[0] == "network"}))
+    assert not any(d.entries for d in result.diagnoses)
+
+
+def _by_sigmoid(n: Numbers, i: int) -> Array:
+    a = n.layer(i).activation.forward(n.z[i])
+    return n.a[-1] - n.case.targets if i == 2 else n.layer(i).activation.backward(n.by_a[i], n.z[i], a)
