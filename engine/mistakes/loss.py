@@ -336,7 +336,7 @@ class BinaryTermSign:
     kind: Literal["binary_term_sign"] = "binary_term_sign"
     term: Literal["second", "first"] = "second"
     at: Literal["gradients", "both", "loss"] = "gradients"
-    about: ClassVar = About("Sign of one term", r"-\frac{t}{y} - \frac{1 - t}{1 - y}")
+    about: ClassVar = About("Sign of a term of binary cross-entropy", r"-\frac{t}{y} - \frac{1 - t}{1 - y}")
 
     def applies(self, case: Case) -> bool:
         return isinstance(case.loss, BinaryCrossEntropy)
