@@ -20,7 +20,7 @@ import pytest
 from safetensors.numpy import save
 from starlette.types import ASGIApp
 
-from app.annex import HEAD, SIGNALS, Annex, job_of
+from app.annex import HEAD, ROOM, SIGNALS, Annex, job_of
 from app.attendant import Attendant
 from app.bodies import file_in_memory
 from app.compute import BASE64, BINARY, LOOP_BYTES, TEXT, THREAD_BYTES, Place, place
@@ -231,6 +231,16 @@ def test_training_streams_from_there(own_client: httpx.Client, post: Any) -> Non
     assert [(line.pop("event"), line) for line in lines if line["event"] != "progress"] == [
         event for event in seen if event[0] != "progress"
     ]
+
+
+def test_an_answer_of_any_size_waits_for_a_client_that_reads_slowly(own_client: httpx.Client) -> None:
+    """It is larger than the ring through which it comes."""
+    asked = {"input_size": 1200, "layers": [{"units": 1200, "activation": "relu"}]}
+    whole = own_client.post("/v1/initialize", json=asked).content
+    assert len(whole) > 1.5 * ROOM
+    with own_client.stream("POST", "/v1/initialize", json=asked) as response:
+        time.sleep(1)
+        assert response.read() == whole
 
 
 def test_an_annex_that_dies_fails_its_own_request_alone(
