@@ -16,6 +16,8 @@ from app.bodies import BodyBudget, anything, read_body
 from app.errors import ProblemError
 from app.gate import Gate
 from app.main import compute_routes, create_app
+from app.memory import QUIET_SECONDS, Memory
+from tests.conftest import until
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -254,3 +256,20 @@ def test_a_small_request_takes_no_slot_in_however_many_pieces_it_comes(
     scope: Scope = {"type": "http", "method": "POST", "path": "/v1/forward", "headers": [], "state": {}}
     run(compute_routes(create_app())["/v1/forward"](scope, receive, send))  # type: ignore[arg-type]
     assert sent[0]["status"] == status and full.in_use == 1
+
+
+def test_memory_goes_back_once_it_is_quiet() -> None:
+    given: list[int] = []
+    memory = Memory()
+    memory.trim = given.append
+
+    async def scenario() -> None:
+        for _ in range(3):
+            with memory.lent():
+                await asyncio.sleep(QUIET_SECONDS / 5)
+        assert given == []
+        await asyncio.to_thread(until, lambda: bool(given))
+        await asyncio.sleep(QUIET_SECONDS / 2)
+        assert given == [0]
+
+    run(scenario())
