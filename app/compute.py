@@ -59,7 +59,8 @@ class Place(Enum):
 
 
 class Load(NamedTuple):
-    """What a request asks of the server: numbers to hold, multiplications, and where that is done."""
+    """What a request asks of the server: numbers to hold, multiplications (and the handling of layers, as so many of
+    them), and where that is done."""
 
     numbers: int
     work: int
@@ -209,7 +210,8 @@ class ComputeRoute(APIRoute):
             cost = BASE64
         if last:
             release(body)
-        return asked, Load(numbers, work, place(size, numbers, work + LAYER_WORK * asked.depth(), cost))
+        work += LAYER_WORK * asked.depth()
+        return asked, Load(numbers, work, place(size, numbers, work, cost))
 
     def validated(self, data: Any, limits: Limits) -> Any:
         try:

@@ -91,6 +91,15 @@ def test_what_a_unit_is() -> None:
     assert access.units(10_000, 0) == access.units(0, 2_000_000) == 1
 
 
+def test_a_deep_network_costs_the_time_that_its_layers_take() -> None:
+    """A thousand layers of a single weight take thirty milliseconds, and are three thousand multiplications."""
+    step = compute_routes(create_app())["/v1/step"].__self__  # type: ignore[attr-defined]
+    layer = {"weights": [[0.5]], "bias": None, "activation": "sigmoid"}
+    asked = {"inputs": [[1.0]], "targets": [[1.0]], "loss": "mse", "optimizer": "sgd"}
+    load = step.decode(json.dumps({**asked, "network": {"layers": [layer] * 1000}}).encode(), read_json)[1]
+    assert access.units(0, load.work) == pytest.approx(50, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("more", "units"),
     [
