@@ -347,7 +347,10 @@ class Walk:
                 if np.shape(numbers) == fine.shape and not any(m.kind in WHOLE for m in mistakes):
                     known = len(mistakes) == 1 or any(m in d.mistakes for m in mistakes for d in found)
                     allowed = loose if known else claim.tolerance
-                    new = (np.abs(numbers - claim.values) <= allowed) & ~fine & (claim.values != 0)
+                    made = np.abs(numbers - claim.values) <= allowed
+                    if made.ndim == 2 and not claim.printed:  # a program's mistake is made in all of a column
+                        made = made & made.all(axis=0)
+                    new = made & ~fine & (claim.values != 0)
                     scored.append((int(new.sum()), -len(mistakes), mistakes, numbers, new))
             enough = [s for s in scored if s[0] >= 2 and digits[s[4]].sum() >= needed + choice(s[4], fine)]
             if not enough:
