@@ -106,6 +106,7 @@ def test_without_javascript_a_page_says_what_there_is(page: Page, server: Server
     links = page.wait_for("[...document.querySelectorAll('noscript a')].map(a => a.href)")
     assert "JavaScript, which is off here" in page.value("document.body.innerText")
     assert [httpx.get(link).status_code for link in links] == [200] * 4
+    page.call("Emulation.setScriptExecutionDisabled", value=False)
     require_all_well(page, server)
 
 
