@@ -352,7 +352,9 @@ class Walk:
                         made = made & made.all(axis=0)
                     new = made & ~fine & (claim.values != 0)
                     scored.append((int(new.sum()), -len(mistakes), mistakes, numbers, new))
-            enough = [s for s in scored if s[0] >= 2 and digits[s[4]].sum() >= needed + choice(s[4], fine)]
+            # Nor is it made in a few columns: elementwise, those are others' too where all of a column has one sign.
+            least = 2 if claim.printed else max(2, np.count_nonzero(~fine) / 2)
+            enough = [s for s in scored if s[0] >= least and digits[s[4]].sum() >= needed + choice(s[4], fine)]
             if not enough:
                 break
             _, _, mistakes, numbers, new = max(enough, key=lambda s: s[:2])

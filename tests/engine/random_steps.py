@@ -143,6 +143,19 @@ def single_output(case: Case) -> Case:
     )
 
 
+def case_of(sizes: tuple[int, ...], activations: tuple[Any, ...], loss: Any, targets: Any) -> Case:
+    """A step by gradient descent of a network of these widths; its numbers are the same each time."""
+    random = np.random.default_rng(sum(sizes))
+    layers = [
+        Dense(random.normal(size=(n, m)), random.normal(size=m), rule)
+        for (n, m), rule in zip(pairwise(sizes), activations, strict=True)
+    ]
+    inputs = random.normal(size=(len(targets), sizes[0]))
+    return Case(
+        Network(tuple(layers)), inputs, LossObjective(loss, targets), optimizer=optimizers.Sgd(learning_rate=0.1)
+    )
+
+
 def later(case: Case) -> Case:
     """The same case one step later."""
     assert case.optimizer is not None

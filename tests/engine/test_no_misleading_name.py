@@ -17,18 +17,7 @@ from engine.piecewise_activations import LeakyRelu, Relu
 from engine.probability_losses import BinaryCrossEntropy, CrossEntropy
 from engine.rules import Array
 from engine.verification import Verification, verify
-from tests.engine.random_steps import claims_of
-
-RANDOM = np.random.default_rng(3)
-
-
-def case_of(sizes: tuple[int, ...], activations: tuple[Any, ...], loss: Any, targets: Array) -> Case:
-    layers = [
-        Dense(RANDOM.normal(size=(n, m)), RANDOM.normal(size=m), rule)
-        for n, m, rule in zip(sizes, sizes[1:], activations, strict=False)
-    ]
-    inputs = RANDOM.normal(size=(len(targets), sizes[0]))
-    return Case(Network(tuple(layers)), inputs, LossObjective(loss, targets), optimizer=Sgd(learning_rate=0.1))
+from tests.engine.random_steps import case_of, claims_of
 
 
 def binary() -> Case:
@@ -67,7 +56,7 @@ def test_zeros_are_not_two_mistakes() -> None:
 
 def test_what_follows_from_the_preactivations_needs_no_name() -> None:
     """Activations that no mistake gives are below 0, and relu's derivative at z is still 1."""
-    case = case_of((3, 4, 2), (Relu(), Identity()), Mse(), RANDOM.normal(size=(5, 2)))
+    case = case_of((3, 4, 2), (Relu(), Identity()), Mse(), np.random.default_rng(1).normal(size=(5, 2)))
     positive = replace(case.layers[0], bias=np.full(4, 9.0))
     case = replace(case, network=Network((positive, case.layers[1])))
 
@@ -83,7 +72,9 @@ def test_what_follows_from_the_preactivations_needs_no_name() -> None:
 
 def test_a_slope_is_no_decimal_point() -> None:
     """Nor is it relu with its sides exchanged, which gives the same where z > 0, and something else where it is not."""
-    case = case_of((3, 4, 2), (LeakyRelu(negative_slope=0.1), Identity()), Mse(), RANDOM.normal(size=(5, 2)))
+    case = case_of(
+        (3, 4, 2), (LeakyRelu(negative_slope=0.1), Identity()), Mse(), np.random.default_rng(1).normal(size=(5, 2))
+    )
     result = found(case, activations=lambda n, i: (0.1 if i == 0 else 1.0) * n.z[i])
     assert kinds(result) == {"wrong_from_here"}
 

@@ -6,27 +6,13 @@ import numpy as np
 
 from engine.activations import Identity, Softmax, Tanh
 from engine.claims import Claim
-from engine.layers import Dense
 from engine.losses import Mse
 from engine.mistakes.computation import Case, Key, layer_keys
 from engine.mistakes.output_error import OutputErrorMixedUp
 from engine.mistakes.parameters import BiasGradientOneForAll, GradientMissing
-from engine.network import Network
-from engine.objective import LossObjective
-from engine.optimizers import Sgd
 from engine.probability_losses import CrossEntropy
 from engine.verification import verify
-from tests.engine.random_steps import claims_of, numbers_of
-
-
-def case_of(sizes: tuple[int, ...], activations: tuple[Any, ...], loss: Any, targets: Any) -> Case:
-    random = np.random.default_rng(sum(sizes))
-    layers = [
-        Dense(random.normal(size=(n, m)), random.normal(size=m), rule)
-        for n, m, rule in zip(sizes, sizes[1:], activations, strict=False)
-    ]
-    inputs = random.normal(size=(len(targets), sizes[0]))
-    return Case(Network(tuple(layers)), inputs, LossObjective(loss, targets), optimizer=Sgd(learning_rate=0.1))
+from tests.engine.random_steps import case_of, claims_of, numbers_of
 
 
 def squares() -> Case:
