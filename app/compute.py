@@ -34,6 +34,7 @@ from app.forms import (
     reader,
 )
 from app.gate import Gate, gates
+from app.logs import log
 from app.memory import memory
 from app.metrics import metrics
 from app.settings import settings
@@ -303,6 +304,7 @@ async def respond(send: Send, content: bytes, form: bytes) -> None:
         view = memoryview(content)
         for start in range(0, len(content), PIECE):
             if answer.gives_way:
+                log.warning("an answer that its client was slow to take was cut off", bytes=len(content), sent=start)
                 raise ClientDisconnect
             more = start + PIECE < len(content)
             await send({"type": "http.response.body", "body": view[start : start + PIECE], "more_body": more})
