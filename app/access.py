@@ -23,11 +23,13 @@ WINDOW = 60
 """How many seconds an empty bucket takes to fill up."""
 MOST_BUCKETS = 100_000
 """Beyond these, the bucket that was not used for longest is forgotten."""
+UNIT_WORK = 2_000_000
+"""So many multiplications are a unit of cost, about a millisecond of one core."""
 
 
 def units(numbers: int, work: int) -> float:
-    """The cost of a computation beyond the one unit of every request; a unit is about a millisecond of one core."""
-    return numbers / 10_000 + work / 2_000_000
+    """The cost of a computation beyond the one unit of every request."""
+    return numbers / 10_000 + work / UNIT_WORK
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ import orjson
 from fastapi import Request
 from starlette.types import Receive, Scope, Send
 
+from app.access import UNIT_WORK
 from app.bodies import Spool, anything, body_budget, read_body
 from app.compute import (
     REFUSALS,
@@ -50,7 +51,7 @@ AHEAD = 16
 """How many events of a stream may wait for its client before the run waits too."""
 THREAD_STEPS = 100
 """A run of more steps is an annex's."""
-SECOND_WORK = 2 * 10**9
+SECOND_WORK = 1000 * UNIT_WORK
 """As many multiplications a second of a run counts at most, where they are few and their handling takes long."""
 WORK_SECONDS, REST_SECONDS = 0.005, 0.00005
 """After so much work a run rests for a moment; see `Run.stop`."""

@@ -270,3 +270,8 @@ class Lion(WithBetas):
 
 
 Optimizer = Sgd | Adam | AdamW | Adamax | NAdam | RAdam | RmsProp | Adagrad | Adadelta | Rprop | Asgd | Lion
+
+
+def decays_apart(rule: Optimizer) -> bool:
+    """Whether weight decay shrinks the parameter itself, and does not enter the gradient."""
+    return isinstance(rule, AdamW | Lion) or getattr(rule, "decoupled_weight_decay", False)

@@ -162,9 +162,11 @@ class VerifyRequest(OptionalStepRequest):
         return 4 * super().numbers()
 
     def work(self) -> int:
-        search = (SEARCH_WORK, SEARCH_LAYERS)
-        more = (CERTIFICATE_WORK, CERTIFICATE_LAYERS) if self.claimed is None else search
-        return super().work() * CERTIFICATE_PASSES + self.for_depth(*more)
+        if self.claimed is None:
+            more = self.for_depth(CERTIFICATE_WORK, CERTIFICATE_LAYERS)
+        else:
+            more = self.for_depth(SEARCH_WORK, SEARCH_LAYERS)
+        return super().work() * CERTIFICATE_PASSES + more
 
     def verified(self) -> dict[str, Any]:
         """The fields of VerifyAnswer."""

@@ -4,12 +4,11 @@ import re
 
 import numpy as np
 
-from engine.adam_optimizers import AdamW
 from engine.derivation.derivation import Statement, Worked
 from engine.derivation.formulas import Difference, Formula, Product, Sum, equation, number
 from engine.derivation.notation import by, hyperparameters
 from engine.descent import State
-from engine.optimizers import Lion, Optimizer, Sgd
+from engine.optimizers import Optimizer, Sgd, decays_apart
 from engine.rules import Array, paragraphs
 
 
@@ -55,7 +54,7 @@ def update_statements(
         moving = old * (1 - rule.learning_rate * decay)
         text = "Weight decay shrinks what the step starts from, by the learning rate times weight_decay:"
         tell(text, rf"(1 - \eta \lambda) {letter}", times(1 - rule.learning_rate * decay, old), moving)
-    elif decay and not isinstance(rule, AdamW | Lion):
+    elif decay and not decays_apart(rule):
         summed = g + decay * old
         text = "Weight decay adds weight_decay times the parameter to the gradient; the sum is g:"
         tell(text, rf"g + \lambda {letter}", Sum((shown(g), times(decay, old))), summed)

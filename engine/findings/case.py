@@ -25,6 +25,10 @@ RELATIVE_STEPS = tuple(10 ** (k / 4) for k in range(-16, 1))
 """Where the slice along the gradient is taken: changes of all weights by 1/10000 to 1 of their size."""
 STEP_FACTORS = (0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 """Where the slice along the step is taken; 1 is the step itself."""
+LARGE, SMALL = 10.0, 0.01
+"""Root mean squares of inputs or targets beyond which they are told: initial weights and learning rates are made for a
+size of 1. Inputs ten times as large saturate, or carry a step ten times too far; sparse ones (one-hot rows, pixels) are
+small in the mean and fine, so that only a factor of a hundred below counts, over all."""
 LISTED = 20
 """How many units, features or examples a finding lists at most."""
 

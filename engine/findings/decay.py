@@ -9,6 +9,7 @@ from engine.clipping import norm
 from engine.findings.answers import constant_answer
 from engine.findings.case import Case, Finding
 from engine.findings.outputs import ChanceLevel
+from engine.optimizers import decays_apart
 from engine.rules import Array
 
 OUTWEIGHS = 0.5
@@ -60,7 +61,7 @@ def decays(case: Case) -> Iterator[tuple[str, list[float]]]:
         return
     if (constant := constant_answer(case)) is None:
         return
-    apart = bool(getattr(optimizer, "decoupled_weight_decay", getattr(optimizer, "kind", "") in ("adamw", "lion")))
+    apart = optimizer is not None and decays_apart(optimizer)
     layers = [(i, layer) for i, layer in enumerate(case.network.layers) if "weights" not in layer.frozen]
     pairs, cost, within = [], 0.0, 0.0 if apart else decay
     for i, layer in layers:
@@ -71,10 +72,8 @@ def decays(case: Case) -> Iterator[tuple[str, list[float]]]:
         l1, l2 = (0.0, within) if penalty is None else (penalty.l1, penalty.l2 + within)
         cost += units * (l1 * math.sqrt(inputs) + l2 / 2)
     if cost > 0 and cost >= COST * (constant.loss - constant.ideal):
-        yield (
-            "weight decay" if penalty is None else "the penalty" if not within else "the penalty with weight decay",
-            ratios(pairs),
-        )
+        name = "weight decay" if penalty is None else "the penalty" + (" with weight decay" if within else "")
+        yield name, ratios(pairs)
     if apart and case.taken is not None and optimizer is not None and optimizer.learning_rate > 0:
         pairs = []
         for i, layer in layers:

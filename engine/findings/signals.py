@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from engine.clipping import root_mean_square
-from engine.findings.case import Case, Finding, deviations, some, spread
+from engine.findings.case import LARGE, SMALL, Case, Finding, deviations, some, spread
 from engine.rules import Array
 from engine.wording import plural
 
@@ -21,10 +21,6 @@ DEEP = 3
 """With fewer layers there is no depth for a gradient to vanish in."""
 FEW_EXAMPLES = 8
 """Of fewer the standard deviations of the features say little."""
-LARGE_INPUT = 10.0
-SMALL_INPUTS = 0.01
-"""Initializers assume inputs of size 1. A factor of ten saturates or carries a step ten times too far; sparse inputs
-(one-hot rows, pixels) are small in the mean and fine, so that only a factor of a hundred below is told, over all."""
 OFF_CENTER = 10.0
 FAR_OFF_CENTER = 30.0
 FAR_MEAN = 3.0
@@ -185,16 +181,16 @@ class InputScale:
         """What is to be told of the sizes of the features ("" if nothing), whether as a warning, and the evidence."""
         sizes = np.array([root_mean_square(column) for column in x.T])
         whole = root_mean_square(x)
-        large = np.flatnonzero(sizes > LARGE_INPUT)
+        large = np.flatnonzero(sizes > LARGE)
         text = ""
         if len(large):
             worst = int(sizes.argmax())
             text = (
                 f"{len(large)} of {x.shape[1]} features {'is' if len(large) == 1 else 'are'} larger than "
-                f"{LARGE_INPUT:g} (feature {worst} has a root mean square of {sizes[worst]:.3g}), while initial "
+                f"{LARGE:g} (feature {worst} has a root mean square of {sizes[worst]:.3g}), while initial "
                 "weights and learning rates are made for inputs of size 1."
             )
-        elif 0 < whole < SMALL_INPUTS:
+        elif 0 < whole < SMALL:
             text = (
                 f"The inputs have a root mean square of {whole:.2g}, far below the size of 1 that initial weights and "
                 "learning rates are made for: the first layer hardly sees them, and its weights hardly learn."

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.clipping import root_mean_square
 from engine.findings.answers import REGRESSION, best_answers, constant_answer, ideal
-from engine.findings.case import LISTED, Case, Finding, deviations, some
+from engine.findings.case import LARGE, LISTED, SMALL, Case, Finding, deviations, some
 from engine.findings.outputs import ChanceLevel, differ
 from engine.rules import Array
 from engine.wording import plural
@@ -22,9 +22,6 @@ ROWS = 128
 """How many rows are hashed at a time."""
 ENOUGH = 8
 """Fewer examples of one class are seen by chance: n of two equally frequent ones once in 2^(n-1)."""
-LARGE_TARGET = 10.0
-SMALL_TARGETS = 0.01
-"""The bounds of input_scale: initial weights make outputs of size 1, and learning rates are made for errors of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +163,14 @@ class TargetScale:
         if case.objective is None or t is None or case.objective.loss.kind not in REGRESSION:
             return []
         sizes = np.array([root_mean_square(output) for output in t.T])
-        large, whole, worst = np.flatnonzero(sizes > LARGE_TARGET), root_mean_square(t), int(sizes.argmax())
-        if np.isfinite(ends).all() or not (len(large) or whole < SMALL_TARGETS) or not ChanceLevel().find(case):
+        large, whole, worst = np.flatnonzero(sizes > LARGE), root_mean_square(t), int(sizes.argmax())
+        if np.isfinite(ends).all() or not (len(large) or whole < SMALL) or not ChanceLevel().find(case):
             return []
         outputs = root_mean_square(case.outputs)
         what = f"The targets have a root mean square of {whole:.2g}, far below the size of 1"
         if len(large):
             what = (
-                f"The targets of {plural(len(large), 'output')} of {t.shape[1]} are larger than {LARGE_TARGET:g} "
+                f"The targets of {plural(len(large), 'output')} of {t.shape[1]} are larger than {LARGE:g} "
                 f"(those of output {worst} have a root mean square of {sizes[worst]:.4g}), far above the size of 1"
             )
         message = (

@@ -10,7 +10,7 @@ import numpy as np
 from engine.adam_optimizers import Adam, Adamax, AdamW, NAdam, RAdam
 from engine.descent import State, WithBetas, descended
 from engine.mistakes.computation import Case, Computation, Numbers
-from engine.optimizers import Adagrad, RmsProp
+from engine.optimizers import Adagrad, RmsProp, decays_apart
 from engine.rules import About, Array
 
 Adaptive = Adam | AdamW | RmsProp | Adagrad
@@ -20,7 +20,7 @@ Corrected = Adam | AdamW | Adamax | NAdam | RAdam
 
 def decayed(rule: Any, gradient: Array, parameter: Array) -> tuple[Array, Array]:
     """Gradient and parameter after weight decay, coupled or decoupled."""
-    if isinstance(rule, AdamW) or getattr(rule, "decoupled_weight_decay", False):
+    if decays_apart(rule):
         shrunk = parameter * (1 - rule.learning_rate * rule.weight_decay)
         return descended(gradient, parameter, 0.0, rule.maximize), shrunk
     return descended(gradient, parameter, rule.weight_decay, rule.maximize), parameter
